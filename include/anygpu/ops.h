@@ -1,0 +1,16 @@
+// The operator catalogue, by name. Contracts (operands, attrs, scalars) are documented where each operator is defined, in src/ops.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "anygpu/device.h"
+
+namespace anygpu {
+
+/// Throws Error(NotImplemented) for a name that the catalogue lacks.
+ANYGPU_API const Op& op(std::string_view name);
+/// All names, sorted.
+ANYGPU_API std::vector<std::string_view> op_names();
+
+}  // namespace anygpu

@@ -1,0 +1,48 @@
+// A View: all that an operator ever sees of a tensor. Reshape, transpose, slice and expand make Views, never work.
+#pragma once
+
+#include "anygpu/buffer.h"
+#include "anygpu/dims.h"
+#include "anygpu/dtype.h"
+
+namespace anygpu {
+
+/// A Buffer seen as an array. Strides and offset are in elements of `dtype`; strides are never negative, 0 repeats.
+struct View {
+  BufferRef buffer;
+  DType dtype = DType::F32;
+  int64_t offset = 0;
+  Dims sizes;
+  Dims strides;
+
+  int rank() const { return sizes.size(); }
+  int64_t elements() const { return product(sizes); }
+};
+
+/// A View with Buffer not owned: what the hot path passes to Device::record, which pins what it keeps.
+struct ViewArg {
+  Buffer* buffer;
+  DType dtype;
+  int64_t offset;
+  int rank;
+  const int64_t* sizes;
+  const int64_t* strides;
+
+  ViewArg(const View& v)
+      : buffer(v.buffer.get()), dtype(v.dtype), offset(v.offset), rank(v.rank()), sizes(v.sizes.data()), strides(v.strides.data()) {}
+  ViewArg(Buffer* buffer, DType dtype, int64_t offset, int rank, const int64_t* sizes, const int64_t* strides)
+      : buffer(buffer), dtype(dtype), offset(offset), rank(rank), sizes(sizes), strides(strides) {}
+};
+
+/// A number handed to a kernel at run time, never compiled into it. Which of the two is meant follows from the operator.
+union Scalar {
+  double f;
+  int64_t i;
+
+  Scalar() : i(0) {}
+  Scalar(double v) : f(v) {}
+  Scalar(int64_t v) : i(v) {}
+  static Scalar of(DType t, double v) { return is_float(t) ? Scalar(v) : Scalar(static_cast<int64_t>(v)); }
+};
+
+}  // namespace anygpu

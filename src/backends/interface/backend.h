@@ -1,0 +1,64 @@
+// What a way to reach hardware must offer. A Backend knows Generics and Nameds, no operators, no frameworks.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "anygpu/device.h"
+#include "ir/named.h"
+
+namespace anygpu {
+
+/// Where a Program finds its slots and scalars in one run.
+struct Bindings {
+  std::span<const Memory> slots;     ///< per slot; for a temporary, a range of the arena
+  std::span<const Scalar> scalars;   ///< the Trace's scalars, in the order in which they were recorded
+};
+
+/// A step that failed in a run, and why. The other steps have run.
+struct StepFailure {
+  int32_t step;
+  Error error;
+};
+
+/// Time of each step in the last run, when asked for.
+struct StepTime {
+  double start_us, end_us;
+};
+
+/// Steps made ready to run, many times, with other Bindings each time.
+class Program {
+ public:
+  virtual ~Program() = default;
+  /// Runs all steps in order. Returns those that failed; a failed step leaves what it writes undefined.
+  /// times: null, or filled with one entry a step.
+  virtual std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual DeviceInfo describe() const = 0;
+
+  /// At least 64-byte aligned. Throws Error(OutOfMemory). Called from any thread.
+  virtual Memory allocate(int64_t bytes) = 0;
+  virtual void release(Memory) = 0;
+  /// Host to device and back, `bytes` at byte offset `at`. The caller has seen to ordering.
+  virtual void write(Memory dst, int64_t at, const void* src, int64_t bytes) = 0;
+  virtual void read(Memory src, int64_t at, void* dst, int64_t bytes) = 0;
+
+  /// Whether a Named is done better here than by ir::lower. What is not supported is lowered before prepare().
+  virtual bool supports(const ir::Named&) const = 0;
+  /// Throws Error(Type) where a step needs a dtype that the device lacks.
+  virtual std::unique_ptr<Program> prepare(std::span<const ir::Step>) = 0;
+
+  /// Kernels compiled since the start: a training loop that is warm compiles none.
+  virtual int64_t kernels_compiled() const = 0;
+};
+
+std::unique_ptr<Backend> make_reference_backend();
+std::unique_ptr<Backend> make_cpu_backend();
+
+}  // namespace anygpu

@@ -1,0 +1,56 @@
+// Generic: one loop nest over an index space, with a scalar body (after MLIR's linalg.generic).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "anygpu/dims.h"
+#include "ir/expr.h"
+
+namespace anygpu::ir {
+
+/// How a Generic touches a slot (a Buffer of the Plan): element address = offset + sum(index[d] * strides[d]) + an
+/// optional computed offset. All in elements of dtype. Strides may be negative here (flip), 0 repeats.
+struct Access {
+  int32_t slot = -1;
+  DType dtype = DType::F32;
+  int64_t offset = 0;
+  Dims strides;  // one per dimension of the index space
+};
+
+enum class Combine : uint8_t { None, Add, Mul, Max, Min };
+
+/// Writes `value` through `access`. A value that depends on no reduction dimension outside a Reduce is written once per
+/// parallel index, and then the access's strides along reduction dimensions are 0; any other is written at every index.
+/// With `combine`, or a computed `index`, several indices may meet one element: they are applied one after another.
+struct Store {
+  int32_t access = -1;
+  int32_t value = -1;             ///< node; of the access's dtype
+  int32_t index = -1;             ///< node (i64) added to the element offset, or -1
+  int32_t guard = -1;             ///< node (bool): write only where it holds, or -1
+  Combine combine = Combine::None;
+};
+
+struct Generic {
+  std::string name;          ///< for people: the operators that it came from
+  Dims sizes;                ///< the index space
+  uint32_t reduce = 0;       ///< bit d: dimension d is a reduction dimension
+  std::vector<Access> accesses;
+  Body body;
+  std::vector<Store> stores;
+  std::vector<int32_t> args;  ///< Arg position -> index into the Trace's scalars
+
+  int rank() const { return sizes.size(); }
+  bool reduces(int d) const { return reduce >> d & 1; }
+};
+
+/// Bit i: node i varies with a reduction dimension (outside any Reduce), so it belongs to the inner loops.
+std::vector<bool> varies_in_reduction(const Generic&);
+/// Bit d: node `id` depends on the index of dimension d (through Index, or a Load whose stride there is not 0).
+uint32_t dims_of(const Generic&, int id);
+
+/// Throws Error(Internal) with the printed form where the Generic is ill-formed: types, ranks, order, levels.
+void verify(const Generic&);
+std::string to_string(const Generic&);
+
+}  // namespace anygpu::ir

@@ -1,0 +1,76 @@
+// Named: an operation that hardware or a library does better than a loop nest, and Step: what a Plan is made of.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ir/generic.h"
+
+namespace anygpu::ir {
+
+/// A slot seen as an array.
+struct Operand {
+  int32_t slot = -1;
+  DType dtype = DType::F32;
+  int64_t offset = 0;
+  Dims sizes;
+  Dims strides;
+  int rank() const { return sizes.size(); }
+};
+
+/// Operands come dst first. Absent optional operands have slot -1.
+enum class NamedKind : uint8_t {
+  Matmul,         ///< dst[..,m,n], lhs[..,m,k], rhs[..,k,n], bias (dst's sizes, any strides) or none: dst = lhs @ rhs + bias
+  Conv,           ///< dst[N,OC,o..], src[N,IC,i..], weight[OC,IC/groups,k..], bias[OC] or none (cross-correlation)
+  ConvSrcGrad,    ///< dst = grad of src[N,IC,i..]; grad of dst[N,OC,o..], weight
+  ConvWeightGrad, ///< dst = grad of weight; grad of dst[N,OC,o..], src
+  AvgPool,        ///< dst[N,C,o..], src[N,C,i..]
+  AvgPoolGrad,    ///< grad of src, grad of dst
+  Scan,           ///< dst, src, indices (i64; for Max/Min kinds) or none; inclusive, along attrs.axis
+  Sort,           ///< values, indices (i64), src; stable, along attrs.axis; NaN sorts as greatest
+};
+const char* name_of(NamedKind);
+
+enum class ScanKind : uint8_t { Sum, Prod, Max, Min, LogAddExp };
+
+/// Only the fields that the kind speaks of count.
+struct NamedAttrs {
+  Dims stride, padding, dilation, kernel;  ///< one per spatial dimension; convolution and pooling
+  int64_t groups = 1;
+  bool count_include_pad = true;  ///< AvgPool
+  int64_t divisor_override = 0;   ///< AvgPool; 0: none
+  int32_t axis = 0;               ///< Scan, Sort
+  bool descending = false;        ///< Sort
+  ScanKind scan = ScanKind::Sum;
+};
+
+struct Named {
+  NamedKind kind;
+  std::vector<Operand> operands;
+  NamedAttrs attrs;
+  std::string name;  ///< for people: the operator that it came from
+};
+
+using Step = std::variant<Generic, Named>;
+
+/// Throws Error(Internal) where operands do not fit together.
+void verify(const Named&);
+std::string to_string(const Named&);
+std::string to_string(const Step&);
+
+/// The same computation as Generics; `temp(dtype, sizes)` gives a fresh contiguous temporary.
+/// For backends that do not claim the Named. Slow, never wrong.
+using MakeTemp = std::function<Operand(DType, const Dims& sizes)>;
+std::vector<Generic> lower(const Named&, const MakeTemp& temp);
+
+/// Slots that a step reads and writes, with the byte range of each access.
+struct Touch {
+  int32_t slot;
+  int64_t begin, end;  // bytes; end exclusive
+  bool write;
+};
+std::vector<Touch> touches(const Step&);
+
+}  // namespace anygpu::ir

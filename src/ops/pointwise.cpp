@@ -1,0 +1,30 @@
+// The mechanism of pointwise operators; the tables are in pointwise_*.cpp.
+#include "ops/op.h"
+
+namespace anygpu::ops {
+
+void check_pointwise(const CallArgs& call) {
+  const ViewArg& dst = call.views[0];
+  for (size_t i = 1; i < call.views.size(); ++i) {
+    const ViewArg& v = call.views[i];
+    bool fits = v.rank <= dst.rank;
+    for (int d = 1; fits && d <= v.rank; ++d) {
+      int64_t n = v.sizes[v.rank - d];
+      fits = n == dst.sizes[dst.rank - d] || (n == 1 && static_cast<int32_t>(i) >= call.op.outputs);
+    }
+    if (!fits) throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] operand " + std::to_string(i) + " does not broadcast to the output's shape");
+  }
+}
+
+void lower_pointwise(Lowering& l) {
+  Loop loop(l, l.view(0).sizes);
+  Pointwise p(l, loop, compute_type(static_cast<DType>(l.attr(0))));
+  ir::Val v = reinterpret_cast<PointwiseBody>(const_cast<void*>(l.op.detail))(p);
+  if (v.body) loop.store(l.view(0), v);
+  loop.done();
+}
+
+ir::Val Pointwise::raw(int i) { return loop.load(lowering.view(lowering.op.outputs + i)); }
+ir::Val Pointwise::in(int i) { return cast(raw(i), type); }
+
+}  // namespace anygpu::ops
