@@ -68,6 +68,19 @@ int arity(ExprOp);
 const char* name_of(ExprOp);
 const char* name_of(ReduceKind);
 
+/// Calls f(id) for each node that `n` refers to.
+template <class F>
+void for_each_operand(const Node& n, F&& f) {
+  if (n.op == ExprOp::Load) {
+    if (n.b >= 0) f(n.b);
+    return;
+  }
+  const int count = n.op == ExprOp::Reduce && n.b >= 0 ? 2 : arity(n.op);
+  if (count > 0) f(n.a);
+  if (count > 1) f(n.b);
+  if (count > 2) f(n.c);
+}
+
 /// The nodes of one body. Equal nodes are made once (Check excepted), so common subexpressions are shared by construction.
 class Body {
  public:

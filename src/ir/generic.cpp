@@ -1,0 +1,256 @@
+#include "ir/generic.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace anygpu::ir {
+namespace {
+
+bool is_half(DType t) { return t == DType::F16 || t == DType::BF16; }
+bool is_compute_float(DType t) { return t == DType::F32 || t == DType::F64; }
+
+/// Collects what is wrong with one Generic, and says it with the whole Generic printed.
+class Verifier {
+ public:
+  explicit Verifier(const Generic& g) : g_(g) {}
+
+  void run() {
+    space();
+    for (size_t i = 0; i < g_.accesses.size(); ++i) access(static_cast<int>(i));
+    for (int i = 0; i < g_.body.size(); ++i) node(i);
+    const std::vector<bool> varies = varies_in_reduction(g_);
+    if (g_.stores.empty() && !has_check_) fail("it stores nothing");
+    for (size_t i = 0; i < g_.stores.size(); ++i) store(static_cast<int>(i), varies);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { throw Error(ErrorKind::Internal, "[ir] ill-formed Generic: " + what + "\n" + to_string(g_)); }
+  void require(bool ok, const std::string& what) const {
+    if (!ok) fail(what);
+  }
+
+  void space() const {
+    for (int d = 0; d < g_.rank(); ++d) require(g_.sizes[d] >= 0, "dimension " + std::to_string(d) + " has a negative size");
+    require(g_.reduce >> g_.rank() == 0, "the reduction mask names dimensions beyond the rank");
+  }
+
+  void access(int i) const {
+    const Access& a = g_.accesses[i];
+    const std::string name = "@" + std::to_string(i);
+    require(a.slot >= 0, name + " has no slot");
+    require(a.strides.size() == g_.rank(), name + " has " + std::to_string(a.strides.size()) + " strides in a space of rank " + std::to_string(g_.rank()));
+    require(!is_complex(a.dtype), name + " is complex: a body sees pairs of floats");
+  }
+
+  void node(int i) {
+    const Node& n = g_.body[i];
+    const std::string name = "%" + std::to_string(i);
+    for_each_operand(n, [&](int id) { require(id >= 0 && id < i, name + " refers to %" + std::to_string(id) + ", which is not before it"); });
+    require(!is_complex(n.type), name + " is complex");
+    const DType t = n.type;
+    auto operands_are = [&](DType want) {
+      for_each_operand(n, [&](int id) {
+        require(g_.body[id].type == want, name + ": operand %" + std::to_string(id) + " is not " + anygpu::name_of(want));
+      });
+    };
+    auto type_is = [&](bool ok) { require(ok, name + ": " + name_of(n.op) + " is not defined on " + anygpu::name_of(t)); };
+    switch (n.op) {
+      case ExprOp::Load:
+        require(n.a >= 0 && n.a < static_cast<int>(g_.accesses.size()), name + " loads through an access that is not there");
+        require(g_.accesses[n.a].dtype == t, name + " is not of its access's dtype");
+        if (n.b >= 0) operands_are(DType::I64);
+        return;
+      case ExprOp::Arg:
+        require(n.imm.i >= 0 && n.imm.i < static_cast<int64_t>(g_.args.size()), name + " is argument " + std::to_string(n.imm.i) + " of " + std::to_string(g_.args.size()));
+        return type_is(!is_half(t));
+      case ExprOp::Const: return type_is(!is_half(t));
+      case ExprOp::Index:
+        require(n.imm.i >= 0 && n.imm.i < g_.rank(), name + " is the index of dimension " + std::to_string(n.imm.i));
+        return type_is(t == DType::I64);
+      case ExprOp::Add:
+      case ExprOp::Sub:
+      case ExprOp::Mul:
+      case ExprOp::Div:
+      case ExprOp::Rem:
+      case ExprOp::Min:
+      case ExprOp::Max:
+      case ExprOp::Pow:
+      case ExprOp::Neg:
+      case ExprOp::Abs:
+        operands_are(t);
+        return type_is(is_compute_float(t) || is_int(t));
+      case ExprOp::Atan2:
+      case ExprOp::Copysign:
+      case ExprOp::Nextafter:
+      case ExprOp::Hypot: operands_are(t); return type_is(is_compute_float(t));
+      case ExprOp::And:
+      case ExprOp::Or:
+      case ExprOp::Xor:
+      case ExprOp::Not: operands_are(t); return type_is(is_int(t) || t == DType::Bool);
+      case ExprOp::Shl:
+      case ExprOp::Shr: operands_are(t); return type_is(is_int(t));
+      case ExprOp::Eq:
+      case ExprOp::Ne:
+      case ExprOp::Lt:
+      case ExprOp::Le:
+        operands_are(g_.body[n.a].type);
+        require(!is_half(g_.body[n.a].type), name + " compares " + anygpu::name_of(g_.body[n.a].type));
+        return type_is(t == DType::Bool);
+      case ExprOp::Select:
+        require(g_.body[n.a].type == DType::Bool, name + " selects by what is not bool");
+        require(g_.body[n.b].type == t && g_.body[n.c].type == t, name + " selects between other types than its own");
+        return;
+      case ExprOp::Cast: return;
+      case ExprOp::Bitcast:
+        require(size_of(g_.body[n.a].type) == size_of(t), name + " changes the width");
+        return type_is(t != DType::Bool || g_.body[n.a].type == DType::Bool);
+      case ExprOp::Philox:
+        operands_are(DType::I64);
+        require(n.imm.i >= 0 && n.imm.i < 4, name + " asks for word " + std::to_string(n.imm.i));
+        return type_is(t == DType::I64);
+      case ExprOp::Reduce: return reduce(n, name);
+      case ExprOp::Check:
+        has_check_ = true;
+        operands_are(DType::Bool);
+        require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::BadArgument), name + " reports fault " + std::to_string(n.imm.i));
+        return type_is(t == DType::Bool);
+      default:  // the functions of one float
+        require(n.op >= ExprOp::Floor && n.op <= ExprOp::Lgamma, name + " is no operation");
+        operands_are(t);
+        return type_is(is_compute_float(t));
+    }
+  }
+
+  void reduce(const Node& n, const std::string& name) const {
+    require(n.imm.i >= 0 && n.imm.i <= static_cast<int64_t>(ReduceKind::ArgMin), name + " is no known reduction");
+    const auto kind = static_cast<ReduceKind>(n.imm.i);
+    const DType from = g_.body[n.a].type;
+    const bool is_arg = kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin;
+    const bool is_bool = kind == ReduceKind::Any || kind == ReduceKind::All;
+    require(is_bool ? from == DType::Bool : is_compute_float(from) || is_int(from), name + " reduces " + anygpu::name_of(from) + " by " + name_of(kind));
+    require(n.type == (is_arg ? DType::I64 : from), name + " is of type " + anygpu::name_of(n.type));
+    require((n.b >= 0) == is_arg, name + (is_arg ? " has no index" : " has an index that it does not use"));
+    if (is_arg) require(g_.body[n.b].type == DType::I64, name + "'s index is not i64");
+  }
+
+  void store(int i, const std::vector<bool>& varies) const {
+    const Store& s = g_.stores[i];
+    const std::string name = "store " + std::to_string(i);
+    auto in_body = [&](int id) { return id >= 0 && id < g_.body.size(); };
+    require(s.access >= 0 && s.access < static_cast<int>(g_.accesses.size()), name + " goes through an access that is not there");
+    require(in_body(s.value), name + "'s value is not in the body");
+    const Access& a = g_.accesses[s.access];
+    require(g_.body[s.value].type == a.dtype, name + "'s value is not of its access's dtype");
+    require(s.combine <= Combine::Min, name + " combines in no known way");
+    if (s.index != -1) require(in_body(s.index) && g_.body[s.index].type == DType::I64, name + "'s index is not an i64 node");
+    if (s.guard != -1) require(in_body(s.guard) && g_.body[s.guard].type == DType::Bool, name + "'s guard is not a bool node");
+    if (varies[s.value]) return;
+    // Written once per parallel index: nothing about it may ask for more.
+    require(s.index < 0 || !varies[s.index], name + "'s index varies with a reduction dimension, its value does not");
+    require(s.guard < 0 || !varies[s.guard], name + "'s guard varies with a reduction dimension, its value does not");
+    for (int d = 0; d < g_.rank(); ++d) {
+      require(!g_.reduces(d) || a.strides[d] == 0, name + " is written once per parallel index, but has a stride along reduction dimension " + std::to_string(d));
+    }
+  }
+
+  const Generic& g_;
+  bool has_check_ = false;
+};
+
+std::string list_of(const Dims& d) {
+  std::string s = "[";
+  for (int i = 0; i < d.size(); ++i) s += (i ? ", " : "") + std::to_string(d[i]);
+  return s + "]";
+}
+
+std::string number(const Node& n) {
+  if (!is_float(n.type)) return std::to_string(n.imm.i);
+  char text[40];
+  std::snprintf(text, sizeof text, n.type == DType::F32 ? "%.9g" : "%.17g", n.imm.f);
+  return text;
+}
+
+std::string text_of(const Node& n) {
+  auto id = [](int i) { return "%" + std::to_string(i); };
+  std::string s = name_of(n.op);
+  if (n.op == ExprOp::Reduce) s += std::string(".") + name_of(static_cast<ReduceKind>(n.imm.i));
+  s += std::string(" ") + anygpu::name_of(n.type);
+  switch (n.op) {
+    case ExprOp::Load: return s + " @" + std::to_string(n.a) + (n.b >= 0 ? " + " + id(n.b) : "");
+    case ExprOp::Arg: return s + " #" + std::to_string(n.imm.i);
+    case ExprOp::Const: return s + " " + number(n);
+    case ExprOp::Index: return s + " d" + std::to_string(n.imm.i);
+    default: break;
+  }
+  const char* separator = " ";
+  for_each_operand(n, [&](int operand) {
+    s += separator + id(operand);
+    separator = ", ";
+  });
+  if (n.op == ExprOp::Philox) s += " word " + std::to_string(n.imm.i);
+  if (n.op == ExprOp::Check) s += std::string(" or \"") + fault_message(static_cast<Fault>(n.imm.i)) + "\"";
+  return s;
+}
+
+}  // namespace
+
+std::vector<bool> varies_in_reduction(const Generic& g) {
+  std::vector<bool> varies(g.body.size());
+  for (int i = 0; i < g.body.size(); ++i) {
+    const Node& n = g.body[i];
+    if (n.op == ExprOp::Reduce) continue;
+    bool v = n.op == ExprOp::Index && g.reduces(static_cast<int>(n.imm.i));
+    if (n.op == ExprOp::Load) {
+      for (int d = 0; d < g.rank(); ++d) v |= g.reduces(d) && g.accesses[n.a].strides[d] != 0;
+    }
+    for_each_operand(n, [&](int id) { v = v || varies[id]; });
+    varies[i] = v;
+  }
+  return varies;
+}
+
+uint32_t dims_of(const Generic& g, int id) {
+  std::vector<uint32_t> dims(id + 1);
+  for (int i = 0; i <= id; ++i) {
+    const Node& n = g.body[i];
+    for_each_operand(n, [&](int operand) { dims[i] |= dims[operand]; });
+    if (n.op == ExprOp::Reduce) dims[i] &= ~g.reduce;
+    if (n.op == ExprOp::Index) dims[i] |= 1u << n.imm.i;
+    if (n.op == ExprOp::Load) {
+      for (int d = 0; d < g.rank(); ++d) dims[i] |= static_cast<uint32_t>(g.accesses[n.a].strides[d] != 0) << d;
+    }
+  }
+  return dims[id];
+}
+
+void verify(const Generic& g) { Verifier(g).run(); }
+
+// generic "softmax" [4, 8*] args [0]        * marks a reduction dimension
+//   @0 = slot 2 f32 + 16 strides [8, 1]
+//   %0 = load f32 @0
+//   store @1 + %3 <- add %2 if %1
+std::string to_string(const Generic& g) {
+  std::string s = "generic \"" + g.name + "\" [";
+  for (int d = 0; d < g.rank(); ++d) s += (d ? ", " : "") + std::to_string(g.sizes[d]) + (g.reduces(d) ? "*" : "");
+  s += "]";
+  if (!g.args.empty()) {
+    s += " args [";
+    for (size_t i = 0; i < g.args.size(); ++i) s += (i ? ", " : "") + std::to_string(g.args[i]);
+    s += "]";
+  }
+  s += "\n";
+  for (size_t i = 0; i < g.accesses.size(); ++i) {
+    const Access& a = g.accesses[i];
+    s += "  @" + std::to_string(i) + " = slot " + std::to_string(a.slot) + " " + anygpu::name_of(a.dtype) + " + " + std::to_string(a.offset) + " strides " + list_of(a.strides) + "\n";
+  }
+  for (int i = 0; i < g.body.size(); ++i) s += "  %" + std::to_string(i) + " = " + text_of(g.body[i]) + "\n";
+  constexpr const char* kCombine[] = {"", "add ", "mul ", "max ", "min "};
+  for (const Store& st : g.stores) {
+    s += "  store @" + std::to_string(st.access) + (st.index >= 0 ? " + %" + std::to_string(st.index) : "") + " <- ";
+    s += st.combine <= Combine::Min ? kCombine[static_cast<int>(st.combine)] : "unknown ";
+    s += "%" + std::to_string(st.value) + (st.guard >= 0 ? " if %" + std::to_string(st.guard) : "") + "\n";
+  }
+  return s;
+}
+
+}  // namespace anygpu::ir
