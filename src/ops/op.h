@@ -125,17 +125,27 @@ Dims kept(const Dims& sizes, uint32_t mask);
 
 // ---- pointwise operators: a line each in a table ----
 
+/// attrs[0] of a pointwise call: the dtype to compute in, and a mask of the inputs that are not views but numbers, passed
+/// as the last scalars of the call, in order (a 0-dimensional host tensor, or a literal).
+constexpr int64_t pointwise_attr(DType compute, uint32_t number_inputs = 0) {
+  return static_cast<int64_t>(compute) | static_cast<int64_t>(number_inputs) << 8;
+}
+
 /// What a pointwise body sees.
 class Pointwise {
  public:
-  Pointwise(Lowering& l, Loop& loop, DType compute) : type(compute), lowering(l), loop(loop) {}
-  const DType type;  ///< compute type: f16 and bf16 have become f32
+  Pointwise(Lowering& l, Loop& loop);
+  const DType type;  ///< compute type: f16 and bf16 have become f32, bool u8
   Lowering& lowering;
   Loop& loop;
   /// Input i (0 = the first after the outputs), cast to the compute type.
   ir::Val in(int i);
-  /// Input i uncast (masks, indices).
+  /// Input i uncast (masks, indices). A number is of the compute type.
   ir::Val raw(int i);
+  /// Input i as a truth value.
+  ir::Val truth(int i) { return cast(raw(i), DType::Bool); }
+  /// Casts and writes to output i: for operators of several outputs.
+  void out(int i, ir::Val v) { loop.store(lowering.view(i), v); }
   ir::Val s(int i, DType t) { return loop.scalar(i, t); }
   ir::Val s(int i) { return s(i, type); }
   ir::Val c(double v) { return loop.f(type, v); }
@@ -144,7 +154,7 @@ class Pointwise {
 /// Returns the value of output 0 (operators of several outputs store the others themselves by p.loop.store).
 using PointwiseBody = ir::Val (*)(Pointwise&);
 
-/// views: outputs, inputs, all broadcast to the output's sizes. attrs[0]: the dtype to compute in (a DType).
+/// views: outputs, inputs, all broadcast to the output's sizes. attrs[0]: pointwise_attr().
 #define ANYGPU_POINTWISE(op_name, n_outputs, ...) \
   Op { op_name, anygpu::ops::check_pointwise, anygpu::ops::lower_pointwise, n_outputs, reinterpret_cast<const void*>(static_cast<anygpu::ops::PointwiseBody>(__VA_ARGS__)) }
 void check_pointwise(const CallArgs&);

@@ -1,4 +1,6 @@
 // The mechanism of pointwise operators; the tables are in pointwise_*.cpp.
+#include <bit>
+
 #include "ops/op.h"
 
 namespace anygpu::ops {
@@ -18,13 +20,25 @@ void check_pointwise(const CallArgs& call) {
 
 void lower_pointwise(Lowering& l) {
   Loop loop(l, l.view(0).sizes);
-  Pointwise p(l, loop, compute_type(static_cast<DType>(l.attr(0))));
+  Pointwise p(l, loop);
   ir::Val v = reinterpret_cast<PointwiseBody>(const_cast<void*>(l.op.detail))(p);
   if (v.body) loop.store(l.view(0), v);
   loop.done();
 }
 
-ir::Val Pointwise::raw(int i) { return loop.load(lowering.view(lowering.op.outputs + i)); }
+static DType pointwise_type(const Lowering& l) {
+  DType t = static_cast<DType>(l.attr(0) & 0xff);
+  return t == DType::Bool ? DType::U8 : compute_type(t);
+}
+
+Pointwise::Pointwise(Lowering& l, Loop& loop) : type(pointwise_type(l)), lowering(l), loop(loop) {}
+
+ir::Val Pointwise::raw(int i) {
+  uint32_t numbers = static_cast<uint32_t>(lowering.attr(0) >> 8);
+  int before = std::popcount(numbers & ((1u << i) - 1));
+  if (numbers >> i & 1) return loop.scalar(lowering.scalars() - std::popcount(numbers) + before, type);
+  return loop.load(lowering.view(lowering.op.outputs + i - before));
+}
 ir::Val Pointwise::in(int i) { return cast(raw(i), type); }
 
 }  // namespace anygpu::ops
