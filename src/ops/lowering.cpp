@@ -102,6 +102,17 @@ void Loop::store_at(const Operand& o, std::initializer_list<Val> index, Val v, i
   store_at(o, std::span(index.begin(), index.size()), v, combine, guard);
 }
 
+Val Loop::load_beside(const Operand& o, Val offset) { return ir::load(g_.body, o.dtype, access(o, strides_over(o, g_.sizes)), offset); }
+void Loop::store_beside(const Operand& o, Val offset, Val v, ir::Combine combine, Val guard) {
+  ir::Store s;
+  s.access = access(o, strides_over(o, g_.sizes));
+  s.value = cast(v, o.dtype).id;
+  s.index = offset.id;
+  s.guard = guard.id;
+  s.combine = combine;
+  g_.stores.push_back(s);
+}
+
 void Loop::done() { lowering_.add(std::move(g_)); }
 
 Operand permuted(const Operand& o, std::initializer_list<int> dims) {

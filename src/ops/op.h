@@ -90,6 +90,8 @@ class Loop {
   /// The operand's element at computed indices (i64), one per dimension of the operand. The caller keeps them in range.
   ir::Val load_at(const ir::Operand&, std::initializer_list<ir::Val> index);
   ir::Val load_at(const ir::Operand&, std::span<const ir::Val> index);
+  /// The operand's element at the current index, moved by a computed offset (i64, in elements). The caller keeps it in range.
+  ir::Val load_beside(const ir::Operand&, ir::Val offset);
   /// The call's i-th scalar, as `type`.
   ir::Val scalar(int i, DType type);
   ir::Val index(int dim) { return ir::index(g_.body, dim); }
@@ -101,6 +103,8 @@ class Loop {
   void store(const ir::Operand&, ir::Val);
   void store_at(const ir::Operand&, std::span<const ir::Val> index, ir::Val, ir::Combine = ir::Combine::None, ir::Val guard = {});
   void store_at(const ir::Operand&, std::initializer_list<ir::Val> index, ir::Val, ir::Combine = ir::Combine::None, ir::Val guard = {});
+  /// As store, moved by a computed offset (i64, in elements).
+  void store_beside(const ir::Operand&, ir::Val offset, ir::Val, ir::Combine = ir::Combine::None, ir::Val guard = {});
 
   /// Adds the Generic to the Lowering.
   void done();

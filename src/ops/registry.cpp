@@ -16,6 +16,8 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
              ops::pointwise_unary(),
              ops::pointwise_binary(),
              ops::reductions(),
+             ops::scans(),
+             ops::indexing(),
              ops::matmuls(),
          })
       for (const Op& op : table)

@@ -8,6 +8,8 @@ namespace anygpu::ops {
 OpTable pointwise_unary();
 OpTable pointwise_binary();
 OpTable reductions();
+OpTable scans();
+OpTable indexing();
 OpTable matmuls();
 
 }  // namespace anygpu::ops
