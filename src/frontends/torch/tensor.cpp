@@ -1,0 +1,177 @@
+#include "tensor.h"
+
+#include <ATen/ExpandUtils.h>
+#include <ATen/native/Resize.h>
+#include <c10/core/DeviceGuard.h>
+
+namespace anygpu::torch_frontend {
+
+void rethrow_as_torch(const Error& e) {
+  const std::string message = e.what();
+  const c10::SourceLocation here{__func__, __FILE__, static_cast<uint32_t>(__LINE__)};
+  switch (e.kind()) {
+    case ErrorKind::Index: throw c10::IndexError(here, message);
+    case ErrorKind::Type: throw c10::TypeError(here, message);
+    case ErrorKind::NotImplemented: throw c10::NotImplementedError(here, message);
+    case ErrorKind::OutOfMemory: throw c10::OutOfMemoryError(here, message);
+    case ErrorKind::Value:
+    case ErrorKind::Internal: break;
+  }
+  throw c10::Error(here, message);
+}
+
+// ---- dtypes ----
+
+namespace {
+
+constexpr int8_t kNoDType = -1;
+
+struct DTypeTable {
+  int8_t of[static_cast<int>(at::ScalarType::NumOptions)];
+  constexpr DTypeTable() : of() {
+    for (int8_t& x : of) x = kNoDType;
+    set(at::ScalarType::Bool, DType::Bool);
+    set(at::ScalarType::Byte, DType::U8);
+    set(at::ScalarType::Char, DType::I8);
+    set(at::ScalarType::Short, DType::I16);
+    set(at::ScalarType::Int, DType::I32);
+    set(at::ScalarType::Long, DType::I64);
+    set(at::ScalarType::Half, DType::F16);
+    set(at::ScalarType::BFloat16, DType::BF16);
+    set(at::ScalarType::Float, DType::F32);
+    set(at::ScalarType::Double, DType::F64);
+    set(at::ScalarType::ComplexFloat, DType::C64);
+    set(at::ScalarType::ComplexDouble, DType::C128);
+  }
+  constexpr void set(at::ScalarType t, DType d) { of[static_cast<int>(t)] = static_cast<int8_t>(d); }
+};
+constexpr DTypeTable kDTypeTable;
+
+}  // namespace
+
+std::optional<DType> find_dtype(at::ScalarType t) noexcept {
+  const int i = static_cast<int>(t);
+  if (i < 0 || i >= static_cast<int>(at::ScalarType::NumOptions) || kDTypeTable.of[i] == kNoDType) return std::nullopt;
+  return static_cast<DType>(kDTypeTable.of[i]);
+}
+
+DType dtype_of(at::ScalarType t) {
+  if (const auto d = find_dtype(t)) return *d;
+  TORCH_CHECK_NOT_IMPLEMENTED(false, "anygpu has no operators on ", t, "; convert the tensor to another dtype first");
+}
+
+at::ScalarType scalar_type_of(DType t) {
+  constexpr at::ScalarType types[kDTypes] = {at::ScalarType::Bool,  at::ScalarType::Byte,     at::ScalarType::Char,         at::ScalarType::Short,
+                                             at::ScalarType::Int,   at::ScalarType::Long,     at::ScalarType::Half,         at::ScalarType::BFloat16,
+                                             at::ScalarType::Float, at::ScalarType::Double,   at::ScalarType::ComplexFloat, at::ScalarType::ComplexDouble};
+  return types[static_cast<int>(t)];
+}
+
+// ---- views ----
+
+View own_view_of(const at::TensorBase& t) { return restrided(t, t.sizes(), t.strides()); }
+
+View restrided(const at::TensorBase& t, at::IntArrayRef sizes, at::IntArrayRef strides, int64_t offset) {
+  return translated([&] {
+    return View{BufferRef(buffer_of(t)), dtype_of(t.scalar_type()), t.storage_offset() + offset, Dims(sizes.data(), static_cast<int>(sizes.size())),
+                Dims(strides.data(), static_cast<int>(strides.size()))};
+  });
+}
+
+View expand_to(const at::TensorBase& t, at::IntArrayRef sizes) {
+  if (t.sizes() == sizes) return own_view_of(t);
+  const auto geometry = at::inferExpandGeometry_dimvector(t.sizes(), t.strides(), sizes);
+  return restrided(t, geometry.sizes, geometry.strides);
+}
+
+// ---- recording ----
+
+const Op& find_op(std::string_view name) {
+  return translated([&]() -> const Op& { return op(name); });
+}
+
+void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
+  Device& device = operands[0].buffer->device;
+  for (const Operand& o : operands) {
+    TORCH_CHECK(!o.buffer || &o.buffer->device == &device, "Expected all tensors to be on the same device, but found at least two devices, anygpu:",
+                device.index(), " and anygpu:", o.buffer->device.index(), "!");
+  }
+  if (C10_UNLIKELY(in_bad_fork())) device_at(static_cast<c10::DeviceIndex>(device.index()));  // throws
+  try {
+    // An Operand is a ViewArg with more constructors and nothing else, so an array of the one is an array of the other.
+    device.record(op, {static_cast<const ViewArg*>(operands.data()), operands.size()}, {scalars.data(), scalars.size()}, {attrs.data(), attrs.size()});
+  } catch (const Error& e) {
+    rethrow_as_torch(e);
+  }
+}
+
+// ---- numbers ----
+
+Scalar to_scalar(const at::Scalar& s, DType type) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!is_complex(type) && !s.isComplex(), "anygpu kernels take no complex numbers");
+  if (is_float(type)) return Scalar(s.toDouble());
+  if (type == DType::Bool) return Scalar(static_cast<int64_t>(s.isFloatingPoint() ? s.toDouble() != 0 : s.toLong() != 0));
+  if (s.isFloatingPoint()) return Scalar(static_cast<int64_t>(s.toDouble()));
+  return Scalar(s.toLong());
+}
+
+Scalar to_scalar(const at::TensorBase& number, DType type) {
+  const void* p = number.const_data_ptr();
+  switch (number.scalar_type()) {
+    case at::ScalarType::Double: return to_scalar(at::Scalar(*static_cast<const double*>(p)), type);
+    case at::ScalarType::Long: return to_scalar(at::Scalar(*static_cast<const int64_t*>(p)), type);
+    case at::ScalarType::Float: return to_scalar(at::Scalar(*static_cast<const float*>(p)), type);
+    case at::ScalarType::Bool: return to_scalar(at::Scalar(*static_cast<const bool*>(p)), type);
+    default: return to_scalar(at::Tensor(number).item(), type);
+  }
+}
+
+at::Tensor on_device(const at::Tensor& t, const at::TensorBase& like) {
+  if (C10_LIKELY(is_anygpu(t))) return t;
+  TORCH_CHECK(is_cpu_number(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ", t.device(), "!");
+  const DType type = dtype_of(t.scalar_type());
+  if (is_complex(type)) return t.to(like.device());
+  at::Tensor result = empty({}, t.scalar_type(), like);
+  record(ANYGPU_OP("fill"), {result}, {to_scalar(static_cast<const at::TensorBase&>(t), type)}, {attr(type)});
+  return result;
+}
+
+// ---- new tensors ----
+
+namespace {
+
+constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
+
+at::Tensor make_tensor(size_t bytes, at::ScalarType type, c10::DeviceIndex device) {
+  auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), c10::SymInt(static_cast<int64_t>(bytes)),
+                                                       allocate_on(device, bytes), &allocator(), /*resizable=*/true);
+  return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), kKeys, c10::scalarTypeToTypeMeta(type));
+}
+
+}  // namespace
+
+at::Tensor empty(at::IntArrayRef sizes, at::ScalarType type, c10::DeviceIndex device) {
+  at::detail::check_size_nonnegative(sizes);
+  at::Tensor t = make_tensor(at::detail::computeStorageNbytesContiguous(sizes, c10::elementSize(type)), type, device);
+  if (sizes.size() != 1 || sizes[0] != 0) t.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  return t;
+}
+
+at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType type, c10::DeviceIndex device) {
+  at::detail::check_size_nonnegative(sizes);
+  at::Tensor t = make_tensor(at::detail::computeStorageNbytes(sizes, strides, c10::elementSize(type)), type, device);
+  t.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides);
+  return t;
+}
+
+at::Tensor empty_like(const at::TensorBase& like, at::ScalarType type) {
+  if (like.is_contiguous()) return empty(like.sizes(), type, like.get_device());
+  if (like.is_non_overlapping_and_dense()) return empty_strided(like.sizes(), like.strides(), type, like.get_device());
+  return empty_strided(like.sizes(), at::infer_dense_strides(like.sizes(), like.strides()), type, like.get_device());
+}
+
+void resize_out(const at::Tensor& out, at::IntArrayRef sizes) {
+  if (out.sizes() != sizes) at::native::resize_output(out, sizes);
+}
+
+}  // namespace anygpu::torch_frontend

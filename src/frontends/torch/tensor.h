@@ -1,0 +1,156 @@
+// Tensors as the runtime sees them, and how an operator is recorded. Every file of ops/ builds on this header alone.
+//
+// Adding an operator, in a file of ops/:
+//
+//   #include "tensor.h"
+//   namespace anygpu::torch_frontend { namespace {
+//
+//   at::Tensor& add_out(const at::Tensor& a, const at::Tensor& b, const at::Scalar& alpha, at::Tensor& out) {
+//     auto iter = at::TensorIterator::binary_op(out, a, b);   // or our own shape rule; promotes, broadcasts, resizes `out`
+//     record(ANYGPU_OP("add"), {iter.tensor(0), on_device(iter.tensor(1), out), on_device(iter.tensor(2), out)}, {},
+//            {attr(iter.common_dtype())});
+//     return out;
+//   }
+//   TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) { m.impl("add.out", add_out); }
+//   }}
+//
+// - Of a structured operator register `.out`: the functional and in-place variants follow (PyTorch makes the output by the meta
+//   function, then calls `.out`). Also register the functional overload, by hand, where host time matters.
+// - Outputs first, then inputs; pointwise operators of the catalogue broadcast by themselves, others want expand_to().
+// - Numbers that may change from call to call are Scalars; what shapes the kernel is an attr. Never the other way round.
+// - An operator that is not registered runs on the CPU (fallback.h).
+// - TORCH_CHECK for what PyTorch itself would refuse, with PyTorch's words; the catalogue's own checks are translated for you.
+// - Conjugate and negative bits never arrive here: PyTorch's fallbacks resolve them before PrivateUse1, except in copies.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
+#include <torch/library.h>
+
+#include "allocator.h"
+#include "anygpu/ops.h"
+
+namespace anygpu::torch_frontend {
+
+// ---- errors ----
+
+/// Throws the c10 class that becomes the right Python exception: IndexError, NotImplementedError, TypeError, OutOfMemoryError.
+[[noreturn]] void rethrow_as_torch(const Error&);
+
+/// Runs f(), translating anygpu::Error.
+template <class F>
+decltype(auto) translated(F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    rethrow_as_torch(e);
+  }
+}
+
+// ---- devices ----
+
+/// How many devices there are; 0 where the list cannot be read. Never throws.
+c10::DeviceIndex device_count() noexcept;
+c10::DeviceIndex current_device() noexcept;
+/// The Device of an index; -1 means the current one. Throws in a forked child that inherited it.
+Device& device_at(c10::DeviceIndex);
+/// The index that a torch.device means: its own, or the current one.
+c10::DeviceIndex index_of(std::optional<c10::Device>);
+/// Whether this process is a forked child of one that had used the device: nothing may touch it here.
+bool in_bad_fork() noexcept;
+/// Whether any device has been used in this process.
+bool initialized() noexcept;
+
+inline bool is_anygpu(const at::TensorBase& t) { return t.device().type() == c10::DeviceType::PrivateUse1; }
+
+// ---- dtypes ----
+
+/// Throws c10::NotImplementedError for types that operators cannot compute in (quantised, f8, u16 ...; they can be stored and copied).
+DType dtype_of(at::ScalarType);
+std::optional<DType> find_dtype(at::ScalarType) noexcept;
+at::ScalarType scalar_type_of(DType);
+/// A dtype as an attr.
+inline int64_t attr(at::ScalarType t) { return static_cast<int64_t>(dtype_of(t)); }
+inline int64_t attr(DType t) { return static_cast<int64_t>(t); }
+
+// ---- views ----
+
+/// The Buffer behind a tensor. Throws where the tensor is not on this device.
+inline Buffer* buffer_of(const at::TensorBase& t) {
+  const c10::Storage& s = t.unsafeGetTensorImpl()->unsafe_storage();
+  if (C10_LIKELY(s.unsafeGetStorageImpl() != nullptr)) {
+    const c10::DataPtr& p = s.unsafeGetStorageImpl()->data_ptr();
+    if (C10_LIKELY(p.get_deleter() == &release_block)) return static_cast<Block*>(p.get_context())->buffer.get();
+  }
+  return unusual_block(s)->buffer.get();
+}
+inline Device& device_of(const at::TensorBase& t) { return buffer_of(t)->device; }
+
+/// The tensor as a View that owns nothing: valid as long as the tensor lives and its sizes do not change.
+inline ViewArg view_of(const at::TensorBase& t) {
+  const c10::TensorImpl* impl = t.unsafeGetTensorImpl();
+  return ViewArg(buffer_of(t), dtype_of(t.scalar_type()), impl->storage_offset(), static_cast<int>(impl->dim()), impl->sizes().data(),
+                 impl->strides().data());
+}
+/// A View with sizes, strides of its own (and the Buffer held).
+View own_view_of(const at::TensorBase&);
+/// Broadcast to `sizes` as NumPy does: repeated dimensions have stride 0. Throws PyTorch's error where they do not fit.
+View expand_to(const at::TensorBase&, at::IntArrayRef sizes);
+/// Other sizes and strides over the same Buffer, in elements; `offset` is added to the tensor's own.
+View restrided(const at::TensorBase&, at::IntArrayRef sizes, at::IntArrayRef strides, int64_t offset = 0);
+
+/// What record() takes as an operand: a tensor, a View, or nothing (an absent optional operand: null Buffer).
+struct Operand : ViewArg {
+  Operand(const at::TensorBase& t) : ViewArg(view_of(t)) {}
+  Operand(const ViewArg& v) : ViewArg(v) {}
+  Operand(const View& v) : ViewArg(v) {}
+  Operand(std::nullopt_t) : ViewArg(nullptr, DType::F32, 0, 0, nullptr, nullptr) {}
+  Operand(const std::optional<at::Tensor>& t) : Operand(t && t->defined() ? Operand(*t) : Operand(std::nullopt)) {}
+};
+static_assert(sizeof(Operand) == sizeof(ViewArg));
+
+// ---- recording ----
+
+/// The catalogue's entry, looked up once per place.
+#define ANYGPU_OP(name)                                  \
+  ([]() -> const ::anygpu::Op& {                         \
+    static const ::anygpu::Op& entry = ::anygpu::torch_frontend::find_op(name); \
+    return entry;                                        \
+  }())
+const Op& find_op(std::string_view name);
+
+/// Outputs, then inputs; all on one device. Throws PyTorch's exceptions.
+void record(const Op&, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
+inline void record(const Op& op, std::initializer_list<Operand> operands, std::initializer_list<Scalar> scalars = {},
+                   std::initializer_list<int64_t> attrs = {}) {
+  record(op, c10::ArrayRef<Operand>(operands), c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
+}
+
+// ---- numbers ----
+
+/// A 0-dimensional CPU tensor: what Python numbers become, and what may be mixed with tensors of any device.
+inline bool is_cpu_number(const at::TensorBase& t) {
+  return t.unsafeGetTensorImpl()->dim() == 0 && t.device().type() == c10::DeviceType::CPU;
+}
+/// A number for a kernel that takes it as `type`: in .f for floats, in .i for the others. Complex is refused.
+Scalar to_scalar(const at::Scalar&, DType type);
+/// The same from a 0-dimensional CPU tensor, without a copy through item().
+Scalar to_scalar(const at::TensorBase& number, DType type);
+/// `t` itself if on this device; a CPU number becomes a 0-dimensional tensor on the device of `like`, filled at run time.
+/// Throws "Expected all tensors to be on the same device" for other tensors.
+at::Tensor on_device(const at::Tensor& t, const at::TensorBase& like);
+
+// ---- new tensors: uninitialised, and cheaper than at::empty, which goes through the dispatcher ----
+
+at::Tensor empty(at::IntArrayRef sizes, at::ScalarType, c10::DeviceIndex device);
+at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType, c10::DeviceIndex device);
+inline at::Tensor empty(at::IntArrayRef sizes, const at::TensorBase& like) { return empty(sizes, like.scalar_type(), like.get_device()); }
+inline at::Tensor empty(at::IntArrayRef sizes, at::ScalarType t, const at::TensorBase& like) { return empty(sizes, t, like.get_device()); }
+/// Sizes of `like`, and strides in the same order, dense (what torch.empty_like does by default).
+at::Tensor empty_like(const at::TensorBase& like, at::ScalarType);
+inline at::Tensor empty_like(const at::TensorBase& like) { return empty_like(like, like.scalar_type()); }
+
+/// Gives `out` these sizes as an out= argument: no work where it has them, a warning where it holds elements of other sizes.
+void resize_out(const at::Tensor& out, at::IntArrayRef sizes);
+
+}  // namespace anygpu::torch_frontend
