@@ -15,10 +15,24 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
     for (ops::OpTable table : {
              ops::pointwise_unary(),
              ops::pointwise_binary(),
+             ops::pointwise_activation(),
+             ops::pointwise_loss(),
+             ops::factories(),
+             ops::randoms(),
+             ops::optimizers(),
              ops::reductions(),
              ops::scans(),
              ops::indexing(),
              ops::matmuls(),
+             ops::convolutions(),
+             ops::pools(),
+             ops::normalisations(),
+             ops::softmaxes(),
+             ops::losses(),
+             ops::recurrent_cells(),
+             ops::resampling(),
+             ops::paddings(),
+             ops::unfolding(),
          })
       for (const Op& op : table)
         if (!m->emplace(op.name, &op).second) throw Error(ErrorKind::Internal, "[catalogue] two operators are called " + std::string(op.name));

@@ -7,9 +7,23 @@ namespace anygpu::ops {
 
 OpTable pointwise_unary();
 OpTable pointwise_binary();
+OpTable pointwise_activation();
+OpTable pointwise_loss();
+OpTable factories();
+OpTable randoms();
+OpTable optimizers();
 OpTable reductions();
 OpTable scans();
 OpTable indexing();
 OpTable matmuls();
+OpTable convolutions();
+OpTable pools();
+OpTable normalisations();
+OpTable softmaxes();
+OpTable losses();
+OpTable recurrent_cells();
+OpTable resampling();
+OpTable paddings();
+OpTable unfolding();
 
 }  // namespace anygpu::ops

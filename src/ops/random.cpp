@@ -1,0 +1,111 @@
+// Random numbers: Philox 4x32-10 (Salmon et al., SC'11), one block an element: key = seed, counter = offset + the element's
+// row-major number. Scalars 0 and 1 of every operator are seed and offset (i64); its own parameters follow.
+#include <cmath>
+
+#include "ops/tables.h"
+
+namespace anygpu::ops {
+
+using ir::Val;
+using P = Pointwise;
+
+namespace {
+
+/// Word 0..3 of this element's block, 0 <= w < 2^32, as i64.
+Val word(P& p, int which) {
+  Dims strides = contiguous_strides(p.loop.sizes());
+  Val counter = p.s(1, DType::I64);
+  for (int d = 0; d < strides.size(); ++d)
+    if (p.loop.sizes()[d] != 1) counter = counter + p.loop.index(d) * p.loop.i64(strides[d]);
+  return philox(counter, p.s(0, DType::I64), p.loop.i64(0), which);
+}
+
+/// The type that random numbers are made in: integers in f32.
+DType float_type(P& p) { return p.type == DType::F64 ? DType::F64 : DType::F32; }
+
+/// Uniform in [0, 1): 24 bits, 53 for f64.
+Val uniform(P& p, int at = 0) {
+  if (float_type(p) == DType::F32) return cast(shr(word(p, at), p.loop.i64(8)), DType::F32) * 0x1p-24;
+  return cast(shr(word(p, at), p.loop.i64(5)) * p.loop.i64(1 << 26) + shr(word(p, at + 1), p.loop.i64(6)), DType::F64) * 0x1p-53;
+}
+
+/// Uniform in (0, 1), both ends excluded, so that logarithms and tangents are finite: 23 bits, 52 for f64.
+Val open_uniform(P& p) {
+  if (float_type(p) == DType::F32) return (cast(shr(word(p, 0), p.loop.i64(9)), DType::F32) + 0.5) * 0x1p-23;
+  return (cast(shr(word(p, 0), p.loop.i64(6)) * p.loop.i64(1 << 26) + shr(word(p, 1), p.loop.i64(6)), DType::F64) + 0.5) * 0x1p-52;
+}
+
+/// Standard normal by Box and Muller (1958). The radius takes all 32 bits of a word, for the tails' sake.
+Val standard_normal(P& p) {
+  DType t = float_type(p);
+  Val u = t == DType::F32 ? cast(word(p, 0) + p.loop.i64(1), t) * 0x1p-32 : open_uniform(p);
+  return sqrt(log(u) * -2.0) * cos(uniform(p, 2) * (2 * M_PI));
+}
+
+/// True with probability threshold / 2^32.
+Val hit(P& p, Val threshold) { return word(p, 0) < threshold; }
+
+/// scalars 2, 3: low, high. A value that rounds up to `high` becomes `low`.
+Val uniform_between(P& p) {
+  DType t = float_type(p);
+  Val low = p.s(2, t), high = p.s(3, t);
+  Val v = cast(cast(low + uniform(p) * (high - low), p.lowering.view(0).dtype), t);
+  return select(v < high, v, low);
+}
+
+/// scalars 2, 3: first, count > 0. attr 1: how many words are needed (1: count <= 2^32, 2: count < 2^63, 3: any i64)
+Val integer_between(P& p) {
+  Val w = word(p, 0);
+  if (p.attr(0) == 1) return p.s(2, DType::I64) + w % p.s(3, DType::I64);
+  w = w ^ shl(word(p, 1), p.loop.i64(32));
+  if (p.attr(0) == 3) return w;
+  return p.s(2, DType::I64) + (w & p.loop.i64(INT64_MAX)) % p.s(3, DType::I64);
+}
+
+}  // namespace
+
+OpTable randoms() {
+  static const Op table[] = {
+      ANYGPU_POINTWISE("random_uniform", 1, uniform_between),
+      ANYGPU_POINTWISE("random_integer", 1, integer_between),
+      /// random_normal: inputs mean, std
+      ANYGPU_POINTWISE("random_normal", 1, [](P& p) {
+        DType t = float_type(p);
+        return cast(p.in(0), t) + standard_normal(p) * cast(p.in(1), t);
+      }),
+      /// random_log_normal: scalars 2, 3: mean, std of the logarithm
+      ANYGPU_POINTWISE("random_log_normal", 1, [](P& p) { return exp(p.s(2) + standard_normal(p) * p.s(3)); }),
+      /// random_exponential: scalar 2: rate
+      ANYGPU_POINTWISE("random_exponential", 1, [](P& p) { return -log(open_uniform(p)) / p.s(2); }),
+      /// random_cauchy: scalars 2, 3: median, sigma
+      ANYGPU_POINTWISE("random_cauchy", 1, [](P& p) { return p.s(2) + p.s(3) * tan((open_uniform(p) - 0.5) * M_PI); }),
+      /// random_geometric: scalar 2: log(1 - p) (f)
+      ANYGPU_POINTWISE("random_geometric", 1, [](P& p) { return max(ceil(log(open_uniform(p)) / p.s(2, float_type(p))), 1.0); }),
+      /// random_bernoulli: scalar 2: probability * 2^32 (i64)
+      ANYGPU_POINTWISE("random_bernoulli", 1, [](P& p) { return hit(p, p.s(2, DType::I64)); }),
+      /// random_bernoulli_of: input: probabilities, checked
+      ANYGPU_POINTWISE("random_bernoulli_of", 1, [](P& p) {
+        Val q = p.in(0);
+        Val ok = check((q >= 0.0) & (q <= 1.0), ir::Fault::BadProbability);
+        return ok & hit(p, cast(q * 0x1p32, DType::I64));
+      }),
+      /// dropout: outputs y, mask; input x; scalars 2, 3: probability to keep * 2^32 (i64), factor
+      ANYGPU_POINTWISE("dropout", 2, [](P& p) {
+        Val keep = hit(p, p.s(2, DType::I64));
+        p.out(1, keep);
+        return select(keep, p.in(0) * p.s(3), p.c(0));
+      }),
+      /// dropout_grad: dy, mask; scalar 0: factor
+      ANYGPU_POINTWISE("dropout_grad", 1, [](P& p) { return p.in(0) * cast(p.truth(1), p.type) * p.s(0); }),
+      /// rrelu: outputs y, noise; input x; scalars 2, 3: low, high. Xu et al., arXiv:1505.00853
+      ANYGPU_POINTWISE("rrelu", 2, [](P& p) {
+        Val x = p.in(0), low = p.s(2), r = low + uniform(p) * (p.s(3) - low);
+        Val slope = select(x <= 0.0, r, p.c(1));
+        p.out(1, slope);
+        return x * slope;
+      }),
+  };
+  return table;
+}
+
+}  // namespace anygpu::ops
