@@ -18,16 +18,16 @@ struct OpInfo {
 
 // In the order of ExprOp.
 constexpr OpInfo kOps[] = {
-    {"load", 0},  {"arg", 0},   {"const", 0}, {"index", 0},                                                    // leaves
-    {"add", 2},   {"sub", 2},   {"mul", 2},   {"div", 2},      {"rem", 2},       {"min", 2},   {"max", 2},     // arithmetic
-    {"pow", 2},   {"atan2", 2}, {"copysign", 2}, {"nextafter", 2}, {"hypot", 2},                               //
-    {"and", 2},   {"or", 2},    {"xor", 2},   {"shl", 2},      {"shr", 2},                                     //
-    {"eq", 2},    {"ne", 2},    {"lt", 2},    {"le", 2},                                                       // comparison
-    {"neg", 1},   {"abs", 1},   {"not", 1},   {"floor", 1},    {"ceil", 1},      {"trunc", 1}, {"round", 1},   // one operand
-    {"sqrt", 1},  {"exp", 1},   {"exp2", 1},  {"expm1", 1},    {"log", 1},       {"log2", 1},  {"log10", 1}, {"log1p", 1},
-    {"sin", 1},   {"cos", 1},   {"tan", 1},   {"asin", 1},     {"acos", 1},      {"atan", 1},  {"sinh", 1},  {"cosh", 1},
-    {"tanh", 1},  {"asinh", 1}, {"acosh", 1}, {"atanh", 1},    {"erf", 1},       {"erfc", 1},  {"lgamma", 1},
-    {"select", 3}, {"cast", 1}, {"bitcast", 1}, {"philox", 3}, {"reduce", 1},    {"check", 1},                 // others
+    {"load", 0}, {"arg", 0},     {"const", 0},    {"index", 0},                                                // leaves
+    {"add", 2},  {"sub", 2},     {"mul", 2},      {"div", 2},       {"rem", 2},   {"min", 2},   {"max", 2},    // arithmetic
+    {"pow", 2},  {"atan2", 2},   {"copysign", 2}, {"nextafter", 2}, {"hypot", 2},                              //
+    {"and", 2},  {"or", 2},      {"xor", 2},      {"shl", 2},       {"shr", 2},                                //
+    {"eq", 2},   {"ne", 2},      {"lt", 2},       {"le", 2},                                                   // comparison
+    {"neg", 1},  {"abs", 1},     {"not", 1},      {"floor", 1},     {"ceil", 1},  {"trunc", 1}, {"round", 1},  // one operand
+    {"sqrt", 1}, {"exp", 1},     {"exp2", 1},     {"expm1", 1},     {"log", 1},   {"log2", 1},  {"log10", 1},  {"log1p", 1},
+    {"sin", 1},  {"cos", 1},     {"tan", 1},      {"asin", 1},      {"acos", 1},  {"atan", 1},  {"sinh", 1},   {"cosh", 1},
+    {"tanh", 1}, {"asinh", 1},   {"acosh", 1},    {"atanh", 1},     {"erf", 1},   {"erfc", 1},  {"lgamma", 1}, {"select", 3},
+    {"cast", 1}, {"bitcast", 1}, {"philox", 3},   {"reduce", 1},    {"check", 1},  // others
 };
 static_assert(std::size(kOps) == static_cast<size_t>(ExprOp::Check) + 1);
 
@@ -51,12 +51,18 @@ bool equal(const Node& x, const Node& y) {
 
 int64_t wrap(DType t, int64_t v) {
   switch (t) {
-    case DType::Bool: return v != 0;
-    case DType::U8: return static_cast<uint8_t>(v);
-    case DType::I8: return static_cast<int8_t>(v);
-    case DType::I16: return static_cast<int16_t>(v);
-    case DType::I32: return static_cast<int32_t>(v);
-    default: return v;
+    case DType::Bool:
+      return v != 0;
+    case DType::U8:
+      return static_cast<uint8_t>(v);
+    case DType::I8:
+      return static_cast<int8_t>(v);
+    case DType::I16:
+      return static_cast<int16_t>(v);
+    case DType::I32:
+      return static_cast<int32_t>(v);
+    default:
+      return v;
   }
 }
 
@@ -88,7 +94,9 @@ Node const_node(DType t, int64_t v) {
   return n;
 }
 
-bool is_half(DType t) { return t == DType::F16 || t == DType::BF16; }
+bool is_half(DType t) {
+  return t == DType::F16 || t == DType::BF16;
+}
 
 /// Whether every value of `from` is a value of `to`, so that a cast there and back is the identity.
 bool widens(DType from, DType to) {
@@ -145,7 +153,8 @@ std::optional<int> fold_to_operand(const Body& body, const Node& n) {
         if (body[n.b].op == ExprOp::Const) return (body[n.b].imm.i != 0) == keeps ? n.a : n.b;
       }
       return {};
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -164,33 +173,49 @@ Node simplify(const Body& body, const Node& n) {
   return n;
 }
 
-[[noreturn]] void refuse(const std::string& what) { throw Error(ErrorKind::Internal, "[expr] " + what); }
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(ErrorKind::Internal, "[expr] " + what);
+}
 
 /// f16 and bf16 have no arithmetic: whoever meets one here has forgotten a cast to the compute type.
 void require_arithmetic(ExprOp op, DType t) {
   if (is_half(t) || is_complex(t)) refuse(std::string(name_of(op)) + " on " + anygpu::name_of(t) + ": cast to its compute type first");
 }
 
-bool is_comparison(ExprOp op) { return op >= ExprOp::Eq && op <= ExprOp::Le; }
+bool is_comparison(ExprOp op) {
+  return op >= ExprOp::Eq && op <= ExprOp::Le;
+}
 
-Val make(Body& body, const Node& n) { return {&body, body.add(n)}; }
+Val make(Body& body, const Node& n) {
+  return {&body, body.add(n)};
+}
 
 }  // namespace
 
 const char* fault_message(Fault fault) {
   switch (fault) {
-    case Fault::None: return "no fault";
-    case Fault::IndexOutOfRange: return "index out of range";
-    case Fault::BadProbability: return "probability must be between 0 and 1, and neither inf nor nan";
-    case Fault::DivisionByZero: return "division by zero";
-    case Fault::TargetOutOfRange: return "target out of range";
-    case Fault::BadArgument: return "an element of an argument is outside of what the operator takes";
+    case Fault::None:
+      return "no fault";
+    case Fault::IndexOutOfRange:
+      return "index out of range";
+    case Fault::BadProbability:
+      return "probability must be between 0 and 1, and neither inf nor nan";
+    case Fault::DivisionByZero:
+      return "division by zero";
+    case Fault::TargetOutOfRange:
+      return "target out of range";
+    case Fault::BadArgument:
+      return "an element of an argument is outside of what the operator takes";
   }
   return "unknown fault";
 }
 
-int arity(ExprOp op) { return kOps[static_cast<int>(op)].arity; }
-const char* name_of(ExprOp op) { return kOps[static_cast<int>(op)].name; }
+int arity(ExprOp op) {
+  return kOps[static_cast<int>(op)].arity;
+}
+const char* name_of(ExprOp op) {
+  return kOps[static_cast<int>(op)].name;
+}
 const char* name_of(ReduceKind kind) {
   const auto i = static_cast<size_t>(kind);
   return i < std::size(kReduceNames) ? kReduceNames[i] : "unknown";
@@ -198,7 +223,8 @@ const char* name_of(ReduceKind kind) {
 
 int Body::add(Node n) {
   for_each_operand(n, [&](int id) {
-    if (id < 0 || id >= size()) refuse(std::string(name_of(n.op)) + " refers to node " + std::to_string(id) + " of " + std::to_string(size()));
+    if (id < 0 || id >= size())
+      refuse(std::string(name_of(n.op)) + " refers to node " + std::to_string(id) + " of " + std::to_string(size()));
   });
   if (const auto same = fold_to_operand(*this, n)) return *same;
   n = simplify(*this, n);
@@ -237,7 +263,9 @@ Val constant(Body& body, DType t, int64_t v) {
   return make(body, const_node(t, v));
 }
 
-Val like(Val v, double x) { return constant(*v.body, v.type(), x); }
+Val like(Val v, double x) {
+  return constant(*v.body, v.type(), x);
+}
 
 Val unary(ExprOp op, Val a) {
   require_arithmetic(op, a.type());
@@ -257,7 +285,9 @@ Val select(Val cond, Val yes, Val no) {
   return make(*cond.body, {ExprOp::Select, yes.type(), cond.id, yes.id, no.id});
 }
 
-Val cast(Val v, DType t) { return v.type() == t ? v : make(*v.body, {ExprOp::Cast, t, v.id}); }
+Val cast(Val v, DType t) {
+  return v.type() == t ? v : make(*v.body, {ExprOp::Cast, t, v.id});
+}
 
 Val bitcast(Val v, DType t) {
   if (size_of(v.type()) != size_of(t)) refuse(std::string("bitcast of ") + anygpu::name_of(v.type()) + " to " + anygpu::name_of(t));
@@ -277,7 +307,9 @@ Val arg(Body& body, DType t, int position) {
   return make(body, n);
 }
 
-Val load(Body& body, DType t, int access) { return make(body, {ExprOp::Load, t, access}); }
+Val load(Body& body, DType t, int access) {
+  return make(body, {ExprOp::Load, t, access});
+}
 
 Val load(Body& body, DType t, int access, Val extra_offset) {
   if (extra_offset.type() != DType::I64) refuse(std::string("load with an offset of ") + anygpu::name_of(extra_offset.type()));

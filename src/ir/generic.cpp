@@ -6,8 +6,12 @@
 namespace anygpu::ir {
 namespace {
 
-bool is_half(DType t) { return t == DType::F16 || t == DType::BF16; }
-bool is_compute_float(DType t) { return t == DType::F32 || t == DType::F64; }
+bool is_half(DType t) {
+  return t == DType::F16 || t == DType::BF16;
+}
+bool is_compute_float(DType t) {
+  return t == DType::F32 || t == DType::F64;
+}
 
 /// Collects what is wrong with one Generic, and says it with the whole Generic printed.
 class Verifier {
@@ -24,7 +28,9 @@ class Verifier {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const { throw Error(ErrorKind::Internal, "[ir] ill-formed Generic: " + what + "\n" + to_string(g_)); }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorKind::Internal, "[ir] ill-formed Generic: " + what + "\n" + to_string(g_));
+  }
   void require(bool ok, const std::string& what) const {
     if (!ok) fail(what);
   }
@@ -38,14 +44,16 @@ class Verifier {
     const Access& a = g_.accesses[i];
     const std::string name = "@" + std::to_string(i);
     require(a.slot >= 0, name + " has no slot");
-    require(a.strides.size() == g_.rank(), name + " has " + std::to_string(a.strides.size()) + " strides in a space of rank " + std::to_string(g_.rank()));
+    require(a.strides.size() == g_.rank(),
+            name + " has " + std::to_string(a.strides.size()) + " strides in a space of rank " + std::to_string(g_.rank()));
     require(!is_complex(a.dtype), name + " is complex: a body sees pairs of floats");
   }
 
   void node(int i) {
     const Node& n = g_.body[i];
     const std::string name = "%" + std::to_string(i);
-    for_each_operand(n, [&](int id) { require(id >= 0 && id < i, name + " refers to %" + std::to_string(id) + ", which is not before it"); });
+    for_each_operand(n,
+                     [&](int id) { require(id >= 0 && id < i, name + " refers to %" + std::to_string(id) + ", which is not before it"); });
     require(!is_complex(n.type), name + " is complex");
     const DType t = n.type;
     auto operands_are = [&](DType want) {
@@ -61,9 +69,11 @@ class Verifier {
         if (n.b >= 0) operands_are(DType::I64);
         return;
       case ExprOp::Arg:
-        require(n.imm.i >= 0 && n.imm.i < static_cast<int64_t>(g_.args.size()), name + " is argument " + std::to_string(n.imm.i) + " of " + std::to_string(g_.args.size()));
+        require(n.imm.i >= 0 && n.imm.i < static_cast<int64_t>(g_.args.size()),
+                name + " is argument " + std::to_string(n.imm.i) + " of " + std::to_string(g_.args.size()));
         return type_is(!is_half(t));
-      case ExprOp::Const: return type_is(!is_half(t));
+      case ExprOp::Const:
+        return type_is(!is_half(t));
       case ExprOp::Index:
         require(n.imm.i >= 0 && n.imm.i < g_.rank(), name + " is the index of dimension " + std::to_string(n.imm.i));
         return type_is(t == DType::I64);
@@ -82,13 +92,19 @@ class Verifier {
       case ExprOp::Atan2:
       case ExprOp::Copysign:
       case ExprOp::Nextafter:
-      case ExprOp::Hypot: operands_are(t); return type_is(is_compute_float(t));
+      case ExprOp::Hypot:
+        operands_are(t);
+        return type_is(is_compute_float(t));
       case ExprOp::And:
       case ExprOp::Or:
       case ExprOp::Xor:
-      case ExprOp::Not: operands_are(t); return type_is(is_int(t) || t == DType::Bool);
+      case ExprOp::Not:
+        operands_are(t);
+        return type_is(is_int(t) || t == DType::Bool);
       case ExprOp::Shl:
-      case ExprOp::Shr: operands_are(t); return type_is(is_int(t));
+      case ExprOp::Shr:
+        operands_are(t);
+        return type_is(is_int(t));
       case ExprOp::Eq:
       case ExprOp::Ne:
       case ExprOp::Lt:
@@ -100,7 +116,8 @@ class Verifier {
         require(g_.body[n.a].type == DType::Bool, name + " selects by what is not bool");
         require(g_.body[n.b].type == t && g_.body[n.c].type == t, name + " selects between other types than its own");
         return;
-      case ExprOp::Cast: return;
+      case ExprOp::Cast:
+        return;
       case ExprOp::Bitcast:
         require(size_of(g_.body[n.a].type) == size_of(t), name + " changes the width");
         return type_is(t != DType::Bool || g_.body[n.a].type == DType::Bool);
@@ -108,7 +125,8 @@ class Verifier {
         operands_are(DType::I64);
         require(n.imm.i >= 0 && n.imm.i < 4, name + " asks for word " + std::to_string(n.imm.i));
         return type_is(t == DType::I64);
-      case ExprOp::Reduce: return reduce(n, name);
+      case ExprOp::Reduce:
+        return reduce(n, name);
       case ExprOp::Check:
         has_check_ = true;
         operands_are(DType::Bool);
@@ -127,7 +145,8 @@ class Verifier {
     const DType from = g_.body[n.a].type;
     const bool is_arg = kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin;
     const bool is_bool = kind == ReduceKind::Any || kind == ReduceKind::All;
-    require(is_bool ? from == DType::Bool : is_compute_float(from) || is_int(from), name + " reduces " + anygpu::name_of(from) + " by " + name_of(kind));
+    require(is_bool ? from == DType::Bool : is_compute_float(from) || is_int(from),
+            name + " reduces " + anygpu::name_of(from) + " by " + name_of(kind));
     require(n.type == (is_arg ? DType::I64 : from), name + " is of type " + anygpu::name_of(n.type));
     require((n.b >= 0) == is_arg, name + (is_arg ? " has no index" : " has an index that it does not use"));
     if (is_arg) require(g_.body[n.b].type == DType::I64, name + "'s index is not i64");
@@ -149,7 +168,8 @@ class Verifier {
     require(s.index < 0 || !varies[s.index], name + "'s index varies with a reduction dimension, its value does not");
     require(s.guard < 0 || !varies[s.guard], name + "'s guard varies with a reduction dimension, its value does not");
     for (int d = 0; d < g_.rank(); ++d) {
-      require(!g_.reduces(d) || a.strides[d] == 0, name + " is written once per parallel index, but has a stride along reduction dimension " + std::to_string(d));
+      require(!g_.reduces(d) || a.strides[d] == 0,
+              name + " is written once per parallel index, but has a stride along reduction dimension " + std::to_string(d));
     }
   }
 
@@ -176,11 +196,16 @@ std::string text_of(const Node& n) {
   if (n.op == ExprOp::Reduce) s += std::string(".") + name_of(static_cast<ReduceKind>(n.imm.i));
   s += std::string(" ") + anygpu::name_of(n.type);
   switch (n.op) {
-    case ExprOp::Load: return s + " @" + std::to_string(n.a) + (n.b >= 0 ? " + " + id(n.b) : "");
-    case ExprOp::Arg: return s + " #" + std::to_string(n.imm.i);
-    case ExprOp::Const: return s + " " + number(n);
-    case ExprOp::Index: return s + " d" + std::to_string(n.imm.i);
-    default: break;
+    case ExprOp::Load:
+      return s + " @" + std::to_string(n.a) + (n.b >= 0 ? " + " + id(n.b) : "");
+    case ExprOp::Arg:
+      return s + " #" + std::to_string(n.imm.i);
+    case ExprOp::Const:
+      return s + " " + number(n);
+    case ExprOp::Index:
+      return s + " d" + std::to_string(n.imm.i);
+    default:
+      break;
   }
   const char* separator = " ";
   for_each_operand(n, [&](int operand) {
@@ -223,7 +248,9 @@ uint32_t dims_of(const Generic& g, int id) {
   return dims[id];
 }
 
-void verify(const Generic& g) { Verifier(g).run(); }
+void verify(const Generic& g) {
+  Verifier(g).run();
+}
 
 // generic "softmax" [4, 8*] args [0]        * marks a reduction dimension
 //   @0 = slot 2 f32 + 16 strides [8, 1]
@@ -241,7 +268,8 @@ std::string to_string(const Generic& g) {
   s += "\n";
   for (size_t i = 0; i < g.accesses.size(); ++i) {
     const Access& a = g.accesses[i];
-    s += "  @" + std::to_string(i) + " = slot " + std::to_string(a.slot) + " " + anygpu::name_of(a.dtype) + " + " + std::to_string(a.offset) + " strides " + list_of(a.strides) + "\n";
+    s += "  @" + std::to_string(i) + " = slot " + std::to_string(a.slot) + " " + anygpu::name_of(a.dtype) + " + " +
+         std::to_string(a.offset) + " strides " + list_of(a.strides) + "\n";
   }
   for (int i = 0; i < g.body.size(); ++i) s += "  %" + std::to_string(i) + " = " + text_of(g.body[i]) + "\n";
   constexpr const char* kCombine[] = {"", "add ", "mul ", "max ", "min "};

@@ -7,7 +7,9 @@ namespace anygpu::ir {
 namespace {
 
 /// What arithmetic on t is lowered to: bool has none of its own, u8 holds it.
-DType arithmetic_type(DType t) { return t == DType::Bool ? DType::U8 : compute_type(t); }
+DType arithmetic_type(DType t) {
+  return t == DType::Bool ? DType::U8 : compute_type(t);
+}
 
 /// A Generic under construction: dimensions are appended, then accesses name a stride for each of them.
 struct Nest {
@@ -326,8 +328,12 @@ Generic scan(const Named& n) {
   const Val seen = nest.index(j) <= nest.index(axis);
   auto over_seen = [&](ReduceKind kind, Val v, Val identity) { return reduce(kind, select(seen, v, identity)); };
   switch (n.attrs.scan) {
-    case ScanKind::Sum: nest.store(out, over_seen(ReduceKind::Sum, x, constant(body, c, int64_t{0}))); return nest.g;
-    case ScanKind::Prod: nest.store(out, over_seen(ReduceKind::Prod, x, constant(body, c, int64_t{1}))); return nest.g;
+    case ScanKind::Sum:
+      nest.store(out, over_seen(ReduceKind::Sum, x, constant(body, c, int64_t{0})));
+      return nest.g;
+    case ScanKind::Prod:
+      nest.store(out, over_seen(ReduceKind::Prod, x, constant(body, c, int64_t{1})));
+      return nest.g;
     case ScanKind::LogAddExp: {
       const Val m = over_seen(ReduceKind::Max, x, lowest(body, c));
       // An infinite maximum would make inf - inf; exp and log carry it by themselves.
@@ -337,7 +343,8 @@ Generic scan(const Named& n) {
       return nest.g;
     }
     case ScanKind::Max:
-    case ScanKind::Min: break;
+    case ScanKind::Min:
+      break;
   }
   const bool is_max = n.attrs.scan == ScanKind::Max;
   const Val m = over_seen(is_max ? ReduceKind::Max : ReduceKind::Min, x, is_max ? lowest(body, c) : highest(body, c));
@@ -387,14 +394,22 @@ Generic sort(const Named& n) {
 std::vector<Generic> lower(const Named& n, const MakeTemp&) {
   verify(n);
   switch (n.kind) {
-    case NamedKind::Matmul: return {matmul(n)};
-    case NamedKind::Conv: return {conv(n)};
-    case NamedKind::ConvSrcGrad: return {conv_src_grad(n)};
-    case NamedKind::ConvWeightGrad: return {conv_weight_grad(n)};
-    case NamedKind::AvgPool: return {avg_pool(n)};
-    case NamedKind::AvgPoolGrad: return {avg_pool_grad(n)};
-    case NamedKind::Scan: return {scan(n)};
-    case NamedKind::Sort: return {sort(n)};
+    case NamedKind::Matmul:
+      return {matmul(n)};
+    case NamedKind::Conv:
+      return {conv(n)};
+    case NamedKind::ConvSrcGrad:
+      return {conv_src_grad(n)};
+    case NamedKind::ConvWeightGrad:
+      return {conv_weight_grad(n)};
+    case NamedKind::AvgPool:
+      return {avg_pool(n)};
+    case NamedKind::AvgPoolGrad:
+      return {avg_pool_grad(n)};
+    case NamedKind::Scan:
+      return {scan(n)};
+    case NamedKind::Sort:
+      return {sort(n)};
   }
   throw Error(ErrorKind::Internal, "[ir] unknown kind of Named");
 }

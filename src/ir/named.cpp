@@ -23,14 +23,22 @@ struct Signature {
 
 Signature signature_of(NamedKind kind) {
   switch (kind) {
-    case NamedKind::Matmul: return {3, 4, {"dst", "lhs", "rhs", "bias"}};
-    case NamedKind::Conv: return {3, 4, {"dst", "src", "weight", "bias"}};
-    case NamedKind::ConvSrcGrad: return {3, 3, {"dst", "grad", "weight"}};
-    case NamedKind::ConvWeightGrad: return {3, 3, {"dst", "grad", "src"}};
-    case NamedKind::AvgPool: return {2, 2, {"dst", "src"}};
-    case NamedKind::AvgPoolGrad: return {2, 2, {"dst", "grad"}};
-    case NamedKind::Scan: return {2, 3, {"dst", "src", "indices"}};
-    case NamedKind::Sort: return {3, 3, {"values", "indices", "src"}};
+    case NamedKind::Matmul:
+      return {3, 4, {"dst", "lhs", "rhs", "bias"}};
+    case NamedKind::Conv:
+      return {3, 4, {"dst", "src", "weight", "bias"}};
+    case NamedKind::ConvSrcGrad:
+      return {3, 3, {"dst", "grad", "weight"}};
+    case NamedKind::ConvWeightGrad:
+      return {3, 3, {"dst", "grad", "src"}};
+    case NamedKind::AvgPool:
+      return {2, 2, {"dst", "src"}};
+    case NamedKind::AvgPoolGrad:
+      return {2, 2, {"dst", "grad"}};
+    case NamedKind::Scan:
+      return {2, 3, {"dst", "src", "indices"}};
+    case NamedKind::Sort:
+      return {3, 3, {"values", "indices", "src"}};
   }
   throw Error(ErrorKind::Internal, "[ir] unknown kind of Named");
 }
@@ -52,19 +60,28 @@ class Verifier {
       const std::string name = sig.operands[i];
       require(o.slot >= 0 || i >= sig.required, name + " has no slot");
       if (o.slot < 0) continue;
-      require(o.sizes.size() == o.strides.size(), name + " has " + std::to_string(o.strides.size()) + " strides for " + std::to_string(o.rank()) + " sizes");
+      require(o.sizes.size() == o.strides.size(),
+              name + " has " + std::to_string(o.strides.size()) + " strides for " + std::to_string(o.rank()) + " sizes");
       for (int64_t s : o.sizes) require(s >= 0, name + " has a negative size");
       require(!is_complex(o.dtype), name + " is complex");
     }
     switch (n_.kind) {
-      case NamedKind::Matmul: return matmul();
-      case NamedKind::Conv: return conv(at(0), at(1), at(2), true);
-      case NamedKind::ConvSrcGrad: return conv(at(1), at(0), at(2), false);
-      case NamedKind::ConvWeightGrad: return conv(at(1), at(2), at(0), false);
-      case NamedKind::AvgPool: return pool(at(0), at(1));
-      case NamedKind::AvgPoolGrad: return pool(at(1), at(0));
-      case NamedKind::Scan: return scan();
-      case NamedKind::Sort: return sort();
+      case NamedKind::Matmul:
+        return matmul();
+      case NamedKind::Conv:
+        return conv(at(0), at(1), at(2), true);
+      case NamedKind::ConvSrcGrad:
+        return conv(at(1), at(0), at(2), false);
+      case NamedKind::ConvWeightGrad:
+        return conv(at(1), at(2), at(0), false);
+      case NamedKind::AvgPool:
+        return pool(at(0), at(1));
+      case NamedKind::AvgPoolGrad:
+        return pool(at(1), at(0));
+      case NamedKind::Scan:
+        return scan();
+      case NamedKind::Sort:
+        return sort();
     }
   }
 
@@ -95,7 +112,8 @@ class Verifier {
     require(a.stride.size() == spatial && a.padding.size() == spatial, "stride and padding need one entry per spatial dimension");
     if (dilated) require(a.dilation.size() == spatial, "dilation needs one entry per spatial dimension");
     for (int d = 0; d < spatial; ++d) {
-      require(a.stride[d] > 0 && a.padding[d] >= 0 && (!dilated || a.dilation[d] > 0), "stride and dilation must be positive, padding not negative");
+      require(a.stride[d] > 0 && a.padding[d] >= 0 && (!dilated || a.dilation[d] > 0),
+              "stride and dilation must be positive, padding not negative");
     }
   }
 
@@ -113,7 +131,8 @@ class Verifier {
     for (int d = 0; d < r - 2; ++d) {
       if (dst.sizes[2 + d] == 0 || weight.sizes[2 + d] == 0) continue;
       const int64_t last = (dst.sizes[2 + d] - 1) * n_.attrs.stride[d] + (weight.sizes[2 + d] - 1) * n_.attrs.dilation[d];
-      require(last < src.sizes[2 + d] + 2 * n_.attrs.padding[d], "windows reach beyond the padded source in spatial dimension " + std::to_string(d));
+      require(last < src.sizes[2 + d] + 2 * n_.attrs.padding[d],
+              "windows reach beyond the padded source in spatial dimension " + std::to_string(d));
     }
     if (biased && has(3)) require(at(3).rank() == 1 && at(3).sizes[0] == dst.sizes[1], "bias is not one value per output channel");
   }
@@ -215,7 +234,9 @@ const char* name_of(NamedKind kind) {
   return i < std::size(kNames) ? kNames[i] : "unknown";
 }
 
-void verify(const Named& n) { Verifier(n).run(); }
+void verify(const Named& n) {
+  Verifier(n).run();
+}
 
 // conv "conv2d" stride [1, 1] padding [0, 0] dilation [1, 1] groups 1
 //   dst = slot 0 f32 + 0 sizes [1, 2, 3, 3] strides [18, 9, 3, 1]
@@ -223,11 +244,13 @@ std::string to_string(const Named& n) {
   std::string s = std::string(name_of(n.kind)) + " \"" + n.name + "\"";
   const NamedAttrs& a = n.attrs;
   switch (n.kind) {
-    case NamedKind::Matmul: break;
+    case NamedKind::Matmul:
+      break;
     case NamedKind::Conv:
     case NamedKind::ConvSrcGrad:
     case NamedKind::ConvWeightGrad:
-      s += " stride " + list_of(a.stride) + " padding " + list_of(a.padding) + " dilation " + list_of(a.dilation) + " groups " + std::to_string(a.groups);
+      s += " stride " + list_of(a.stride) + " padding " + list_of(a.padding) + " dilation " + list_of(a.dilation) + " groups " +
+           std::to_string(a.groups);
       break;
     case NamedKind::AvgPool:
     case NamedKind::AvgPoolGrad:
@@ -237,10 +260,13 @@ std::string to_string(const Named& n) {
       break;
     case NamedKind::Scan: {
       constexpr const char* kinds[] = {"sum", "prod", "max", "min", "logaddexp"};
-      s += std::string(" ") + (a.scan <= ScanKind::LogAddExp ? kinds[static_cast<int>(a.scan)] : "unknown") + " axis " + std::to_string(a.axis);
+      s += std::string(" ") + (a.scan <= ScanKind::LogAddExp ? kinds[static_cast<int>(a.scan)] : "unknown") + " axis " +
+           std::to_string(a.axis);
       break;
     }
-    case NamedKind::Sort: s += std::string(a.descending ? " descending" : " ascending") + " axis " + std::to_string(a.axis); break;
+    case NamedKind::Sort:
+      s += std::string(a.descending ? " descending" : " ascending") + " axis " + std::to_string(a.axis);
+      break;
   }
   s += "\n";
   const Signature sig = signature_of(n.kind);
@@ -251,7 +277,8 @@ std::string to_string(const Named& n) {
       s += "none\n";
       continue;
     }
-    s += "slot " + std::to_string(o.slot) + " " + anygpu::name_of(o.dtype) + " + " + std::to_string(o.offset) + " sizes " + list_of(o.sizes) + " strides " + list_of(o.strides) + "\n";
+    s += "slot " + std::to_string(o.slot) + " " + anygpu::name_of(o.dtype) + " + " + std::to_string(o.offset) + " sizes " +
+         list_of(o.sizes) + " strides " + list_of(o.strides) + "\n";
   }
   return s;
 }

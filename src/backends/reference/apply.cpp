@@ -13,57 +13,99 @@ using ir::ExprOp;
 template <class T>
 T arithmetic(ExprOp op, T a, T b) {
   switch (op) {
-    case ExprOp::Add: return a + b;
-    case ExprOp::Sub: return a - b;
-    case ExprOp::Mul: return a * b;
-    case ExprOp::Div: return a / b;
-    case ExprOp::Rem: return std::fmod(a, b);
-    case ExprOp::Min: return std::isnan(a) || std::isnan(b) ? std::numeric_limits<T>::quiet_NaN() : a < b ? a : b;
-    case ExprOp::Max: return std::isnan(a) || std::isnan(b) ? std::numeric_limits<T>::quiet_NaN() : a > b ? a : b;
-    case ExprOp::Copysign: return std::copysign(a, b);
-    case ExprOp::Nextafter: return std::nextafter(a, b);
-    case ExprOp::Neg: return -a;
-    case ExprOp::Abs: return std::fabs(a);
-    case ExprOp::Floor: return std::floor(a);
-    case ExprOp::Ceil: return std::ceil(a);
-    case ExprOp::Trunc: return std::trunc(a);
-    case ExprOp::Round: return std::nearbyint(a);  // the rounding mode is to nearest, ties to even
-    case ExprOp::Sqrt: return std::sqrt(a);
-    default: throw Error(ErrorKind::Internal, std::string("[reference] no ") + ir::name_of(op) + " of floats");
+    case ExprOp::Add:
+      return a + b;
+    case ExprOp::Sub:
+      return a - b;
+    case ExprOp::Mul:
+      return a * b;
+    case ExprOp::Div:
+      return a / b;
+    case ExprOp::Rem:
+      return std::fmod(a, b);
+    case ExprOp::Min:
+      return std::isnan(a) || std::isnan(b) ? std::numeric_limits<T>::quiet_NaN() : a < b ? a : b;
+    case ExprOp::Max:
+      return std::isnan(a) || std::isnan(b) ? std::numeric_limits<T>::quiet_NaN() : a > b ? a : b;
+    case ExprOp::Copysign:
+      return std::copysign(a, b);
+    case ExprOp::Nextafter:
+      return std::nextafter(a, b);
+    case ExprOp::Neg:
+      return -a;
+    case ExprOp::Abs:
+      return std::fabs(a);
+    case ExprOp::Floor:
+      return std::floor(a);
+    case ExprOp::Ceil:
+      return std::ceil(a);
+    case ExprOp::Trunc:
+      return std::trunc(a);
+    case ExprOp::Round:
+      return std::nearbyint(a);  // the rounding mode is to nearest, ties to even
+    case ExprOp::Sqrt:
+      return std::sqrt(a);
+    default:
+      throw Error(ErrorKind::Internal, std::string("[reference] no ") + ir::name_of(op) + " of floats");
   }
 }
 
 double function(ExprOp op, double a, double b) {
   switch (op) {
-    case ExprOp::Pow: return std::pow(a, b);
-    case ExprOp::Atan2: return std::atan2(a, b);
-    case ExprOp::Hypot: return std::hypot(a, b);
-    case ExprOp::Exp: return std::exp(a);
-    case ExprOp::Exp2: return std::exp2(a);
-    case ExprOp::Expm1: return std::expm1(a);
-    case ExprOp::Log: return std::log(a);
-    case ExprOp::Log2: return std::log2(a);
-    case ExprOp::Log10: return std::log10(a);
-    case ExprOp::Log1p: return std::log1p(a);
-    case ExprOp::Sin: return std::sin(a);
-    case ExprOp::Cos: return std::cos(a);
-    case ExprOp::Tan: return std::tan(a);
-    case ExprOp::Asin: return std::asin(a);
-    case ExprOp::Acos: return std::acos(a);
-    case ExprOp::Atan: return std::atan(a);
-    case ExprOp::Sinh: return std::sinh(a);
-    case ExprOp::Cosh: return std::cosh(a);
-    case ExprOp::Tanh: return std::tanh(a);
-    case ExprOp::Asinh: return std::asinh(a);
-    case ExprOp::Acosh: return std::acosh(a);
-    case ExprOp::Atanh: return std::atanh(a);
-    case ExprOp::Erf: return std::erf(a);
-    case ExprOp::Erfc: return std::erfc(a);
+    case ExprOp::Pow:
+      return std::pow(a, b);
+    case ExprOp::Atan2:
+      return std::atan2(a, b);
+    case ExprOp::Hypot:
+      return std::hypot(a, b);
+    case ExprOp::Exp:
+      return std::exp(a);
+    case ExprOp::Exp2:
+      return std::exp2(a);
+    case ExprOp::Expm1:
+      return std::expm1(a);
+    case ExprOp::Log:
+      return std::log(a);
+    case ExprOp::Log2:
+      return std::log2(a);
+    case ExprOp::Log10:
+      return std::log10(a);
+    case ExprOp::Log1p:
+      return std::log1p(a);
+    case ExprOp::Sin:
+      return std::sin(a);
+    case ExprOp::Cos:
+      return std::cos(a);
+    case ExprOp::Tan:
+      return std::tan(a);
+    case ExprOp::Asin:
+      return std::asin(a);
+    case ExprOp::Acos:
+      return std::acos(a);
+    case ExprOp::Atan:
+      return std::atan(a);
+    case ExprOp::Sinh:
+      return std::sinh(a);
+    case ExprOp::Cosh:
+      return std::cosh(a);
+    case ExprOp::Tanh:
+      return std::tanh(a);
+    case ExprOp::Asinh:
+      return std::asinh(a);
+    case ExprOp::Acosh:
+      return std::acosh(a);
+    case ExprOp::Atanh:
+      return std::atanh(a);
+    case ExprOp::Erf:
+      return std::erf(a);
+    case ExprOp::Erfc:
+      return std::erfc(a);
     case ExprOp::Lgamma: {
       int sign;
       return lgamma_r(a, &sign);  // std::lgamma writes a global
     }
-    default: throw Error(ErrorKind::Internal, std::string("[reference] no ") + ir::name_of(op) + " of floats");
+    default:
+      throw Error(ErrorKind::Internal, std::string("[reference] no ") + ir::name_of(op) + " of floats");
   }
 }
 
@@ -85,33 +127,54 @@ int64_t integer_power(int64_t base, int64_t exponent) {
 int64_t integer(ExprOp op, int64_t a, int64_t b, int bits, bool is_unsigned) {
   const auto ua = static_cast<uint64_t>(a), ub = static_cast<uint64_t>(b);
   switch (op) {
-    case ExprOp::Add: return static_cast<int64_t>(ua + ub);
-    case ExprOp::Sub: return static_cast<int64_t>(ua - ub);
-    case ExprOp::Mul: return static_cast<int64_t>(ua * ub);
-    case ExprOp::Div: return b == 0 ? 0 : b == -1 ? static_cast<int64_t>(0 - ua) : a / b;
-    case ExprOp::Rem: return b == 0 || b == -1 ? 0 : a % b;
-    case ExprOp::Min: return a < b ? a : b;
-    case ExprOp::Max: return a > b ? a : b;
-    case ExprOp::Pow: return integer_power(a, b);
-    case ExprOp::And: return a & b;
-    case ExprOp::Or: return a | b;
-    case ExprOp::Xor: return a ^ b;
-    case ExprOp::Shl: return ub >= static_cast<uint64_t>(bits) ? 0 : static_cast<int64_t>(ua << b);
-    case ExprOp::Shr: return ub >= static_cast<uint64_t>(bits) ? (is_unsigned || a >= 0 ? 0 : -1) : a >> b;
-    case ExprOp::Neg: return static_cast<int64_t>(0 - ua);
-    case ExprOp::Abs: return a < 0 ? static_cast<int64_t>(0 - ua) : a;
-    case ExprOp::Not: return ~a;
-    default: throw Error(ErrorKind::Internal, std::string("[reference] no ") + ir::name_of(op) + " of integers");
+    case ExprOp::Add:
+      return static_cast<int64_t>(ua + ub);
+    case ExprOp::Sub:
+      return static_cast<int64_t>(ua - ub);
+    case ExprOp::Mul:
+      return static_cast<int64_t>(ua * ub);
+    case ExprOp::Div:
+      return b == 0 ? 0 : b == -1 ? static_cast<int64_t>(0 - ua) : a / b;
+    case ExprOp::Rem:
+      return b == 0 || b == -1 ? 0 : a % b;
+    case ExprOp::Min:
+      return a < b ? a : b;
+    case ExprOp::Max:
+      return a > b ? a : b;
+    case ExprOp::Pow:
+      return integer_power(a, b);
+    case ExprOp::And:
+      return a & b;
+    case ExprOp::Or:
+      return a | b;
+    case ExprOp::Xor:
+      return a ^ b;
+    case ExprOp::Shl:
+      return ub >= static_cast<uint64_t>(bits) ? 0 : static_cast<int64_t>(ua << b);
+    case ExprOp::Shr:
+      return ub >= static_cast<uint64_t>(bits) ? (is_unsigned || a >= 0 ? 0 : -1) : a >> b;
+    case ExprOp::Neg:
+      return static_cast<int64_t>(0 - ua);
+    case ExprOp::Abs:
+      return a < 0 ? static_cast<int64_t>(0 - ua) : a;
+    case ExprOp::Not:
+      return ~a;
+    default:
+      throw Error(ErrorKind::Internal, std::string("[reference] no ") + ir::name_of(op) + " of integers");
   }
 }
 
 template <class T>
 bool compare(ExprOp op, T a, T b) {
   switch (op) {
-    case ExprOp::Eq: return a == b;
-    case ExprOp::Ne: return a != b;
-    case ExprOp::Lt: return a < b;
-    default: return a <= b;
+    case ExprOp::Eq:
+      return a == b;
+    case ExprOp::Ne:
+      return a != b;
+    case ExprOp::Lt:
+      return a < b;
+    default:
+      return a <= b;
   }
 }
 

@@ -34,14 +34,28 @@ struct Interpreter::Accumulator {
   void feed(ReduceKind kind, DType t, Value v, Value index) {
     const double x = is_float(t) ? to_double(v, t) : 0;
     switch (kind) {
-      case ReduceKind::Sum: f += x, i = static_cast<int64_t>(static_cast<uint64_t>(i) + static_cast<uint64_t>(v.i)); break;
-      case ReduceKind::Prod: f *= x, i = static_cast<int64_t>(static_cast<uint64_t>(i) * static_cast<uint64_t>(v.i)); break;
-      case ReduceKind::Max: f = std::isnan(x) || x > f ? x : f, i = v.i > i ? v.i : i; break;  // x > NaN is false: a NaN stays
-      case ReduceKind::Min: f = std::isnan(x) || x < f ? x : f, i = v.i < i ? v.i : i; break;
-      case ReduceKind::Any: i |= v.i; break;
-      case ReduceKind::All: i &= v.i; break;
+      case ReduceKind::Sum:
+        f += x, i = static_cast<int64_t>(static_cast<uint64_t>(i) + static_cast<uint64_t>(v.i));
+        break;
+      case ReduceKind::Prod:
+        f *= x, i = static_cast<int64_t>(static_cast<uint64_t>(i) * static_cast<uint64_t>(v.i));
+        break;
+      case ReduceKind::Max:
+        f = std::isnan(x) || x > f ? x : f, i = v.i > i ? v.i : i;
+        break;  // x > NaN is false: a NaN stays
+      case ReduceKind::Min:
+        f = std::isnan(x) || x < f ? x : f, i = v.i < i ? v.i : i;
+        break;
+      case ReduceKind::Any:
+        i |= v.i;
+        break;
+      case ReduceKind::All:
+        i &= v.i;
+        break;
       case ReduceKind::ArgMax:
-      case ReduceKind::ArgMin: feed_arg(kind == ReduceKind::ArgMax, is_float(t), x, v.i, index.i); break;
+      case ReduceKind::ArgMin:
+        feed_arg(kind == ReduceKind::ArgMax, is_float(t), x, v.i, index.i);
+        break;
     }
     empty = false;
   }
@@ -135,8 +149,9 @@ char* Interpreter::address(int access, int64_t extra) const {
   if (element < 0 || element >= m.bytes / width) {
     std::string at;
     for (int d = 0; d < g_.rank(); ++d) at += (d ? ", " : "") + std::to_string(index_[d]);
-    throw Error(ErrorKind::Internal, "[reference] \"" + g_.name + "\": access @" + std::to_string(access) + " at index (" + at + ") is element " +
-                                         std::to_string(element) + " of " + std::to_string(m.bytes / width) + "\n" + to_string(g_));
+    throw Error(ErrorKind::Internal, "[reference] \"" + g_.name + "\": access @" + std::to_string(access) + " at index (" + at +
+                                         ") is element " + std::to_string(element) + " of " + std::to_string(m.bytes / width) + "\n" +
+                                         to_string(g_));
   }
   return static_cast<char*>(m.handle) + m.offset + element * width;
 }
@@ -145,18 +160,32 @@ void Interpreter::evaluate(int id) {
   const ir::Node& n = g_.body[id];
   Value& r = values_[id];
   switch (n.op) {
-    case ExprOp::Load: r = load(n.type, address(n.a, n.b >= 0 ? values_[n.b].i : 0)); return;
-    case ExprOp::Const: r = is_float(n.type) ? from_double(n.imm.f, n.type) : Value{.i = wrap(n.type, n.imm.i)}; return;
+    case ExprOp::Load:
+      r = load(n.type, address(n.a, n.b >= 0 ? values_[n.b].i : 0));
+      return;
+    case ExprOp::Const:
+      r = is_float(n.type) ? from_double(n.imm.f, n.type) : Value{.i = wrap(n.type, n.imm.i)};
+      return;
     case ExprOp::Arg: {
       const Scalar& s = scalars_[g_.args[n.imm.i]];
       r = is_float(n.type) ? from_double(s.f, n.type) : Value{.i = wrap(n.type, s.i)};
       return;
     }
-    case ExprOp::Index: r.i = index_[n.imm.i]; return;
-    case ExprOp::Select: r = values_[n.a].i ? values_[n.b] : values_[n.c]; return;
-    case ExprOp::Cast: r = cast(values_[n.a], g_.body[n.a].type, n.type); return;
-    case ExprOp::Bitcast: r = bitcast(values_[n.a], g_.body[n.a].type, n.type); return;
-    case ExprOp::Philox: r.i = philox(values_[n.a].i, values_[n.b].i, values_[n.c].i, static_cast<int>(n.imm.i)); return;
+    case ExprOp::Index:
+      r.i = index_[n.imm.i];
+      return;
+    case ExprOp::Select:
+      r = values_[n.a].i ? values_[n.b] : values_[n.c];
+      return;
+    case ExprOp::Cast:
+      r = cast(values_[n.a], g_.body[n.a].type, n.type);
+      return;
+    case ExprOp::Bitcast:
+      r = bitcast(values_[n.a], g_.body[n.a].type, n.type);
+      return;
+    case ExprOp::Philox:
+      r.i = philox(values_[n.a].i, values_[n.b].i, values_[n.c].i, static_cast<int>(n.imm.i));
+      return;
     case ExprOp::Check: {
       r = values_[n.a];
       if (r.i) return;

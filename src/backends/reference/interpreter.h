@@ -21,9 +21,9 @@ class Interpreter {
 
  private:
   struct Stage {
-    std::vector<int> outer;   // nodes that do not vary, evaluated before the pass
-    std::vector<int> inner;   // nodes evaluated at each index of the pass
-    std::vector<int> reduces; // Reduces that the pass feeds
+    std::vector<int> outer;    // nodes that do not vary, evaluated before the pass
+    std::vector<int> inner;    // nodes evaluated at each index of the pass
+    std::vector<int> reduces;  // Reduces that the pass feeds
   };
   struct Accumulator;
 

@@ -24,8 +24,8 @@ class Array {
       (o.strides[d] < 0 ? first : last) += (o.sizes[d] - 1) * o.strides[d];
     }
     if (first < 0 || (last + 1) * size_of(o.dtype) > b.slots[o.slot].bytes) {
-      throw Error(ErrorKind::Internal, "[reference] an operand reaches element " + std::to_string(last) + " of slot " + std::to_string(o.slot) +
-                                           ", which has " + std::to_string(b.slots[o.slot].bytes) + " bytes");
+      throw Error(ErrorKind::Internal, "[reference] an operand reaches element " + std::to_string(last) + " of slot " +
+                                           std::to_string(o.slot) + ", which has " + std::to_string(b.slots[o.slot].bytes) + " bytes");
     }
   }
   explicit operator bool() const { return o_ != nullptr; }
@@ -69,12 +69,24 @@ void for_each(const Dims& sizes, F f) {
 }
 
 // Integer sums wrap: done unsigned, where overflow is defined.
-double add(double a, double b) { return a + b; }
-int64_t add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
-double mul(double a, double b) { return a * b; }
-double divide(double a, int64_t b) { return a / static_cast<double>(b); }
-int64_t divide(int64_t a, int64_t b) { return b == 0 ? 0 : a / b; }  // as ExprOp::Div
-int64_t mul(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
+double add(double a, double b) {
+  return a + b;
+}
+int64_t add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+double mul(double a, double b) {
+  return a * b;
+}
+double divide(double a, int64_t b) {
+  return a / static_cast<double>(b);
+}
+int64_t divide(int64_t a, int64_t b) {
+  return b == 0 ? 0 : a / b;
+}  // as ExprOp::Div
+int64_t mul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
 
 template <class T>
 void matmul(const Array& dst, const Array& lhs, const Array& rhs, const Array& bias) {
@@ -91,7 +103,9 @@ void matmul(const Array& dst, const Array& lhs, const Array& rhs, const Array& b
   });
 }
 
-Dims spatial_of(const Dims& sizes) { return Dims(sizes.data() + 2, sizes.size() - 2); }
+Dims spatial_of(const Dims& sizes) {
+  return Dims(sizes.data() + 2, sizes.size() - 2);
+}
 
 Dims join(int64_t a, int64_t b, const Dims& rest) {
   Dims d{a, b};
@@ -215,7 +229,7 @@ void scan(const Named& n, const Array& dst, const Array& src, const Array& indic
   const ScanKind kind = n.attrs.scan;
   const int axis = n.attrs.axis;
   Dims lines = src.sizes();
-  const int64_t length = lines[axis];
+  const int64_t length = src.size(axis);
   lines[axis] = std::min<int64_t>(length, 1);
   for_each(lines, [&](Dims at) {
     T so_far = 0;
@@ -256,7 +270,7 @@ void scan(const Named& n, const Array& dst, const Array& src, const Array& indic
 void sort(const Named& n, const Array& values, const Array& indices, const Array& src) {
   const int axis = n.attrs.axis;
   Dims lines = src.sizes();
-  const int64_t length = lines[axis];
+  const int64_t length = src.size(axis);
   lines[axis] = std::min<int64_t>(length, 1);
   std::vector<Value> line(length);
   std::vector<int64_t> order(length);
@@ -284,14 +298,22 @@ void sort(const Named& n, const Array& values, const Array& indices, const Array
 template <class T>
 void run(const Named& n, const Array (&a)[4]) {
   switch (n.kind) {
-    case NamedKind::Matmul: return matmul<T>(a[0], a[1], a[2], a[3]);
-    case NamedKind::Conv: return conv<T>(n, a[0], a[1], a[2], a[3], n.kind);
-    case NamedKind::ConvSrcGrad: return conv<T>(n, a[1], a[0], a[2], {}, n.kind);
-    case NamedKind::ConvWeightGrad: return conv<T>(n, a[1], a[2], a[0], {}, n.kind);
-    case NamedKind::AvgPool: return avg_pool<T>(n, a[0], a[1], false);
-    case NamedKind::AvgPoolGrad: return avg_pool<T>(n, a[1], a[0], true);
-    case NamedKind::Scan: return scan<T>(n, a[0], a[1], a[2]);
-    case NamedKind::Sort: return sort(n, a[0], a[1], a[2]);
+    case NamedKind::Matmul:
+      return matmul<T>(a[0], a[1], a[2], a[3]);
+    case NamedKind::Conv:
+      return conv<T>(n, a[0], a[1], a[2], a[3], n.kind);
+    case NamedKind::ConvSrcGrad:
+      return conv<T>(n, a[1], a[0], a[2], {}, n.kind);
+    case NamedKind::ConvWeightGrad:
+      return conv<T>(n, a[1], a[2], a[0], {}, n.kind);
+    case NamedKind::AvgPool:
+      return avg_pool<T>(n, a[0], a[1], false);
+    case NamedKind::AvgPoolGrad:
+      return avg_pool<T>(n, a[1], a[0], true);
+    case NamedKind::Scan:
+      return scan<T>(n, a[0], a[1], a[2]);
+    case NamedKind::Sort:
+      return sort(n, a[0], a[1], a[2]);
   }
 }
 

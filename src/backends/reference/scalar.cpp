@@ -33,7 +33,9 @@ float half_to_float(uint16_t bits) {
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
-float bfloat_to_float(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+float bfloat_to_float(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 uint16_t float_to_half(float v) {
   const uint32_t bits = std::bit_cast<uint32_t>(v);
@@ -43,8 +45,8 @@ uint16_t float_to_half(float v) {
   if (magnitude >= 65520.0f) return sign | 0x7c00;  // 65504 is the last one; half a step above rounds away
   // Rounding is left to nearbyint, at the scale where a half's last bit is 1.
   int exponent;
-  std::frexp(magnitude, &exponent);                       // magnitude = m * 2^exponent, m in [0.5, 1)
-  const int last = std::max(exponent - 11, -24);          // exponent of the last bit
+  std::frexp(magnitude, &exponent);                                                        // magnitude = m * 2^exponent, m in [0.5, 1)
+  const int last = std::max(exponent - 11, -24);                                           // exponent of the last bit
   const auto steps = static_cast<uint32_t>(std::nearbyint(std::ldexp(magnitude, -last)));  // at most 2048
   // For normal numbers steps is in [1024, 2048]; the carry to 2048 moves into the exponent by itself.
   if (last == -24) return sign | static_cast<uint16_t>(steps);
@@ -60,18 +62,37 @@ uint16_t float_to_bfloat(float v) {
 Value load(DType t, const void* p) {
   Value v{.i = 0};
   switch (t) {
-    case DType::Bool: v.i = get<uint8_t>(p) != 0; break;
-    case DType::U8: v.i = get<uint8_t>(p); break;
-    case DType::I8: v.i = get<int8_t>(p); break;
-    case DType::I16: v.i = get<int16_t>(p); break;
-    case DType::I32: v.i = get<int32_t>(p); break;
-    case DType::I64: v.i = get<int64_t>(p); break;
+    case DType::Bool:
+      v.i = get<uint8_t>(p) != 0;
+      break;
+    case DType::U8:
+      v.i = get<uint8_t>(p);
+      break;
+    case DType::I8:
+      v.i = get<int8_t>(p);
+      break;
+    case DType::I16:
+      v.i = get<int16_t>(p);
+      break;
+    case DType::I32:
+      v.i = get<int32_t>(p);
+      break;
+    case DType::I64:
+      v.i = get<int64_t>(p);
+      break;
     case DType::F16:
-    case DType::BF16: v.i = get<uint16_t>(p); break;
-    case DType::F32: v.f = get<float>(p); break;
-    case DType::F64: v.d = get<double>(p); break;
+    case DType::BF16:
+      v.i = get<uint16_t>(p);
+      break;
+    case DType::F32:
+      v.f = get<float>(p);
+      break;
+    case DType::F64:
+      v.d = get<double>(p);
+      break;
     case DType::C64:
-    case DType::C128: break;  // the verifier lets none pass
+    case DType::C128:
+      break;  // the verifier lets none pass
   }
   return v;
 }
@@ -79,28 +100,51 @@ Value load(DType t, const void* p) {
 void store(DType t, void* p, Value v) {
   switch (t) {
     case DType::Bool:
-    case DType::U8: put(p, static_cast<uint8_t>(v.i)); break;
-    case DType::I8: put(p, static_cast<int8_t>(v.i)); break;
-    case DType::I16: put(p, static_cast<int16_t>(v.i)); break;
-    case DType::I32: put(p, static_cast<int32_t>(v.i)); break;
-    case DType::I64: put(p, v.i); break;
+    case DType::U8:
+      put(p, static_cast<uint8_t>(v.i));
+      break;
+    case DType::I8:
+      put(p, static_cast<int8_t>(v.i));
+      break;
+    case DType::I16:
+      put(p, static_cast<int16_t>(v.i));
+      break;
+    case DType::I32:
+      put(p, static_cast<int32_t>(v.i));
+      break;
+    case DType::I64:
+      put(p, v.i);
+      break;
     case DType::F16:
-    case DType::BF16: put(p, static_cast<uint16_t>(v.i)); break;
-    case DType::F32: put(p, v.f); break;
-    case DType::F64: put(p, v.d); break;
+    case DType::BF16:
+      put(p, static_cast<uint16_t>(v.i));
+      break;
+    case DType::F32:
+      put(p, v.f);
+      break;
+    case DType::F64:
+      put(p, v.d);
+      break;
     case DType::C64:
-    case DType::C128: break;
+    case DType::C128:
+      break;
   }
 }
 
 int64_t wrap(DType t, int64_t v) {
   switch (t) {
-    case DType::Bool: return v != 0;
-    case DType::U8: return static_cast<uint8_t>(v);
-    case DType::I8: return static_cast<int8_t>(v);
-    case DType::I16: return static_cast<int16_t>(v);
-    case DType::I32: return static_cast<int32_t>(v);
-    default: return v;
+    case DType::Bool:
+      return v != 0;
+    case DType::U8:
+      return static_cast<uint8_t>(v);
+    case DType::I8:
+      return static_cast<int8_t>(v);
+    case DType::I16:
+      return static_cast<int16_t>(v);
+    case DType::I32:
+      return static_cast<int32_t>(v);
+    default:
+      return v;
   }
 }
 
@@ -113,23 +157,40 @@ int64_t truncate(double v) {
 
 double to_double(Value v, DType t) {
   switch (t) {
-    case DType::F16: return half_to_float(static_cast<uint16_t>(v.i));
-    case DType::BF16: return bfloat_to_float(static_cast<uint16_t>(v.i));
-    case DType::F32: return v.f;
-    case DType::F64: return v.d;
-    default: return static_cast<double>(v.i);
+    case DType::F16:
+      return half_to_float(static_cast<uint16_t>(v.i));
+    case DType::BF16:
+      return bfloat_to_float(static_cast<uint16_t>(v.i));
+    case DType::F32:
+      return v.f;
+    case DType::F64:
+      return v.d;
+    default:
+      return static_cast<double>(v.i);
   }
 }
 
 Value from_double(double d, DType t) {
   Value v{.i = 0};
   switch (t) {
-    case DType::F16: v.i = float_to_half(static_cast<float>(d)); break;
-    case DType::BF16: v.i = float_to_bfloat(static_cast<float>(d)); break;
-    case DType::F32: v.f = static_cast<float>(d); break;
-    case DType::F64: v.d = d; break;
-    case DType::Bool: v.i = d != 0; break;
-    default: v.i = wrap(t, truncate(d)); break;
+    case DType::F16:
+      v.i = float_to_half(static_cast<float>(d));
+      break;
+    case DType::BF16:
+      v.i = float_to_bfloat(static_cast<float>(d));
+      break;
+    case DType::F32:
+      v.f = static_cast<float>(d);
+      break;
+    case DType::F64:
+      v.d = d;
+      break;
+    case DType::Bool:
+      v.i = d != 0;
+      break;
+    default:
+      v.i = wrap(t, truncate(d));
+      break;
   }
   return v;
 }
@@ -140,11 +201,21 @@ Value cast(Value v, DType from, DType to) {
   Value r{.i = 0};
   switch (to) {
     // From integers straight to f32: by way of f64 it would round twice.
-    case DType::F16: r.i = float_to_half(static_cast<float>(v.i)); break;
-    case DType::BF16: r.i = float_to_bfloat(static_cast<float>(v.i)); break;
-    case DType::F32: r.f = static_cast<float>(v.i); break;
-    case DType::F64: r.d = static_cast<double>(v.i); break;
-    default: r.i = wrap(to, v.i); break;
+    case DType::F16:
+      r.i = float_to_half(static_cast<float>(v.i));
+      break;
+    case DType::BF16:
+      r.i = float_to_bfloat(static_cast<float>(v.i));
+      break;
+    case DType::F32:
+      r.f = static_cast<float>(v.i);
+      break;
+    case DType::F64:
+      r.d = static_cast<double>(v.i);
+      break;
+    default:
+      r.i = wrap(to, v.i);
+      break;
   }
   return r;
 }

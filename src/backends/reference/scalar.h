@@ -17,7 +17,7 @@ union Value {
 
 float half_to_float(uint16_t bits);
 float bfloat_to_float(uint16_t bits);
-uint16_t float_to_half(float);    ///< to nearest, ties to even; overflow is infinite
+uint16_t float_to_half(float);  ///< to nearest, ties to even; overflow is infinite
 uint16_t float_to_bfloat(float);
 
 Value load(DType, const void* address);
