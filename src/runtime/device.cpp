@@ -1,0 +1,329 @@
+// Devices: which there are, and the recording side of each.
+#include "anygpu/device.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+
+#include "ops/op.h"
+#include "runtime/device_impl.h"
+#include "runtime/timeline.h"
+
+namespace anygpu {
+
+namespace {
+
+// A Trace is flushed when it grows past either: planning time and memory stay bounded.
+constexpr int kMaxCalls = 8192;
+constexpr int64_t kMaxNewBytesDivisor = 2;  // of the device's memory
+constexpr int kRunsInFlight = 4;
+constexpr size_t kPlans = 512;
+
+std::atomic<bool> forked{false};
+
+std::vector<std::string> device_names() {
+  const char* text = std::getenv("ANYGPU_DEVICES");
+  std::vector<std::string> names;
+  std::stringstream stream(text && *text ? text : "cpu");
+  for (std::string name; std::getline(stream, name, ',');)
+    if (!name.empty()) names.push_back(name.substr(0, name.find(':')));
+  return names;
+}
+
+struct Devices {
+  std::vector<std::string> names = device_names();
+  std::mutex mutex;
+  std::vector<DeviceImpl*> made = std::vector<DeviceImpl*>(names.size());
+};
+
+Devices& devices() {
+  static auto* d = [] {
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+    return new Devices;  // leaked: Buffers may outlive every static object
+  }();
+  return *d;
+}
+
+std::unique_ptr<Backend> make_backend(const std::string& name) {
+  if (name == "cpu") return make_cpu_backend();
+  if (name == "reference") return make_reference_backend();
+  throw Error(ErrorKind::Value, "[device] ANYGPU_DEVICES names '" + name + "', which this build does not have; it has cpu and reference");
+}
+
+bool env_flag(const char* name) {
+  const char* v = std::getenv(name);
+  return v && *v && std::strcmp(v, "0") != 0;
+}
+
+void refuse_in_child() {
+  if (forked.load(std::memory_order_relaxed))
+    throw Error(ErrorKind::Value, "[device] cannot use anygpu in a forked child process; start workers with the 'spawn' method instead");
+}
+
+}  // namespace
+
+const RuntimeOptions& RuntimeOptions::get() {
+  static const RuntimeOptions o{env_flag("ANYGPU_EAGER"), env_flag("ANYGPU_VERIFY")};
+  return o;
+}
+
+int Device::count() { return static_cast<int>(devices().names.size()); }
+
+Device& Device::get(int index) {
+  Devices& d = devices();
+  if (index < 0 || index >= static_cast<int>(d.names.size()))
+    throw Error(ErrorKind::Value, "[device] no device anygpu:" + std::to_string(index) + "; there are " + std::to_string(d.names.size()));
+  refuse_in_child();
+  std::lock_guard lock(d.mutex);
+  auto& made = d.made[static_cast<size_t>(index)];
+  if (!made) made = new DeviceImpl(index, make_backend(d.names[static_cast<size_t>(index)]));
+  return made->device;
+}
+
+int Device::index() const { return impl_->index; }
+const DeviceInfo& Device::info() const { return impl_->info; }
+BufferRef Device::allocate(int64_t bytes) { return impl_->allocate(bytes); }
+void Device::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs) { impl_->record(op, views, scalars, attrs); }
+void Device::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes) { impl_->upload(dst, at, src, bytes); }
+void Device::download(Buffer& src, int64_t at, void* dst, int64_t bytes) { impl_->download(src, at, dst, bytes); }
+void Device::flush() { impl_->flush(); }
+void Device::synchronize() { impl_->synchronize(); }
+std::shared_ptr<Marker> Device::mark() { return impl_->mark(); }
+MemoryStats Device::memory_stats() const { return impl_->memory_stats(); }
+void Device::set_memory_limit(int64_t bytes) { impl_->limit = bytes; }
+RunStats Device::run_stats() const { return impl_->run_stats(); }
+std::string Device::explain(int plans) { return impl_->explain(plans); }
+void Device::reset_peak_memory_stats() {
+  impl_->allocated_peak = impl_->allocated.load();
+  impl_->pool.reset_peak();
+}
+void Device::empty_cache() {
+  impl_->synchronize();
+  impl_->pool.trim();
+}
+
+void Buffer::destroy(Buffer* b) {
+  if (!forked.load(std::memory_order_relaxed)) b->device.impl().pool.release(b->memory);
+  delete b;
+}
+void Buffer::release_bytes_of_dead(Buffer* b) { b->device.impl().on_user_gone(*b); }
+
+DeviceImpl::DeviceImpl(int index, std::unique_ptr<Backend> made)
+    : device(this), index(index), backend(std::move(made)), info(backend->describe()), pool(*backend), executor(*backend, pool, RuntimeOptions::get().verify), plans_(kPlans) {
+  if (const char* text = std::getenv("ANYGPU_MEMORY_LIMIT")) limit = std::atoll(text);
+}
+
+BufferRef DeviceImpl::allocate(int64_t bytes) {
+  refuse_in_child();
+  int64_t most = limit.load(std::memory_order_relaxed);
+  if (most == 0) most = info.memory_bytes;
+  int64_t now = allocated.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (now > most && most > 0) {
+    allocated.fetch_sub(bytes);
+    // Users' Buffers alone pass the limit, so waiting for the queue frees none of them: only the caches can go.
+    out_of_memory.fetch_add(1);
+    synchronize();
+    pool.trim();
+    auto mib = [](int64_t b) { return std::to_string(b / 1048576) + "." + std::to_string(b % 1048576 * 10 / 1048576) + " MiB"; };
+    throw Error(ErrorKind::OutOfMemory, "[allocate] anygpu:" + std::to_string(index) + " is out of memory: tried to allocate " + mib(bytes) + ", " + mib(now - bytes) +
+                                            " are in use, the limit is " + mib(most));
+  }
+  int64_t peak = allocated_peak.load(std::memory_order_relaxed);
+  while (now > peak && !allocated_peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+  }
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return BufferRef(new Buffer(device, bytes));
+}
+
+void DeviceImpl::on_user_gone(Buffer& b) {
+  allocated.fetch_sub(b.bytes, std::memory_order_relaxed);
+  frees.fetch_add(1, std::memory_order_relaxed);
+}
+
+void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs) {
+  refuse_in_child();
+  if (op.check) op.check({op, views, scalars, attrs});
+  bool flushed = false;
+  {
+    std::lock_guard lock(mutex_);
+    trace_.record(op, views, scalars, attrs);
+    ++operators_;
+    if (trace_.calls() >= kMaxCalls || trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor || RuntimeOptions::get().eager) {
+      flush_locked();
+      flushed = true;
+    }
+  }
+  if (flushed) executor.wait_for_room(kRunsInFlight);
+}
+
+uint64_t DeviceImpl::flush_locked() {
+  if (trace_.empty()) return last_ticket_;
+  trace_.seal();
+  std::shared_ptr<Plan> plan = plans_.find(trace_.words());
+  if (!plan) {
+    PlanOptions options;
+    options.fuse = !RuntimeOptions::get().eager;
+    options.keep_unfused = RuntimeOptions::get().verify;
+    try {
+      plan = make_plan(trace_, *backend, options);
+    } catch (const Error& e) {
+      // What was recorded cannot run: its results are lost, the device is not.
+      auto shared = std::make_shared<const Error>(e);
+      uint64_t ticket = last_ticket_;
+      std::vector<BufferPin> buffers = trace_.take_buffers();
+      trace_.clear();
+      executor.wait(ticket);
+      for (BufferPin& b : buffers) b->poison = shared;
+      throw;
+    }
+    ++plans_compiled_;
+    plans_.insert(trace_.words(), plan);
+  }
+  ++flushes_;
+  for (const auto& touches : plan->touches)
+    for (const ir::Touch& t : touches) {
+      const Slot& s = plan->slots[static_cast<size_t>(t.slot)];
+      if (t.write && s.buffer >= 0 && s.live_after) trace_.buffers()[static_cast<size_t>(s.buffer)]->has_bytes = true;
+    }
+  recent_.push_front(plan);
+  if (recent_.size() > 16) recent_.pop_back();
+  for (const BufferPin& b : trace_.buffers()) b->last_run = last_ticket_ + 1;
+  Run run;
+  run.plan = std::move(plan);
+  run.buffers = trace_.take_buffers();
+  run.scalars = trace_.take_scalars();
+  trace_.clear();
+  uint64_t ticket = executor.submit(std::move(run));
+  last_ticket_ = ticket;
+  return ticket;
+}
+
+void DeviceImpl::flush() {
+  refuse_in_child();
+  {
+    std::lock_guard lock(mutex_);
+    flush_locked();
+  }
+  executor.wait_for_room(kRunsInFlight);
+}
+
+void DeviceImpl::synchronize() {
+  refuse_in_child();
+  uint64_t ticket;
+  {
+    std::lock_guard lock(mutex_);
+    ticket = flush_locked();
+  }
+  executor.wait(ticket);
+  if (auto e = executor.take_error()) throw *e;
+}
+
+std::shared_ptr<Marker> DeviceImpl::mark() {
+  refuse_in_child();
+  auto marker = std::make_shared<QueueMarker>(executor);
+  std::lock_guard lock(mutex_);
+  flush_locked();
+  Run run;
+  run.marker = marker;
+  last_ticket_ = executor.submit(std::move(run));
+  return marker;
+}
+
+void DeviceImpl::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes) {
+  refuse_in_child();
+  if (at < 0 || bytes < 0 || at + bytes > dst.bytes)
+    throw Error(ErrorKind::Internal, "[upload] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " + std::to_string(dst.bytes));
+  if (bytes == 0) return;
+  {
+    // A Buffer that nothing has touched yet takes the bytes at once.
+    std::unique_lock lock(mutex_);
+    if (at == 0 && bytes == dst.bytes && !dst.has_bytes && !trace_.mentions(dst) && dst.last_run == 0) {
+      lock.unlock();
+      Memory m = pool.allocate(bytes);
+      backend->write(m, 0, src, bytes);
+      lock.lock();
+      dst.memory = m;
+      dst.has_bytes = true;
+      return;
+    }
+  }
+  BufferRef staged(new Buffer(device, bytes));
+  allocated.fetch_add(bytes, std::memory_order_relaxed);
+  upload(*staged.get(), 0, src, bytes);
+  int64_t one = 1, attr = static_cast<int64_t>(DType::U8);
+  static const Op& copy = op("copy");
+  ViewArg views[] = {ViewArg(&dst, DType::U8, at, 1, &bytes, &one), ViewArg(staged.get(), DType::U8, 0, 1, &bytes, &one)};
+  record(copy, views, {}, {&attr, 1});
+}
+
+void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
+  refuse_in_child();
+  if (at < 0 || bytes < 0 || at + bytes > src.bytes)
+    throw Error(ErrorKind::Internal, "[download] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " + std::to_string(src.bytes));
+  uint64_t ticket;
+  {
+    std::lock_guard lock(mutex_);
+    if (trace_.mentions(src)) flush_locked();
+    ticket = src.last_run;
+  }
+  executor.wait(ticket);
+  if (src.poison) {
+    executor.take_error();  // this reader is being told
+    throw *src.poison;
+  }
+  if (bytes == 0) return;
+  if (!src.memory.handle) src.memory = pool.allocate(src.bytes);  // never written: any bytes will do
+  backend->read(src.memory, at, dst, bytes);
+}
+
+MemoryStats DeviceImpl::memory_stats() const {
+  MemoryStats s;
+  s.allocated = allocated;
+  s.allocated_peak = allocated_peak;
+  s.reserved = pool.reserved();
+  s.reserved_peak = pool.reserved_peak();
+  s.allocations = allocations;
+  s.frees = frees;
+  s.limit = limit ? limit.load() : info.memory_bytes;
+  s.retries = pool.retries();
+  s.out_of_memory = out_of_memory;
+  return s;
+}
+
+RunStats DeviceImpl::run_stats() {
+  std::lock_guard lock(mutex_);
+  RunStats s;
+  s.flushes = flushes_;
+  s.plans_compiled = plans_compiled_;
+  s.kernels_compiled = backend->kernels_compiled();
+  s.kernels_run = executor.kernels_run();
+  s.operators = operators_;
+  return s;
+}
+
+std::string DeviceImpl::explain(int plans) {
+  std::lock_guard lock(mutex_);
+  std::string text;
+  int n = 0;
+  for (const auto& plan : recent_) {
+    if (n++ == plans) break;
+    int library = 0;
+    int64_t bytes = 0;
+    std::string lines;
+    for (size_t i = 0; i < plan->steps.size(); ++i) {
+      library += std::holds_alternative<ir::Named>(plan->steps[i]);
+      bytes += bytes_of(plan->steps[i]);
+      lines += "  " + std::to_string(i) + "  " + describe(plan->steps[i]) + "  " + std::to_string(bytes_of(plan->steps[i]) / 1024) + " KiB\n";
+      for (const Cut& c : plan->cuts)
+        if (c.step == static_cast<int32_t>(i)) lines += "       not fused: " + c.why + "\n";
+    }
+    text += "Plan: " + std::to_string(plan->calls) + " operators as " + std::to_string(plan->steps.size() - static_cast<size_t>(library)) + " kernels and " + std::to_string(library) +
+            " library calls, " + std::to_string(bytes / 1024) + " KiB moved, arena " + std::to_string(plan->arena_bytes / 1024) + " KiB\n" + lines;
+  }
+  return text;
+}
+
+}  // namespace anygpu

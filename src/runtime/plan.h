@@ -1,0 +1,77 @@
+// A Plan: what a Trace becomes. Fused steps, where each slot lives, and the backend's Program.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/interface/backend.h"
+#include "ir/named.h"
+#include "runtime/trace.h"
+
+namespace anygpu {
+
+/// What a slot of a Plan is.
+struct Slot {
+  int64_t bytes = 0;
+  int32_t buffer = -1;       ///< number of the Trace's Buffer, or -1: a temporary
+  bool has_bytes = false;    ///< holds something before the Plan runs
+  bool live_after = false;   ///< is read after the Plan has run
+  int64_t arena_offset = -1; ///< temporaries that are still stored: byte offset in the arena
+  bool used = false;         ///< some step touches it
+};
+
+/// Why two neighbours were not fused; for explain().
+struct Cut {
+  int32_t step;
+  std::string why;
+};
+
+struct Plan {
+  std::vector<Slot> slots;            ///< the Trace's Buffers first, in order
+  std::vector<ir::Step> unfused;      ///< as the catalogue described them (kept for ANYGPU_VERIFY, else empty)
+  std::vector<ir::Step> steps;
+  std::vector<std::vector<ir::Touch>> touches;  ///< per step
+  std::vector<Cut> cuts;
+  int64_t arena_bytes = 0;
+  int calls = 0;
+  std::unique_ptr<Program> program;
+  std::unique_ptr<Program> oracle;  ///< of `unfused`, on the reference backend
+};
+
+struct PlanOptions {
+  bool fuse = true;
+  bool keep_unfused = false;
+};
+
+/// Plans a sealed Trace for a Backend.
+std::shared_ptr<Plan> make_plan(const Trace&, Backend&, const PlanOptions&);
+
+// ---- its stages, apart for tests ----
+
+/// The calls of a Trace as steps; Nameds that the backend does not claim are lowered. Fills plan.slots.
+std::vector<ir::Step> lower_trace(const Trace&, Backend&, std::vector<Slot>& slots);
+/// Joins steps that may run as one kernel. Order of effects is kept.
+std::vector<ir::Step> fuse(std::vector<ir::Step>, const std::vector<Slot>&, std::vector<Cut>& cuts);
+/// The two as one Generic, `second` after `first`, or nothing, with the reason in `why`.
+bool fuse_pair(const ir::Generic& first, const ir::Generic& second, ir::Generic& fused, std::string& why);
+/// Replaces loads of values that are the same everywhere by the value.
+void inline_uniform(std::vector<ir::Step>&);
+/// Drops stores that nothing reads, and steps without stores.
+void drop_dead(std::vector<ir::Step>&, const std::vector<Slot>&);
+/// Sorts dimensions by stride and collapses those that are one in memory. Size-1 dimensions go.
+void canonicalise(ir::Generic&);
+/// `g` over other dimensions: new dimension k runs over old dimension `parts[k].dim` (or none: -1) in units of `parts[k].unit`.
+struct DimPart {
+  int dim;
+  int64_t unit;
+  int64_t size;
+  bool reduce;
+};
+ir::Generic over_dims(const ir::Generic& g, const std::vector<DimPart>& parts);
+/// Only the nodes that the stores need, only the accesses and args that these need.
+void prune(ir::Generic&);
+/// Puts temporaries at offsets of one arena. Returns its size in bytes.
+int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::vector<Slot>&);
+
+}  // namespace anygpu

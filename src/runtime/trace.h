@@ -1,0 +1,60 @@
+// The Trace being recorded: a flat list of words that is at once the record and the Plan cache's key.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "anygpu/buffer.h"
+#include "anygpu/ops.h"
+#include "ir/named.h"
+
+namespace anygpu {
+
+/// Words of one call: the Op's address; counts; per view {buffer number, dtype, rank}, offset, sizes, strides; attrs. Buffers are
+/// numbered by first appearance, so two rounds of a training loop give equal words though their Buffers differ.
+class Trace {
+ public:
+  void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs);
+
+  bool empty() const { return calls_ == 0; }
+  int calls() const { return calls_; }
+  /// Bytes of the Buffers that appear for the first time in this Trace without having any bytes yet.
+  int64_t new_bytes() const { return new_bytes_; }
+  bool mentions(const Buffer& b) const { return b.trace_id == id_; }
+
+  /// Appends to the words what the Plan depends on beyond the calls: which Buffers have bytes, and which are dead by now.
+  void seal();
+  /// Starts the next Trace; keeps the vectors' capacity.
+  void clear();
+
+  const std::vector<int64_t>& words() const { return words_; }
+  const std::vector<BufferPin>& buffers() const { return buffers_; }
+  const std::vector<Scalar>& scalars() const { return scalars_; }
+  std::vector<BufferPin> take_buffers() { return std::move(buffers_); }
+  std::vector<Scalar> take_scalars() { return std::move(scalars_); }
+
+  /// Walks sealed words.
+  struct Call {
+    const Op* op;
+    std::vector<ir::Operand> views;  // slot = buffer number
+    std::vector<int64_t> attrs;
+    int first_scalar, scalars;
+  };
+  std::vector<Call> decode() const;
+  bool buffer_has_bytes(int i) const { return words_[words_.size() - buffers_.size() + static_cast<size_t>(i)] & 1; }
+  bool buffer_dies(int i) const { return words_[words_.size() - buffers_.size() + static_cast<size_t>(i)] & 2; }
+
+ private:
+  int32_t number_of(Buffer&);
+
+  std::vector<int64_t> words_;
+  std::vector<BufferPin> buffers_;
+  std::vector<Scalar> scalars_;
+  int calls_ = 0;
+  int64_t new_bytes_ = 0;
+  uint64_t id_ = next_id();
+  static uint64_t next_id();
+};
+
+}  // namespace anygpu
