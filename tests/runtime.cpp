@@ -1,0 +1,123 @@
+// The runtime end to end on the reference backend: recording, fusion, memory, errors.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <numeric>
+
+#include "anygpu/device.h"
+#include "anygpu/ops.h"
+
+namespace anygpu {
+namespace {
+
+Device& device() {
+  static Device& d = [] () -> Device& {
+    setenv("ANYGPU_DEVICES", "reference", 1);
+    return Device::get(0);
+  }();
+  return d;
+}
+
+View make(const Dims& sizes, const std::vector<float>& values = {}) {
+  View v{device().allocate(product(sizes) * 4), DType::F32, 0, sizes, contiguous_strides(sizes)};
+  if (!values.empty()) device().upload(*v.buffer.get(), 0, values.data(), v.buffer->bytes);
+  return v;
+}
+
+std::vector<float> values(const View& v) {
+  std::vector<float> out(static_cast<size_t>(v.buffer->bytes / 4));
+  device().download(*v.buffer.get(), 0, out.data(), v.buffer->bytes);
+  return out;
+}
+
+void record(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {}, std::initializer_list<int64_t> attrs = {static_cast<int64_t>(DType::F32)}) {
+  std::vector<ViewArg> args(views.begin(), views.end());
+  std::vector<Scalar> s(scalars);
+  std::vector<int64_t> a(attrs);
+  device().record(op(name), args, s, a);
+}
+
+TEST(Runtime, AddsAndMultiplies) {
+  View a = make({2, 3}, {1, 2, 3, 4, 5, 6}), b = make({2, 3}, {10, 20, 30, 40, 50, 60}), c = make({2, 3}), d = make({2, 3});
+  record("add", {c, a, b});
+  record("mul", {d, c, a});
+  EXPECT_EQ(values(d), (std::vector<float>{11, 44, 99, 176, 275, 396}));
+  EXPECT_EQ(values(c), (std::vector<float>{11, 22, 33, 44, 55, 66}));
+}
+
+TEST(Runtime, DeadIntermediatesFuseIntoOneKernel) {
+  View a = make({4, 5}, std::vector<float>(20, 2)), out = make({4, 1});
+  device().synchronize();
+  {
+    View t = make({4, 5}), u = make({4, 5});
+    record("add", {t, a, a});
+    record("mul", {u, t, t});
+    record("sum", {out, u}, {}, {static_cast<int64_t>(DType::F32), 2});
+  }
+  EXPECT_EQ(values(out), (std::vector<float>(4, 80)));
+  std::string text = device().explain(1);
+  EXPECT_NE(text.find("as 1 kernels"), std::string::npos) << text;
+  EXPECT_NE(text.find("arena 0 KiB"), std::string::npos) << text;
+}
+
+TEST(Runtime, ShiftedOverlapKeepsProgramOrder) {
+  // x[1:] = x[1:] + x[:-1] by way of a temporary, then back: fusing the two would read what was just written.
+  View x = make({6}, {1, 2, 3, 4, 5, 6});
+  View hi = x, lo = x;
+  hi.sizes = lo.sizes = {5};
+  hi.offset = 1;
+  {
+    View t = make({5});
+    record("add", {t, hi, lo});
+    record("copy", {hi, t});
+  }
+  EXPECT_EQ(values(x), (std::vector<float>{1, 3, 5, 7, 9, 11}));
+}
+
+TEST(Runtime, SamePlanForEveryStep) {
+  View w = make({8}, std::vector<float>(8, 1)), g = make({8}, std::vector<float>(8, 1));
+  RunStats before{};
+  for (int step = 0; step < 6; ++step) {
+    if (step == 2) before = device().run_stats();
+    record("add_scaled", {w, w, g}, {Scalar(-0.1 * step)});
+    device().flush();
+  }
+  device().synchronize();
+  EXPECT_EQ(device().run_stats().plans_compiled, before.plans_compiled);
+  EXPECT_NEAR(values(w)[3], 1 - 0.1 * (1 + 2 + 3 + 4 + 5), 1e-5);
+}
+
+TEST(Runtime, TransposedConsumerFuses) {
+  View a = make({2, 3}, {1, 2, 3, 4, 5, 6}), out = make({3, 2});
+  {
+    View t = make({2, 3});
+    record("add", {t, a, a});
+    View tt = t;
+    tt.sizes = {3, 2};
+    tt.strides = {1, 3};
+    record("copy", {out, tt});
+  }
+  EXPECT_EQ(values(out), (std::vector<float>{2, 8, 4, 10, 6, 12}));
+  EXPECT_NE(device().explain(1).find("as 1 kernels"), std::string::npos) << device().explain(1);
+}
+
+TEST(Runtime, OutOfMemoryLeavesTheDeviceUsable) {
+  device().set_memory_limit(1 << 20);
+  EXPECT_THROW(device().allocate(8 << 20), Error);
+  device().set_memory_limit(0);
+  View a = make({3}, {1, 2, 3}), b = make({3});
+  record("add", {b, a, a});
+  EXPECT_EQ(values(b), (std::vector<float>{2, 4, 6}));
+}
+
+TEST(Runtime, UploadIntoUsedBufferIsOrdered) {
+  View a = make({3}, {1, 2, 3}), b = make({3});
+  record("add", {b, a, a});
+  std::vector<float> next{7, 8, 9};
+  device().upload(*a.buffer.get(), 0, next.data(), 12);
+  EXPECT_EQ(values(b), (std::vector<float>{2, 4, 6}));
+  EXPECT_EQ(values(a), next);
+}
+
+}  // namespace
+}  // namespace anygpu
