@@ -3,6 +3,7 @@
 
 #include <ATen/TensorMeta.h>
 #include <ATen/native/CPUFallback.h>
+#include <ATen/native/Resize.h>
 
 #include <array>
 
@@ -68,10 +69,10 @@ inline void on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 /// `F`, but calls with complex numbers go to the CPU (counted as fallbacks), for kernels that know only reals:
 ///   m.impl("sum.IntList_out", real<at::_ops::sum_IntList_out, sum_out>);
-template <class Op, auto F, class Schema = typename Op::schema>
+template <class Op, auto F, class Signature = decltype(F)>
 struct RealOnly;
 template <class Op, auto F, class R, class... Args>
-struct RealOnly<Op, F, R(Args...)> {
+struct RealOnly<Op, F, R (*)(Args...)> {
   static R call(Args... args) {
     if ((any_complex(args) || ...)) return at::native::call_fallback_fn<&on_cpu, Op>::call(std::forward<Args>(args)...);
     return F(std::forward<Args>(args)...);

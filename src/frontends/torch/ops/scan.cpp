@@ -1,0 +1,259 @@
+// Scans, sorting, searching, and what is made of them: order statistics, unique, histograms.
+#include <ATen/WrapDimUtils.h>
+#include <ATen/native/BucketizationUtils.h>
+#include <ATen/native/ReduceOpsUtils.h>
+#include <ATen/ops/cumprod_meta.h>
+#include <ATen/ops/cumsum_meta.h>
+#include <ATen/ops/isin_meta.h>
+#include <ATen/ops/sort_meta.h>
+#include <ATen/ops/topk_meta.h>
+
+#include "index.h"
+#include "structured.h"
+
+namespace anygpu::torch_frontend {
+namespace {
+
+using at::Scalar;
+using at::ScalarType;
+using OptDtype = std::optional<ScalarType>;
+
+// ---- scans ----
+
+void scan(const Op& op, const Tensor& out, const Tensor& self, int64_t dim, ScalarType compute) {
+  if (out.numel() == 0) return;
+  record(op, {some_dims(out), some_dims(self)}, {}, {attr(compute), at::maybe_wrap_dim(dim, self.dim())});
+}
+Tensor& cumsum_out(const Tensor& self, int64_t dim, OptDtype dtype, Tensor& out) {
+  meta_out<at::meta::structured_cumsum>({&out}, self, dim, dtype);
+  scan(ANYGPU_OP("cumsum"), out, self, dim, out.scalar_type());
+  return out;
+}
+Tensor& cumprod_out(const Tensor& self, int64_t dim, OptDtype dtype, Tensor& out) {
+  meta_out<at::meta::structured_cumprod>({&out}, self, dim, dtype);
+  scan(ANYGPU_OP("cumprod"), out, self, dim, out.scalar_type());
+  return out;
+}
+Tensor& logcumsumexp_out(const Tensor& self, int64_t dim, Tensor& out) {
+  at::native::resize_output(out, self.sizes());
+  scan(ANYGPU_OP("logcumsumexp"), out, self, dim, out.scalar_type());
+  return out;
+}
+Tensor logcumsumexp(const Tensor& self, int64_t dim) {
+  Tensor out = empty_like(self);
+  return logcumsumexp_out(self, dim, out);
+}
+void cummax(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {
+  if (self.numel()) record(ANYGPU_OP("cummax"), {values, indices, self}, {}, {0, at::maybe_wrap_dim(dim, self.dim())});
+}
+void cummin(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {
+  if (self.numel()) record(ANYGPU_OP("cummin"), {values, indices, self}, {}, {0, at::maybe_wrap_dim(dim, self.dim())});
+}
+
+// ---- sorting ----
+
+std::tuple<Tensor&, Tensor&> sort_out(const Tensor& self, std::optional<bool> stable, int64_t dim, bool descending, Tensor& values, Tensor& indices) {
+  meta_out<at::meta::structured_sort_stable>({&values, &indices}, self, stable, dim, descending);
+  if (self.numel() == 0) return {values, indices};
+  record(ANYGPU_OP("sort"), {some_dims(values), some_dims(indices), some_dims(self)}, {}, {at::maybe_wrap_dim(dim, self.dim()), descending});
+  return {values, indices};
+}
+std::tuple<Tensor&, Tensor&> topk_out(const Tensor& self, int64_t k, int64_t dim, bool largest, bool sorted, Tensor& values, Tensor& indices) {
+  meta_out<at::meta::structured_topk>({&values, &indices}, self, k, dim, largest, sorted);
+  if (values.numel() == 0) return {values, indices};
+  record(ANYGPU_OP("topk"), {some_dims(values), some_dims(indices), some_dims(self)}, {}, {at::maybe_wrap_dim(dim, self.dim()), largest});
+  return {values, indices};
+}
+
+// ---- order statistics: places in the sorted order ----
+
+/// Puts a keepdim-shaped result where the caller wants it.
+void deliver(const Tensor& kept, int64_t dim, bool keepdim, bool scalar, Tensor& out) {
+  const Tensor v = scalar ? kept.squeeze(dim) : keepdim ? kept : kept.squeeze(dim);
+  at::native::resize_output(out, v.sizes());
+  out.copy_(v);
+}
+void check_values_indices(const char* name, const Tensor& self, const Tensor& values, const Tensor& indices) {
+  TORCH_CHECK(values.scalar_type() == self.scalar_type(), name, ": output values must be of same type as input");
+  TORCH_CHECK(indices.scalar_type() == at::kLong, name, ": output indices must be of scalar type Long");
+}
+
+std::tuple<Tensor&, Tensor&> kthvalue_out(const Tensor& self, int64_t k, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
+  dim = at::maybe_wrap_dim(dim, self.dim());
+  at::native::zero_numel_check_dims(self, dim, "kthvalue()");
+  TORCH_CHECK(k >= 1 && k <= (self.dim() > 0 ? self.size(dim) : 1), "kthvalue(): selected number k out of range for dimension ", dim);
+  check_values_indices("kthvalue", self, values, indices);
+  auto [sorted, order] = at::sort(some_dims(self), /*stable=*/true, dim, false);
+  deliver(sorted.narrow(dim, k - 1, 1), dim, keepdim, self.dim() == 0, values);
+  deliver(order.narrow(dim, k - 1, 1), dim, keepdim, self.dim() == 0, indices);
+  return {values, indices};
+}
+
+/// The lower median along `dim` of the sorted; NaN where there is one, unless they are ignored. Kept dimension.
+std::pair<Tensor, Tensor> median_along(const Tensor& self, int64_t dim, bool ignore_nan) {
+  auto [sorted, order] = at::sort(self, /*stable=*/true, dim, false);
+  const int64_t n = self.size(dim), middle = (n - 1) / 2;
+  if (!self.is_floating_point()) return {sorted.narrow(dim, middle, 1), order.narrow(dim, middle, 1)};
+  const Tensor numbers = n - at::isnan(self).sum({dim}, true);  // NaNs are the last of the sorted
+  Tensor place = ignore_nan ? (numbers - 1).div(2, "floor").clamp_min(0) : at::where(numbers < n, numbers, at::scalar_tensor(middle, numbers.options()));
+  return {sorted.gather(dim, place), order.gather(dim, place)};
+}
+template <bool ignore_nan>
+std::tuple<Tensor&, Tensor&> median_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
+  dim = at::maybe_wrap_dim(dim, self.dim());
+  at::native::zero_numel_check_dims(self, dim, ignore_nan ? "nanmedian()" : "median()");
+  check_values_indices("median()", self, values, indices);
+  if (self.numel() == 0) {
+    at::native::zero_numel_tensor_resize(values, indices, self, dim, keepdim, "median()");
+    return {values, indices};
+  }
+  auto [v, i] = median_along(some_dims(self), dim, ignore_nan);
+  deliver(v, dim, keepdim, self.dim() == 0, values);
+  deliver(i, dim, keepdim, self.dim() == 0, indices);
+  return {values, indices};
+}
+template <bool ignore_nan>
+Tensor median(const Tensor& self) {
+  if (self.numel() == 0) return at::full({}, std::numeric_limits<double>::quiet_NaN(), self.options());
+  return median_along(self.reshape(-1), 0, ignore_nan).first.squeeze(0);
+}
+
+std::tuple<Tensor&, Tensor&> mode_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
+  TORCH_CHECK(self.device() == values.device() && self.device() == indices.device(), "expected device '", self.device(), "' for values and indices outputs");
+  TORCH_CHECK(self.scalar_type() == values.scalar_type(), "expected scalar type '", self.scalar_type(), "' but got '", values.scalar_type(), "' for values output");
+  TORCH_CHECK(indices.scalar_type() == at::kLong, "expected scalar type '", at::kLong, "' but got '", indices.scalar_type(), "' for indices output");
+  dim = at::maybe_wrap_dim(dim, self.dim());
+  if (self.numel() == 0) {
+    at::native::zero_numel_tensor_resize(values, indices, self, dim, keepdim, "mode()");
+    return {values, indices};
+  }
+  const Tensor x = some_dims(self);
+  auto [sorted, order] = at::sort(x, /*stable=*/true, dim, false);
+  const int64_t n = x.size(dim);
+  // Each element's run starts at the last change of value up to it; the mode is where the longest run ends.
+  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
+  shape[static_cast<size_t>(dim)] = n;
+  const Tensor at = at::arange(n, indices.options()).view(shape).expand(x.sizes());
+  Tensor starts = at::zeros(x.sizes(), indices.options());
+  if (n > 1) starts.narrow(dim, 1, n - 1).copy_(at.narrow(dim, 1, n - 1) * (sorted.narrow(dim, 1, n - 1) != sorted.narrow(dim, 0, n - 1)));
+  const Tensor place = (at - std::get<0>(starts.cummax(dim))).argmax(dim, true);
+  deliver(sorted.gather(dim, place), dim, keepdim, self.dim() == 0, values);
+  deliver(order.gather(dim, place), dim, keepdim, self.dim() == 0, indices);
+  return {values, indices};
+}
+std::tuple<Tensor, Tensor> mode(const Tensor& self, int64_t dim, bool keepdim) {
+  Tensor values = empty({0}, self), indices = empty({0}, at::kLong, self);
+  mode_out(self, dim, keepdim, values, indices);
+  return {values, indices};
+}
+
+// ---- searching ----
+
+void search(const Tensor& bounds, const Tensor& values, bool right, const std::optional<Tensor>& sorter, const Tensor& out) {
+  if (out.numel() == 0) return;
+  if (bounds.numel() == 0) {
+    out.zero_();
+    return;
+  }
+  const ScalarType t = at::result_type(bounds, values);
+  if (sorter && sorter->defined()) record(ANYGPU_OP("searchsorted"), {out, bounds, values, *sorter}, {}, {attr(t), right});
+  else record(ANYGPU_OP("searchsorted"), {out, bounds, values}, {}, {attr(t), right});
+}
+Tensor& searchsorted_out(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
+                         const std::optional<Tensor>& sorter, Tensor& out) {
+  at::native::searchsorted_pre_check(sequence, self, out, out_int32, right, side, sorter.value_or(Tensor()));
+  at::native::resize_output(out, self.sizes());
+  search(sequence, self, right || (side && *side == "right"), sorter, out);
+  return out;
+}
+Tensor searchsorted(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
+                    const std::optional<Tensor>& sorter) {
+  Tensor out = empty({0}, out_int32 ? at::kInt : at::kLong, sequence);
+  return searchsorted_out(sequence, self, out_int32, right, side, sorter, out);
+}
+Tensor& searchsorted_scalar_out(const Tensor& sequence, const Scalar& self, bool out_int32, bool right, std::optional<c10::string_view> side,
+                                const std::optional<Tensor>& sorter, Tensor& out) {
+  return searchsorted_out(sequence, at::native::searchsorted_scalar_tensor(self, sequence.device()), out_int32, right, side, sorter, out);
+}
+Tensor searchsorted_scalar(const Tensor& sequence, const Scalar& self, bool out_int32, bool right, std::optional<c10::string_view> side,
+                           const std::optional<Tensor>& sorter) {
+  return searchsorted(sequence, at::native::searchsorted_scalar_tensor(self, sequence.device()), out_int32, right, side, sorter);
+}
+Tensor& bucketize_out(const Tensor& self, const Tensor& bounds, bool out_int32, bool right, Tensor& out) {
+  TORCH_CHECK(bounds.dim() == 1, "boundaries tensor must be 1 dimension, but got dim(", bounds.dim(), ")");
+  return searchsorted_out(bounds, self, out_int32, right, std::nullopt, std::nullopt, out);
+}
+Tensor bucketize(const Tensor& self, const Tensor& bounds, bool out_int32, bool right) {
+  Tensor out = empty({0}, out_int32 ? at::kInt : at::kLong, self);
+  return bucketize_out(self, bounds, out_int32, right, out);
+}
+Tensor bucketize_scalar(const Scalar& self, const Tensor& bounds, bool out_int32, bool right) {
+  return bucketize(at::native::searchsorted_scalar_tensor(self, bounds.device()), bounds, out_int32, right);
+}
+
+// ---- membership ----
+
+void isin(const Tensor& elements, const Tensor& tests, bool invert, const Tensor& out) {
+  if (elements.numel() == 0) return;
+  if (tests.numel() == 0) {
+    out.fill_(invert);
+    return;
+  }
+  const ScalarType t = at::result_type(elements, tests);
+  // Few tests: each with each. Many: look each up among the sorted.
+  if (tests.numel() <= 64) {
+    record(ANYGPU_OP("isin"), {out, elements, tests.reshape(-1)}, {}, {attr(t), invert});
+    return;
+  }
+  const Tensor x = elements.to(t), sorted = std::get<0>(tests.reshape(-1).to(t).sort());
+  const Tensor place = at::searchsorted(sorted, x).clamp_max(sorted.numel() - 1);
+  const Tensor found = sorted.index({place}).eq(x);
+  out.copy_(invert ? found.logical_not() : found);
+}
+Tensor& isin_tensors_out(const Tensor& elements, const Tensor& tests, bool unique, bool invert, Tensor& out) {
+  meta_out<at::meta::structured_isin_Tensor_Tensor>({&out}, elements, tests, unique, invert);
+  isin(elements, tests, invert, out);
+  return out;
+}
+Tensor& isin_scalar_out(const Tensor& elements, const Scalar& test, bool unique, bool invert, Tensor& out) {
+  meta_out<at::meta::structured_isin_Tensor_Scalar>({&out}, elements, test, unique, invert);
+  if (invert) return at::ne_out(out, elements, test);
+  return at::eq_out(out, elements, test);
+}
+Tensor& isin_of_scalar_out(const Scalar& element, const Tensor& tests, bool unique, bool invert, Tensor& out) {
+  meta_out<at::meta::structured_isin_Scalar_Tensor>({&out}, element, tests, unique, invert);
+  Tensor e = at::native::searchsorted_scalar_tensor(element, tests.device());
+  isin(e, tests, invert, out);
+  return out;
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  namespace op = at::_ops;
+  m.impl("cumsum.out", real<op::cumsum_out, cumsum_out>);
+  m.impl("cumprod.out", real<op::cumprod_out, cumprod_out>);
+  m.impl("_logcumsumexp", real<op::_logcumsumexp, logcumsumexp>);
+  m.impl("_logcumsumexp.out", real<op::_logcumsumexp_out, logcumsumexp_out>);
+  m.impl("_cummax_helper", cummax);
+  m.impl("_cummin_helper", cummin);
+  m.impl("sort.values_stable", sort_out);
+  m.impl("topk.values", topk_out);
+  m.impl("kthvalue.values", kthvalue_out);
+  m.impl("median", median<false>);
+  m.impl("nanmedian", median<true>);
+  m.impl("median.dim_values", median_dim_out<false>);
+  m.impl("nanmedian.dim_values", median_dim_out<true>);
+  m.impl("mode", mode);
+  m.impl("searchsorted.Tensor", searchsorted);
+  m.impl("searchsorted.Tensor_out", searchsorted_out);
+  m.impl("searchsorted.Scalar", searchsorted_scalar);
+  m.impl("searchsorted.Scalar_out", searchsorted_scalar_out);
+  m.impl("bucketize.Tensor", bucketize);
+  m.impl("bucketize.Tensor_out", bucketize_out);
+  m.impl("bucketize.Scalar", bucketize_scalar);
+  m.impl("isin.Tensor_Tensor_out", isin_tensors_out);
+  m.impl("isin.Tensor_Scalar_out", isin_scalar_out);
+  m.impl("isin.Scalar_Tensor_out", isin_of_scalar_out);
+}
+
+}  // namespace
+}  // namespace anygpu::torch_frontend

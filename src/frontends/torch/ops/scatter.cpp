@@ -1,0 +1,170 @@
+// gather, scatter and its reductions; embedding gradients; concatenation.
+#include <ATen/AccumulateType.h>
+#include <ATen/Dispatch.h>
+#include <ATen/WrapDimUtils.h>
+#include <ATen/ops/cat_meta.h>
+#include <ATen/ops/gather_meta.h>
+#include <ATen/ops/scatter_add_meta.h>
+#include <ATen/ops/scatter_meta.h>
+#include <ATen/ops/scatter_reduce_meta.h>
+
+#include "index.h"
+#include "structured.h"
+
+namespace anygpu::torch_frontend {
+
+at::Scalar identity_of(Reduction r, at::ScalarType t) {
+  if (r == Reduction::Sum || r == Reduction::Mean) return 0;
+  if (r == Reduction::Prod) return 1;
+  const bool lowest = r == Reduction::Max;
+  if (at::isFloatingType(t)) return lowest ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+  switch (t) {
+    case at::kBool: return !lowest;
+    case at::kByte: return lowest ? 0 : 255;
+    case at::kChar: return lowest ? -128 : 127;
+    case at::kShort: return lowest ? -32768 : 32767;
+    case at::kInt: return lowest ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int32_t>::max();
+    default: return lowest ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+  }
+}
+
+namespace {
+
+using at::Scalar;
+
+Tensor& gather_out(const Tensor& self, int64_t dim, const Tensor& index, bool sparse_grad, Tensor& out) {
+  meta_out<at::meta::structured_gather>({&out}, self, dim, index, sparse_grad);
+  if (index.numel() == 0) return out;
+  dim = at::maybe_wrap_dim(dim, self.dim());
+  const Tensor from = some_dims(self);
+  TORCH_CHECK_INDEX(from.size(dim) != 0, "index out of range");
+  record(ANYGPU_OP("gather"), {some_dims(out), from, some_dims(index)}, {}, {dim});
+  return out;
+}
+
+/// out[index] op= src, along dim.
+void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Tensor& src, Combine combine) {
+  if (index.numel() == 0) return;
+  const Tensor to = some_dims(out);
+  TORCH_CHECK_INDEX(to.size(dim) != 0, "index out of range");
+  record(ANYGPU_OP("scatter"), {to, some_dims(index), some_dims(src)}, {}, {dim, combine_for(combine, out), 0});
+}
+void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Scalar& value, Combine combine) {
+  if (index.numel() == 0) return;
+  const Tensor to = some_dims(out);
+  TORCH_CHECK_INDEX(to.size(dim) != 0, "index out of range");
+  record(ANYGPU_OP("scatter_value"), {to, some_dims(index)}, {to_scalar(value, compute_type(dtype_of(out.scalar_type())))},
+         {dim, combine_for(combine, out), 0});
+}
+
+/// What all scatters begin with: `out` becomes a copy of `self`. Returns the dimension, wrapped.
+int64_t begin(const Tensor& self, int64_t dim, const Tensor& out) {
+  if (!out.is_same(self)) out.copy_(self);
+  return at::maybe_wrap_dim(dim, self.dim());
+}
+
+Tensor& scatter_src_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, Tensor& out) {
+  meta_out<at::meta::structured_scatter_src>({&out}, self, dim, index, src);
+  scatter_into(out, begin(self, dim, out), index, src, Combine::None);
+  return out;
+}
+Tensor& scatter_value_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, Tensor& out) {
+  meta_out<at::meta::structured_scatter_value>({&out}, self, dim, index, value);
+  scatter_into(out, begin(self, dim, out), index, value, Combine::None);
+  return out;
+}
+Tensor& scatter_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, c10::string_view reduce, Tensor& out) {
+  meta_out<at::meta::structured_scatter_reduce>({&out}, self, dim, index, src, reduce);
+  scatter_into(out, begin(self, dim, out), index, src, combine_of(reduction_of(reduce)));
+  return out;
+}
+Tensor& scatter_value_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, c10::string_view reduce, Tensor& out) {
+  meta_out<at::meta::structured_scatter_value_reduce>({&out}, self, dim, index, value, reduce);
+  scatter_into(out, begin(self, dim, out), index, value, combine_of(reduction_of(reduce)));
+  return out;
+}
+Tensor& scatter_add_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, Tensor& out) {
+  meta_out<at::meta::structured_scatter_add>({&out}, self, dim, index, src);
+  scatter_into(out, begin(self, dim, out), index, src, Combine::Add);
+  return out;
+}
+Tensor& scatter_reduce_two_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, c10::string_view reduce, bool include_self, Tensor& out) {
+  meta_out<at::meta::structured_scatter_reduce_two>({&out}, self, dim, index, src, reduce, include_self);
+  dim = begin(self, dim, out);
+  const Reduction r = reduction_of(reduce);
+  if (!include_self) scatter_into(out, dim, index, identity_of(r, out.scalar_type()), Combine::None);
+  scatter_into(out, dim, index, src, combine_of(r));
+  if (r == Reduction::Mean) {
+    Tensor counts = include_self ? at::ones_like(out) : at::zeros_like(out);
+    counts.scatter_add_(dim, index, at::ones_like(src));
+    counts.masked_fill_(counts == 0, 1);
+    if (out.is_floating_point()) out.div_(counts);
+    else out.div_(counts, "floor");
+  }
+  return out;
+}
+
+// ---- embedding ----
+
+Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64_t rows, int64_t padding_idx, bool scale_by_freq) {
+  TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt,
+              "Expected tensor for argument #2 'indices' to have one of the following scalar types: Long, Int; but got ", indices.scalar_type(),
+              " instead (while checking arguments for embedding_backward)");
+  Tensor out = at::zeros({rows, grad.size(-1)}, grad.options());
+  if (grad.numel() == 0) return out;
+  TORCH_CHECK_INDEX(rows != 0, "index out of range in self");
+  const anygpu::Scalar padding(padding_idx);
+  if (!scale_by_freq) {
+    record(ANYGPU_OP("embedding_backward"), {out, grad, indices}, {padding});
+    return out;
+  }
+  Tensor counts = at::zeros({rows}, indices.options().dtype(at::kLong));
+  const Tensor flat = indices.reshape(-1).to(at::kLong);
+  scatter_into(counts, 0, flat, Scalar(1), Combine::Add);
+  record(ANYGPU_OP("embedding_backward"), {out, grad, indices, counts}, {padding});
+  return out;
+}
+
+Tensor& embedding_renorm(Tensor& self, const Tensor& indices, double max_norm, double norm_type) {
+  TORCH_CHECK(self.dim() == 2, "Expected 2-dimensional tensor, but got ", self.dim(), "-dimensional tensor for argument #1 'self' (while checking arguments for embedding_renorm_)");
+  TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt, "Expected tensor for argument #2 'indices' to be Long or Int");
+  if (indices.numel() == 0) return self;
+  // Only the rows that are looked up change, each once, however often it is.
+  Tensor used = at::zeros({self.size(0)}, self.options().dtype(at::kBool));
+  scatter_into(used, 0, indices.reshape(-1).to(at::kLong), Scalar(true), Combine::None);
+  Tensor norms = at::linalg_vector_norm(self, norm_type, at::IntArrayRef{1}, true);
+  Tensor scale = at::where((norms > max_norm).logical_and_(used.unsqueeze(1)), max_norm / (norms + 1e-7), at::ones({}, norms.options()));
+  return self.mul_(scale);
+}
+
+// ---- cat ----
+
+/// What PyTorch's cat skips for old times' sake: vectors without elements.
+bool skipped(const Tensor& t) { return t.numel() == 0 && t.dim() == 1; }
+
+Tensor& cat_out(const at::ITensorListRef& tensors, int64_t dim, Tensor& out) {
+  const auto shape = meta_out<at::meta::structured_cat>({&out}, tensors, dim);
+  if (out.numel() == 0) return out;
+  c10::SmallVector<Operand, 9> operands{out};
+  for (const Tensor& t : tensors)
+    if (!skipped(t) && t.numel()) operands.emplace_back(t);
+  record(ANYGPU_OP("cat"), operands, {}, {shape.dim});
+  return out;
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  namespace op = at::_ops;
+  m.impl("gather.out", real<op::gather_out, gather_out>);
+  m.impl("scatter.src_out", real<op::scatter_src_out, scatter_src_out>);
+  m.impl("scatter.value_out", real<op::scatter_value_out, scatter_value_out>);
+  m.impl("scatter.reduce_out", real<op::scatter_reduce_out, scatter_reduce_out>);
+  m.impl("scatter.value_reduce_out", real<op::scatter_value_reduce_out, scatter_value_reduce_out>);
+  m.impl("scatter_add.out", real<op::scatter_add_out, scatter_add_out>);
+  m.impl("scatter_reduce.two_out", scatter_reduce_two_out);
+  m.impl("embedding_dense_backward", embedding_dense_backward);
+  m.impl("embedding_renorm_", embedding_renorm);
+  m.impl("cat.out", real<op::cat_out, cat_out>);
+}
+
+}  // namespace
+}  // namespace anygpu::torch_frontend
