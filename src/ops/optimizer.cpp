@@ -13,7 +13,18 @@ using P = Pointwise;
 namespace {
 
 // attr 1 of every fused step. Which of them an operator knows is in its comment.
-enum Flag : int64_t { kMaximize = 1, kScaled = 2, kGuarded = 4, kTensorRate = 8, kAmsgrad = 16, kDecoupled = 32, kMomentum = 64, kNesterov = 128, kFirst = 256, kDecay = 512 };
+enum Flag : int64_t {
+  kMaximize = 1,
+  kScaled = 2,
+  kGuarded = 4,
+  kTensorRate = 8,
+  kAmsgrad = 16,
+  kDecoupled = 32,
+  kMomentum = 64,
+  kNesterov = 128,
+  kFirst = 256,
+  kDecay = 512,
+};
 
 /// Hands out the operands in order, and keeps what is written when an overflow was found.
 class Step {
@@ -47,21 +58,22 @@ class Step {
 };
 
 /// Adam (Kingma and Ba, arXiv:1412.6980), AMSGrad (Reddi et al.), AdamW where decoupled (Loshchilov and Hutter, arXiv:1711.05101).
-/// outputs: param, m, v, max v if AMSGrad, else g; g too if scaled. inputs: param, m, v, [max v], g, step, [found_inf],
-/// [grad_scale], [rate]. scalars: rate, beta1, beta2, decay, eps.
+/// outputs: param, m, v, max v if AMSGrad, g if scaled. inputs: param, m, v, [max v], g, step, [found_inf], [grad_scale], [rate].
+/// scalars: rate, 1 - beta1, beta2, 1 - beta2, log beta1, log beta2, decay, eps. Differences from 1 and logarithms are the host's, in
+/// f64: 1 - 0.999 in f32 would be wrong in the fifth digit.
 Val adam(P& p) {
   Step s(p);
   Val param = s.next(), m = s.next(), v = s.next(), vmax = s.has(kAmsgrad) ? s.next() : v, g = s.next(), step = s.next();
-  g = s.gradient(g, 4);
-  Val rate = s.rate(), beta1 = p.s(1), beta2 = p.s(2), decay = p.s(3), eps = p.s(4);
+  g = s.gradient(g, s.has(kAmsgrad) ? 4 : 3);
+  Val rate = s.rate(), decay = p.s(6), eps = p.s(7);
   Val x = param;
   if (s.has(kDecay)) {
     if (s.has(kDecoupled)) x = x - rate * decay * x;
     else g = g + x * decay;
   }
-  Val m1 = m + (1.0 - beta1) * (g - m);
-  Val v1 = beta2 * v + (1.0 - beta2) * g * g;
-  Val correction1 = 1.0 - pow(beta1, step), correction2 = sqrt(1.0 - pow(beta2, step));
+  Val m1 = m + p.s(1) * (g - m);
+  Val v1 = p.s(2) * v + p.s(3) * g * g;
+  Val correction1 = -expm1(step * p.s(4)), correction2 = sqrt(-expm1(step * p.s(5)));
   Val top = v1;
   if (s.has(kAmsgrad)) {
     top = max(vmax, v1);
@@ -72,16 +84,16 @@ Val adam(P& p) {
   return s.kept(x - rate / correction1 * m1 / (sqrt(top) / correction2 + eps), param);
 }
 
-/// outputs: param, momentum buffer (param again if none), g if scaled. inputs: param, [buffer], g, [found_inf], [grad_scale], [rate].
-/// scalars: rate, momentum, dampening, decay.
+/// outputs: param, momentum buffer if there is momentum, g if scaled. inputs: param, [buffer], g, [found_inf], [grad_scale], [rate].
+/// scalars: rate, momentum, 1 - dampening, decay. On the first step the buffer becomes the gradient.
 Val sgd(P& p) {
   Step s(p);
   Val param = s.next(), buffer = s.has(kMomentum) ? s.next() : Val{}, g = s.next();
-  g = s.gradient(g, 2);
+  g = s.gradient(g, s.has(kMomentum) ? 2 : 1);
   Val rate = s.rate();
   if (s.has(kDecay)) g = g + param * p.s(3);
   if (s.has(kMomentum)) {
-    Val b = s.has(kFirst) ? g : buffer * p.s(1) + g * (1.0 - p.s(2));
+    Val b = s.has(kFirst) ? g : buffer * p.s(1) + g * p.s(2);
     s.write(1, b, buffer);
     g = s.has(kNesterov) ? g + b * p.s(1) : b;
   }
@@ -105,10 +117,12 @@ Val adagrad(P& p) {
 
 OpTable optimizers() {
   static const Op table[] = {
+      /// the number is that of the outputs
       ANYGPU_POINTWISE("fused_adam", 3, adam),
       ANYGPU_POINTWISE("fused_adam_4", 4, adam),
       ANYGPU_POINTWISE("fused_adam_5", 5, adam),
-      ANYGPU_POINTWISE("fused_sgd", 2, sgd),
+      ANYGPU_POINTWISE("fused_sgd", 1, sgd),
+      ANYGPU_POINTWISE("fused_sgd_2", 2, sgd),
       ANYGPU_POINTWISE("fused_sgd_3", 3, sgd),
       ANYGPU_POINTWISE("fused_adagrad", 2, adagrad),
       ANYGPU_POINTWISE("fused_adagrad_3", 3, adagrad),

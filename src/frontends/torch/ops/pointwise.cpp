@@ -1,0 +1,75 @@
+// How the operands of an iterator become a recorded call.
+#include "pointwise.h"
+
+namespace anygpu::torch_frontend {
+
+namespace {
+
+/// TensorIterator asserts on a common dtype that it has not inferred; only 2.13 lets one ask.
+struct Peek : at::TensorIteratorBase {
+  static at::ScalarType common_dtype_of(const at::TensorIteratorBase& iter) { return iter.*(&Peek::common_dtype_); }
+};
+
+/// Operands, scalars and attrs of one call.
+struct Call {
+  c10::SmallVector<Operand, 8> operands;
+  c10::SmallVector<Scalar, 8> scalars;
+  c10::SmallVector<int64_t, 4> attrs;
+  c10::SmallVector<Scalar, 4> numbers;
+  uint32_t mask = 0;
+  at::ScalarType compute;
+
+  Call(at::ScalarType compute, c10::ArrayRef<Scalar> s, c10::ArrayRef<int64_t> a) : scalars(s.begin(), s.end()), compute(compute) {
+    attrs.push_back(0);
+    attrs.append(a.begin(), a.end());
+  }
+  void input(int i, const at::TensorBase& t, const at::TensorBase& like) {
+    if (is_cpu_number(t)) {
+      mask |= 1u << i;
+      numbers.push_back(to_scalar(t, dtype_of(compute)));
+    } else {
+      TORCH_CHECK(is_anygpu(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ", t.device(), "!");
+      operands.emplace_back(t);
+    }
+  }
+  void record(const Op& op) {
+    attrs[0] = pointwise_attr(compute, mask);
+    scalars.append(numbers.begin(), numbers.end());
+    torch_frontend::record(op, operands, scalars, attrs);
+  }
+};
+
+}  // namespace
+
+at::ScalarType compute_dtype(const at::TensorIteratorBase& iter) {
+  at::ScalarType t = Peek::common_dtype_of(iter);
+  if (t != at::ScalarType::Undefined) return t;
+  return iter.ninputs() ? iter.input_dtype(0) : iter.dtype(0);
+}
+
+void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType compute, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
+  if (iter.numel() == 0) return;
+  Call call(compute, scalars, attrs);
+  for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
+  for (int i = 0; i < iter.ninputs(); ++i) call.input(i, iter.input_base(i), iter.output_base(0));
+  call.record(op);
+}
+
+void record_iter(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
+  record_iter(op, iter, compute_dtype(iter), scalars, attrs);
+}
+
+void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
+                      c10::ArrayRef<int64_t> attrs) {
+  if (tensors[0].numel() == 0) return;
+  Call call(compute, scalars, attrs);
+  int i = 0;
+  for (const at::Tensor& t : tensors) {
+    if (i < outputs) call.operands.emplace_back(t);
+    else call.input(i - outputs, t, tensors[0]);
+    ++i;
+  }
+  call.record(op);
+}
+
+}  // namespace anygpu::torch_frontend

@@ -1,0 +1,149 @@
+// Pointwise operators on this device: PyTorch's own code does all up to the dispatch stub (types, shapes, checks), and the stub
+// is ours: it records the iterator's operands under a name of the catalogue.
+#pragma once
+
+#include <ATen/native/DispatchStub.h>
+#include <ATen/native/TensorIterator.h>
+
+#include "structured.h"
+
+namespace anygpu::torch_frontend {
+
+// ---- recording an iterator ----
+
+/// What an iterator computes in: its common dtype, else that of its first input or, without inputs, its output.
+at::ScalarType compute_dtype(const at::TensorIteratorBase&);
+
+/// Records `op` of the catalogue's pointwise tables on the iterator's operands in their own shapes: the runtime broadcasts and
+/// collapses dimensions by itself. CPU numbers among the inputs become scalars. `scalars` and `attrs` are the operator's own.
+void record_iter(const Op& op, at::TensorIteratorBase&, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
+void record_iter(const Op& op, at::TensorIteratorBase&, at::ScalarType compute, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
+inline void record_iter(const Op& op, at::TensorIteratorBase& iter, std::initializer_list<Scalar> scalars, std::initializer_list<int64_t> attrs = {}) {
+  record_iter(op, iter, c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
+}
+
+/// A pointwise call on plain tensors, outputs first: no promotion, no checks; `compute` is the dtype to compute in. An input that is a
+/// CPU number becomes a scalar.
+void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars = {},
+                      c10::ArrayRef<int64_t> attrs = {});
+inline void record_pointwise(const Op& op, int outputs, std::initializer_list<at::Tensor> tensors, at::ScalarType compute,
+                             std::initializer_list<Scalar> scalars = {}, std::initializer_list<int64_t> attrs = {}) {
+  record_pointwise(op, outputs, c10::ArrayRef<at::Tensor>(tensors), compute, c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
+}
+
+/// attrs[0] of a pointwise call: see pointwise_attr() in src/ops/op.h.
+inline int64_t pointwise_attr(at::ScalarType compute, uint32_t numbers = 0) { return attr(compute) | static_cast<int64_t>(numbers) << 8; }
+
+/// A number of the type that the iterator computes in.
+inline Scalar number(const at::Scalar& s, const at::TensorIteratorBase& iter) { return to_scalar(s, dtype_of(compute_dtype(iter))); }
+
+/// The stub of a native function that takes an iterator alone.
+#define ANYGPU_STUB(stub, op_name)                                                                        \
+  REGISTER_PRIVATEUSE1_DISPATCH(stub, +[](decltype(iterator_of(stub)) iter) {                              \
+    ::anygpu::torch_frontend::record_iter(ANYGPU_OP(op_name), iter);                                       \
+  })
+/// The type of a stub's iterator: some take TensorIterator, some its base.
+template <class I, class T>
+I& iterator_of(at::native::DispatchStub<void (*)(I&), T>&);
+
+// ---- faces of a structured operator whose meta function builds an iterator ----
+
+/// The iterator with outputs of ours: new ones where `outs` are undefined, else checked and resized.
+template <class S, size_t N>
+class Iterated final : public S {
+ public:
+  at::Tensor outs[N];
+  bool in_place = false;
+
+  const at::Tensor& maybe_get_output(int64_t i) override { return outs[i]; }
+  void set_output_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) override {
+    set(i, sizes, strides, options);
+  }
+  void set_output_raw_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) override {
+    set(i, sizes, strides, options);
+  }
+
+ private:
+  void set(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) {
+    at::Tensor& out = outs[i];
+    if (!out.defined()) {
+      at::ScalarType t = c10::typeMetaToScalarType(options.dtype());
+      c10::DeviceIndex d = index_of(options.device());
+      out = strides.empty() ? empty(sizes, t, d) : empty_strided(sizes, strides, t, d);
+    } else if (in_place) {
+      TORCH_CHECK(options.dtype() == out.dtype(), "Bad in-place call: input tensor dtype ", out.dtype(), " and output tensor dtype ", options.dtype(),
+                  " should match");
+      TORCH_CHECK(options.device() == out.device(), "Bad in-place call: input tensor device ", out.device(), " and output tensor device ",
+                  options.device(), " should match");
+      TORCH_CHECK(sizes == out.sizes(), "Bad in-place call: input tensor size ", out.sizes(), " and output tensor size ", sizes, " should match");
+    } else {
+      set_out(out, sizes, strides, options);
+    }
+    if constexpr (std::is_base_of_v<at::TensorIteratorBase, S>) S::set_output_raw_strided(i, sizes, strides, options);
+  }
+};
+
+// Arguments of the dispatcher's signature as the meta function takes them.
+template <class T>
+const T& as_meta(const T& v) {
+  return v;
+}
+inline at::OptionalScalarRef as_meta(const std::optional<at::Scalar>& v) { return v ? at::OptionalScalarRef(&*v) : at::OptionalScalarRef(); }
+inline at::OptionalTensorRef as_meta(const std::optional<at::Tensor>& v) { return v && v->defined() ? at::OptionalTensorRef(*v) : at::OptionalTensorRef(); }
+
+template <class S, class Op, class Schema = typename Op::schema>
+struct Face;
+
+/// Functional: Tensor (args...)
+template <class S, class Op, class... A>
+struct Face<S, Op, at::Tensor(A...)> {
+  static at::Tensor call(A... a) {
+    Iterated<S, 1> op;
+    op.meta(as_meta(a)...);
+    op.impl(as_meta(a)..., op.outs[0]);
+    return std::move(op.outs[0]);
+  }
+};
+
+/// In-place: Tensor& (Tensor& self, args...); out=: Tensor& (args..., Tensor& out)
+template <class S, class Op, class... A>
+struct Face<S, Op, at::Tensor&(A...)> {
+  static constexpr bool kInPlace = std::is_same_v<std::tuple_element_t<0, std::tuple<A...>>, at::Tensor&>;
+  static at::Tensor& call(A... a) {
+    auto args = std::forward_as_tuple(a...);
+    Iterated<S, 1> op;
+    op.in_place = kInPlace;
+    at::Tensor& out = std::get<kInPlace ? 0 : sizeof...(A) - 1>(args);
+    op.outs[0] = out;
+    [&]<size_t... i>(std::index_sequence<i...>) {
+      op.meta(as_meta(std::get<i>(args))...);
+      op.impl(as_meta(std::get<i>(args))..., out);
+    }(std::make_index_sequence<sizeof...(A) - (kInPlace ? 0 : 1)>{});
+    return out;
+  }
+};
+
+/// The registered name of an operator: "add.out".
+template <class Op>
+std::string name_of_op() {
+  std::string name = Op::name, overload = Op::overload_name;
+  return overload.empty() ? name : name + "." + overload;
+}
+
+/// Registers F for Op, complex numbers going to the CPU.
+template <class Op, auto F>
+void on(torch::Library& m) {
+  m.impl(name_of_op<Op>().c_str(), real<Op, F>);
+}
+
+/// Registers the faces Ops of the structured native function S (at::native::structured_<name>).
+template <class S, class... Ops>
+void faces(torch::Library& m) {
+  (on<Ops, &Face<S, Ops>::call>(m), ...);
+}
+
+#define ANYGPU_FACES(name) ::anygpu::torch_frontend::faces<at::native::structured_##name##_out, at::_ops::name, at::_ops::name##_out>(m)
+#define ANYGPU_FACES_INPLACE(name) \
+  ::anygpu::torch_frontend::faces<at::native::structured_##name##_out, at::_ops::name, at::_ops::name##_, at::_ops::name##_out>(m)
+
+}  // namespace anygpu::torch_frontend
