@@ -166,7 +166,7 @@ Tensor& searchsorted_out(const Tensor& sequence, const Tensor& self, bool out_in
   search(sequence, self, right || (side && *side == "right"), sorter, out);
   return out;
 }
-Tensor searchsorted(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
+Tensor searchsorted_new(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
                     const std::optional<Tensor>& sorter) {
   Tensor out = empty({0}, out_int32 ? at::kInt : at::kLong, sequence);
   return searchsorted_out(sequence, self, out_int32, right, side, sorter, out);
@@ -177,18 +177,18 @@ Tensor& searchsorted_scalar_out(const Tensor& sequence, const Scalar& self, bool
 }
 Tensor searchsorted_scalar(const Tensor& sequence, const Scalar& self, bool out_int32, bool right, std::optional<c10::string_view> side,
                            const std::optional<Tensor>& sorter) {
-  return searchsorted(sequence, at::native::searchsorted_scalar_tensor(self, sequence.device()), out_int32, right, side, sorter);
+  return searchsorted_new(sequence, at::native::searchsorted_scalar_tensor(self, sequence.device()), out_int32, right, side, sorter);
 }
 Tensor& bucketize_out(const Tensor& self, const Tensor& bounds, bool out_int32, bool right, Tensor& out) {
   TORCH_CHECK(bounds.dim() == 1, "boundaries tensor must be 1 dimension, but got dim(", bounds.dim(), ")");
   return searchsorted_out(bounds, self, out_int32, right, std::nullopt, std::nullopt, out);
 }
-Tensor bucketize(const Tensor& self, const Tensor& bounds, bool out_int32, bool right) {
+Tensor bucketize_new(const Tensor& self, const Tensor& bounds, bool out_int32, bool right) {
   Tensor out = empty({0}, out_int32 ? at::kInt : at::kLong, self);
   return bucketize_out(self, bounds, out_int32, right, out);
 }
 Tensor bucketize_scalar(const Scalar& self, const Tensor& bounds, bool out_int32, bool right) {
-  return bucketize(at::native::searchsorted_scalar_tensor(self, bounds.device()), bounds, out_int32, right);
+  return bucketize_new(at::native::searchsorted_scalar_tensor(self, bounds.device()), bounds, out_int32, right);
 }
 
 // ---- membership ----
@@ -243,11 +243,11 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("median.dim_values", median_dim_out<false>);
   m.impl("nanmedian.dim_values", median_dim_out<true>);
   m.impl("mode", mode);
-  m.impl("searchsorted.Tensor", searchsorted);
+  m.impl("searchsorted.Tensor", searchsorted_new);
   m.impl("searchsorted.Tensor_out", searchsorted_out);
   m.impl("searchsorted.Scalar", searchsorted_scalar);
   m.impl("searchsorted.Scalar_out", searchsorted_scalar_out);
-  m.impl("bucketize.Tensor", bucketize);
+  m.impl("bucketize.Tensor", bucketize_new);
   m.impl("bucketize.Tensor_out", bucketize_out);
   m.impl("bucketize.Scalar", bucketize_scalar);
   m.impl("isin.Tensor_Tensor_out", isin_tensors_out);
