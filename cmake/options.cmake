@@ -1,7 +1,7 @@
 # Compile options shared by every target, and the function that makes a room.
 
 add_library(anygpu_options INTERFACE)
-target_compile_options(anygpu_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers -fno-math-errno)
+target_compile_options(anygpu_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers -Wno-restrict -fno-math-errno)
 if(ANYGPU_SANITIZE)
   target_compile_options(anygpu_options INTERFACE -fsanitize=${ANYGPU_SANITIZE} -fno-omit-frame-pointer -g -O1)
   target_link_options(anygpu_options INTERFACE -fsanitize=${ANYGPU_SANITIZE})
