@@ -44,7 +44,6 @@ c10::DeviceIndex device_count() noexcept {
 
 c10::DeviceIndex current_device() noexcept { return current; }
 
-// Declared in guard.cpp: the unchecked setter behind every way to change the current device.
 void set_current_device(c10::DeviceIndex index) noexcept { current = index; }
 
 Device& device_at(c10::DeviceIndex index) {

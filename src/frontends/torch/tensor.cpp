@@ -150,21 +150,21 @@ at::Tensor make_tensor(size_t bytes, at::ScalarType type, c10::DeviceIndex devic
 
 }  // namespace
 
-at::Tensor empty(at::IntArrayRef sizes, at::ScalarType type, c10::DeviceIndex device) {
+at::Tensor Empty::operator()(at::IntArrayRef sizes, at::ScalarType type, c10::DeviceIndex device) const {
   at::detail::check_size_nonnegative(sizes);
   at::Tensor t = make_tensor(at::detail::computeStorageNbytesContiguous(sizes, c10::elementSize(type)), type, device);
   if (sizes.size() != 1 || sizes[0] != 0) t.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
   return t;
 }
 
-at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType type, c10::DeviceIndex device) {
+at::Tensor EmptyStrided::operator()(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType type, c10::DeviceIndex device) const {
   at::detail::check_size_nonnegative(sizes);
   at::Tensor t = make_tensor(at::detail::computeStorageNbytes(sizes, strides, c10::elementSize(type)), type, device);
   t.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides);
   return t;
 }
 
-at::Tensor empty_like(const at::TensorBase& like, at::ScalarType type) {
+at::Tensor EmptyLike::operator()(const at::TensorBase& like, at::ScalarType type) const {
   if (like.is_contiguous()) return empty(like.sizes(), type, like.get_device());
   if (like.is_non_overlapping_and_dense()) return empty_strided(like.sizes(), like.strides(), type, like.get_device());
   return empty_strided(like.sizes(), at::infer_dense_strides(like.sizes(), like.strides()), type, like.get_device());

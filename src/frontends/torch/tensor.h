@@ -52,6 +52,8 @@ decltype(auto) translated(F&& f) {
 /// How many devices there are; 0 where the list cannot be read. Never throws.
 c10::DeviceIndex device_count() noexcept;
 c10::DeviceIndex current_device() noexcept;
+/// Of the calling thread; unchecked.
+void set_current_device(c10::DeviceIndex) noexcept;
 /// The Device of an index; -1 means the current one. Throws in a forked child that inherited it.
 Device& device_at(c10::DeviceIndex);
 /// The index that a torch.device means: its own, or the current one.
@@ -84,7 +86,10 @@ inline Buffer* buffer_of(const at::TensorBase& t) {
   }
   return unusual_block(s)->buffer.get();
 }
-inline Device& device_of(const at::TensorBase& t) { return buffer_of(t)->device; }
+/// (An object, not a function, for the reason given at `empty`.)
+inline constexpr struct DeviceOf {
+  Device& operator()(const at::TensorBase& t) const { return buffer_of(t)->device; }
+} device_of;
 
 /// The tensor as a View that owns nothing: valid as long as the tensor lives and its sizes do not change.
 inline ViewArg view_of(const at::TensorBase& t) {
@@ -141,14 +146,26 @@ Scalar to_scalar(const at::TensorBase& number, DType type);
 at::Tensor on_device(const at::Tensor& t, const at::TensorBase& like);
 
 // ---- new tensors: uninitialised, and cheaper than at::empty, which goes through the dispatcher ----
+// Objects, not functions: a function of this name would lose to at::'s, which argument-dependent lookup also finds.
 
-at::Tensor empty(at::IntArrayRef sizes, at::ScalarType, c10::DeviceIndex device);
-at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType, c10::DeviceIndex device);
-inline at::Tensor empty(at::IntArrayRef sizes, const at::TensorBase& like) { return empty(sizes, like.scalar_type(), like.get_device()); }
-inline at::Tensor empty(at::IntArrayRef sizes, at::ScalarType t, const at::TensorBase& like) { return empty(sizes, t, like.get_device()); }
+struct Empty {
+  at::Tensor operator()(at::IntArrayRef sizes, at::ScalarType, c10::DeviceIndex device) const;
+  at::Tensor operator()(at::IntArrayRef sizes, const at::TensorBase& like) const { return (*this)(sizes, like.scalar_type(), like.get_device()); }
+  at::Tensor operator()(at::IntArrayRef sizes, at::ScalarType t, const at::TensorBase& like) const { return (*this)(sizes, t, like.get_device()); }
+};
+inline constexpr Empty empty;
+
+struct EmptyStrided {
+  at::Tensor operator()(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType, c10::DeviceIndex device) const;
+};
+inline constexpr EmptyStrided empty_strided;
+
 /// Sizes of `like`, and strides in the same order, dense (what torch.empty_like does by default).
-at::Tensor empty_like(const at::TensorBase& like, at::ScalarType);
-inline at::Tensor empty_like(const at::TensorBase& like) { return empty_like(like, like.scalar_type()); }
+struct EmptyLike {
+  at::Tensor operator()(const at::TensorBase& like, at::ScalarType) const;
+  at::Tensor operator()(const at::TensorBase& like) const { return (*this)(like, like.scalar_type()); }
+};
+inline constexpr EmptyLike empty_like;
 
 /// Gives `out` these sizes as an out= argument: no work where it has them, a warning where it holds elements of other sizes.
 void resize_out(const at::Tensor& out, at::IntArrayRef sizes);

@@ -1,0 +1,257 @@
+#include "fallback.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/stack.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "copy.h"
+#include "random.h"
+
+namespace anygpu::torch_frontend {
+
+namespace {
+
+enum class Mode { Warn, Error, Silent };
+
+Mode mode_named(const std::string& name) {
+  if (name == "error") return Mode::Error;
+  if (name == "silent") return Mode::Silent;
+  TORCH_CHECK_VALUE(name == "warn", "ANYGPU_FALLBACK is warn, error or silent, not '", name, "'");
+  return Mode::Warn;
+}
+
+struct Ledger {
+  std::mutex mutex;
+  std::map<std::string, int64_t> counts;
+  std::map<std::string, bool> warned;
+  Mode mode = Mode::Warn;
+  Ledger() {
+    const char* e = std::getenv("ANYGPU_FALLBACK");
+    if (e && *e) mode = mode_named(e);
+  }
+};
+Ledger& ledger() {
+  static auto* l = new Ledger;
+  return *l;
+}
+
+std::string name_of(const c10::OperatorHandle& op) {
+  const c10::OperatorName& n = op.operator_name();
+  return n.overload_name.empty() ? n.name : n.name + "." + n.overload_name;
+}
+
+void enter(const c10::OperatorHandle& op) {
+  Ledger& l = ledger();
+  const std::string name = name_of(op);
+  bool warn = false;
+  {
+    std::lock_guard<std::mutex> lock(l.mutex);
+    TORCH_CHECK_NOT_IMPLEMENTED(l.mode != Mode::Error, "anygpu does not implement ", name, ", and ANYGPU_FALLBACK=error forbids to run it on the CPU");
+    ++l.counts[name];
+    warn = l.mode == Mode::Warn && !std::exchange(l.warned[name], true);
+  }
+  if (warn) {
+    TORCH_WARN("anygpu does not implement ", name, ": it runs on the CPU, with copies there and back. anygpu.fallbacks() counts such calls; "
+               "ANYGPU_FALLBACK=error makes them errors, ANYGPU_FALLBACK=silent hides this warning.");
+  }
+}
+
+/// One call, carried to the CPU. Tensors of one storage stay tensors of one storage there, with the same strides and the same
+/// distances, so that in-place operators on views and overlapping arguments mean the same.
+class CpuCall {
+ public:
+  CpuCall(const c10::OperatorHandle& op, torch::jit::Stack* stack)
+      : op_(op), stack_(stack), arguments_(op.schema().arguments()), first_(stack->size() - arguments_.size()) {}
+
+  void run() {
+    originals_.assign(stack_->begin() + static_cast<std::ptrdiff_t>(first_), stack_->end());
+    for (size_t i = 0; i < arguments_.size(); ++i) survey(originals_[i]);
+    for (auto& [impl, host] : storages_) fetch(impl, host);
+    for (size_t i = 0; i < arguments_.size(); ++i) (*stack_)[first_ + i] = moved(arguments_[i], originals_[i]);
+    op_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack_);
+    for (const Pair& p : written_) write_back(p);
+    give_returns();
+  }
+
+ private:
+  /// The part of a storage that the call can see, on the host.
+  struct HostStorage {
+    int64_t begin = INT64_MAX, end = 0;  // bytes of the device's storage
+    c10::Storage device;
+    at::Tensor bytes;
+  };
+  struct Pair {
+    at::Tensor device, cpu;
+  };
+
+  // ---- arguments ----
+
+  template <class F>
+  static void each_tensor(const c10::IValue& v, F f) {
+    if (v.isTensor()) {
+      if (v.toTensor().defined()) f(v.toTensor());
+    } else if (v.isTensorList()) {
+      for (const at::Tensor& t : v.toTensorVector())
+        if (t.defined()) f(t);
+    } else if (v.isOptionalTensorList()) {
+      for (const std::optional<at::Tensor>& t : v.toOptionalTensorVector())
+        if (t && t->defined()) f(*t);
+    }
+  }
+
+  void survey(const c10::IValue& v) {
+    each_tensor(v, [&](const at::Tensor& t) {
+      if (!is_anygpu(t)) return;
+      if (device_ < 0) device_ = t.get_device();
+      const ByteRange r = bytes_of(t);
+      HostStorage& s = storages_[t.storage().unsafeGetStorageImpl()];
+      s.device = t.storage();
+      s.begin = std::min(s.begin, r.begin / 16 * 16);  // every dtype's elements stay whole
+      s.end = std::max(s.end, r.end);
+    });
+    if (v.isDevice() && v.toDevice().type() == c10::DeviceType::PrivateUse1 && device_ < 0) device_ = index_of(v.toDevice());
+  }
+
+  void fetch(c10::StorageImpl*, HostStorage& s) {
+    const int64_t size = std::max<int64_t>(0, std::min<int64_t>(s.end, static_cast<int64_t>(s.device.nbytes())) - s.begin);
+    s.bytes = at::empty({size}, at::TensorOptions().dtype(at::kByte).device(at::kCPU));
+    if (size == 0) return;
+    const at::Tensor all = at::empty({0}, at::TensorOptions().dtype(at::kByte).device(s.device.device())).set_(s.device);
+    translated([&] { device_of(all).download(*buffer_of(all), s.begin, s.bytes.mutable_data_ptr(), size); });
+  }
+
+  at::Tensor moved(const at::Tensor& t, bool write) {
+    if (!t.defined() || !is_anygpu(t)) return t;
+    const HostStorage& s = storages_.at(t.storage().unsafeGetStorageImpl());
+    at::Tensor cpu = at::empty({0}, at::TensorOptions().dtype(t.scalar_type()).device(at::kCPU));
+    const int64_t offset = t.numel() ? t.storage_offset() - s.begin / static_cast<int64_t>(t.itemsize()) : 0;
+    cpu.set_(s.bytes.storage(), offset, t.sizes(), t.strides());
+    cpu._set_conj(t.is_conj());
+    cpu._set_neg(t.is_neg());
+    if (t.unsafeGetTensorImpl()->is_wrapped_number()) cpu.unsafeGetTensorImpl()->set_wrapped_number(true);
+    if (write) written_.push_back({t, cpu});
+    return cpu;
+  }
+
+  c10::IValue moved(const c10::Argument& a, const c10::IValue& v) {
+    const bool write = a.alias_info() && a.alias_info()->isWrite();
+    if (v.isTensor()) return moved(v.toTensor(), write);
+    if (v.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& t : v.toTensorVector()) list.push_back(moved(t, write));
+      return list;
+    }
+    if (v.isOptionalTensorList()) {
+      c10::List<std::optional<at::Tensor>> list;
+      for (const std::optional<at::Tensor>& t : v.toOptionalTensorVector()) list.push_back(t ? std::optional(moved(*t, write)) : std::nullopt);
+      return list;
+    }
+    if (v.isDevice() && v.toDevice().type() == c10::DeviceType::PrivateUse1) return c10::Device(at::kCPU);
+    if (takes_generator(a)) return cpu_generator(v.isNone() ? std::nullopt : std::optional(v.toGenerator()));
+    return v;
+  }
+
+  static bool takes_generator(const c10::Argument& a) {
+    const c10::TypePtr& t = a.type();
+    if (t->kind() == c10::TypeKind::GeneratorType) return true;
+    return t->kind() == c10::TypeKind::OptionalType && t->castRaw<c10::OptionalType>()->getElementType()->kind() == c10::TypeKind::GeneratorType;
+  }
+
+  /// The device's random state decides, so that manual_seed on the device and checkpointing hold for operators that run here.
+  at::Generator cpu_generator(const std::optional<at::Generator>& given) {
+    if (given && given->device().is_cpu()) return *given;
+    const Philox p = philox_of(given, device_, 1);
+    return at::detail::createCPUGenerator(p.seed * 0x9E3779B97F4A7C15u + p.offset);
+  }
+
+  // ---- results ----
+
+  void write_back(const Pair& p) {
+    if (p.device.sizes() != p.cpu.sizes() || (p.device.strides() != p.cpu.strides() && p.cpu.numel())) {
+      resize_tensor(p.device.unsafeGetTensorImpl(), p.cpu.sizes(), p.cpu.strides());
+    }
+    copy_tensor(p.device, p.cpu);
+  }
+
+  /// A view of an argument's storage becomes a view of the device's; anything else is copied there.
+  at::Tensor returned(const at::Tensor& cpu, bool alias) {
+    if (!cpu.defined() || !cpu.device().is_cpu()) return cpu;
+    if (alias) {
+      for (const auto& [impl, s] : storages_) {
+        if (!cpu.storage().is_alias_of(s.bytes.storage())) continue;
+        at::Tensor view = at::detail::make_tensor<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(s.device),
+                                                                   c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), cpu.dtype());
+        view.unsafeGetTensorImpl()->set_storage_offset(cpu.storage_offset() + s.begin / static_cast<int64_t>(cpu.itemsize()));
+        view.unsafeGetTensorImpl()->set_sizes_and_strides(cpu.sizes(), cpu.strides());
+        view._set_conj(cpu.is_conj());
+        view._set_neg(cpu.is_neg());
+        return view;
+      }
+    }
+    return to_device(cpu, device_);
+  }
+
+  void give_returns() {
+    const auto& returns = op_.schema().returns();
+    const size_t first = stack_->size() - returns.size();
+    for (size_t i = 0; i < returns.size(); ++i) {
+      c10::IValue& v = (*stack_)[first + i];
+      const c10::AliasInfo* alias = returns[i].alias_info();
+      if (alias && alias->isWrite()) {
+        for (size_t a = 0; a < arguments_.size(); ++a) {
+          const c10::AliasInfo* info = arguments_[a].alias_info();
+          if (info && info->isWrite() && info->beforeSets() == alias->beforeSets()) v = originals_[a];
+        }
+      } else if (v.isTensor()) {
+        v = returned(v.toTensor(), alias != nullptr);
+      } else if (v.isTensorList()) {
+        c10::List<at::Tensor> list;
+        for (const at::Tensor& t : v.toTensorVector()) list.push_back(returned(t, alias != nullptr));
+        v = list;
+      }
+    }
+  }
+
+  const c10::OperatorHandle& op_;
+  torch::jit::Stack* stack_;
+  const std::vector<c10::Argument>& arguments_;
+  const size_t first_;
+  std::vector<c10::IValue> originals_;
+  std::unordered_map<c10::StorageImpl*, HostStorage> storages_;
+  std::vector<Pair> written_;
+  c10::DeviceIndex device_ = -1;
+};
+
+}  // namespace
+
+void cpu_fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
+  enter(op);
+  CpuCall(op, stack).run();
+}
+
+std::map<std::string, int64_t> fallback_counts() {
+  std::lock_guard<std::mutex> lock(ledger().mutex);
+  return ledger().counts;
+}
+
+void reset_fallback_counts() {
+  std::lock_guard<std::mutex> lock(ledger().mutex);
+  ledger().counts.clear();
+}
+
+void set_fallback_mode(const std::string& name) {
+  const Mode mode = mode_named(name);
+  std::lock_guard<std::mutex> lock(ledger().mutex);
+  ledger().mode = mode;
+}
+
+std::string fallback_mode() {
+  std::lock_guard<std::mutex> lock(ledger().mutex);
+  return ledger().mode == Mode::Error ? "error" : ledger().mode == Mode::Silent ? "silent" : "warn";
+}
+
+}  // namespace anygpu::torch_frontend
