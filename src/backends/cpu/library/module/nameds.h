@@ -1,0 +1,19 @@
+// The Nameds that oneDNN does, a file a family.
+#pragma once
+
+#include <memory>
+
+#include "backends/cpu/library/library.h"
+
+namespace anygpu::cpu {
+
+bool supports_matmul(const ir::Named&);
+bool supports_convolution(const ir::Named&);
+bool supports_pooling(const ir::Named&);
+
+/// What the matching supports_ denies is Error(Internal). Called under a TeamScope.
+std::unique_ptr<PreparedNamed> prepare_matmul(const ir::Named&);
+std::unique_ptr<PreparedNamed> prepare_convolution(const ir::Named&);
+std::unique_ptr<PreparedNamed> prepare_pooling(const ir::Named&);
+
+}  // namespace anygpu::cpu
