@@ -32,6 +32,10 @@ struct Call {
       operands.emplace_back(t);
     }
   }
+  void input(int i, const at::Scalar& s) {
+    mask |= 1u << i;
+    numbers.push_back(to_scalar(s, dtype_of(compute)));
+  }
   void record(const Op& op) {
     attrs[0] = pointwise_attr(compute, mask);
     scalars.append(numbers.begin(), numbers.end());
@@ -57,6 +61,16 @@ void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType comp
 
 void record_iter(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
   record_iter(op, iter, compute_dtype(iter), scalars, attrs);
+}
+
+void record_iter_with(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<at::Scalar> numbers) {
+  if (iter.numel() == 0) return;
+  Call call(compute_dtype(iter), {}, {});
+  for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
+  int i = 0;
+  for (; i < iter.ninputs(); ++i) call.input(i, iter.input_base(i), iter.output_base(0));
+  for (const at::Scalar& s : numbers) call.input(i++, s);
+  call.record(op);
 }
 
 void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,

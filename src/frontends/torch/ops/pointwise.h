@@ -22,6 +22,9 @@ inline void record_iter(const Op& op, at::TensorIteratorBase& iter, std::initial
   record_iter(op, iter, c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
 }
 
+/// The same with `numbers` as further inputs after the iterator's.
+void record_iter_with(const Op& op, at::TensorIteratorBase&, c10::ArrayRef<at::Scalar> numbers);
+
 /// A pointwise call on plain tensors, outputs first: no promotion, no checks; `compute` is the dtype to compute in. An input that is a
 /// CPU number becomes a scalar.
 void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars = {},
