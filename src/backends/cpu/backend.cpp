@@ -1,0 +1,74 @@
+// The cpu backend: memory, and the way to programs.
+#include "backends/interface/backend.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <thread>
+
+#include "backends/cpu/library/library.h"
+#include "jit.h"
+#include "kernel.h"
+#include "program.h"
+
+namespace anygpu {
+namespace cpu {
+namespace {
+
+constexpr int64_t kHugePage = 2 << 20;
+constexpr int64_t kCopyGrain = 1 << 20;  // bytes a thread copies at least
+
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return host_isa().cpu;
+}
+
+void copy(void* dst, const void* src, int64_t bytes) {
+  parallel_for(library(), (bytes + kCopyGrain - 1) / kCopyGrain, 4, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kCopyGrain, last = std::min(bytes, end * kCopyGrain);
+    std::memcpy(static_cast<char*>(dst) + first, static_cast<const char*>(src) + first, last - first);
+  });
+}
+
+class CpuBackend : public Backend {
+ public:
+  DeviceInfo describe() const override {
+    DeviceInfo info;
+    const int cores = library().threads();
+    info.name = processor() + ", " + std::to_string(cores) + (cores == 1 ? " core, " : " cores, ") + host_isa().name;
+    info.backend = "cpu";
+    info.driver = llvm_version() + ", " + library().version();
+    info.memory_bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+    return info;
+  }
+
+  Memory allocate(int64_t bytes) override {
+    const int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
+    const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+    void* p = bytes < 0 || rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
+    if (!p) throw Error(ErrorKind::OutOfMemory, "[allocate] the host has no " + std::to_string(bytes) + " bytes");
+    if (alignment == kHugePage) madvise(p, rounded, MADV_HUGEPAGE);
+    return {p, 0, bytes};
+  }
+  void release(Memory m) override { std::free(m.handle); }
+
+  void write(Memory dst, int64_t at, const void* src, int64_t bytes) override { copy(static_cast<char*>(dst.handle) + dst.offset + at, src, bytes); }
+  void read(Memory src, int64_t at, void* dst, int64_t bytes) override { copy(dst, static_cast<const char*>(src.handle) + src.offset + at, bytes); }
+
+  bool supports(const ir::Named& n) const override { return library().supports(n); }
+  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(steps); }
+  int64_t kernels_compiled() const override { return kernel_cache().compiled(); }
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<cpu::CpuBackend>(); }
+
+}  // namespace anygpu

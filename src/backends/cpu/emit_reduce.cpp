@@ -1,0 +1,181 @@
+// Accumulators: in registers within a stage, in memory between chunks.
+#include <cmath>
+#include <limits>
+
+#include "emitter.h"
+
+namespace anygpu::cpu {
+
+using ir::ExprOp;
+using ir::Node;
+using ir::ReduceKind;
+
+std::vector<Emitter::Accumulator> Emitter::accumulators(int stage) const {
+  std::vector<Accumulator> all;
+  for (size_t i = 0; i < spec_.nodes.size(); ++i) {
+    if (stages_.of_reduce[i] != stage) continue;
+    const Node& n = spec_.nodes[i];
+    const auto kind = static_cast<ReduceKind>(n.imm.i);
+    const int id = static_cast<int>(i);
+    all.push_back({id, kind, type_of(n.a), spec_.vector_reduces ? spec_.lanes : lanes_of(id), kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin});
+  }
+  return all;
+}
+
+Values Emitter::identities(const std::vector<Accumulator>& all) {
+  Values v;
+  for (const Accumulator& a : all) {
+    const Type type = b_.vec(value_type(a.type), a.lanes);
+    const bool f = is_float(a.type), u = a.type == DType::U8;
+    const int bits = static_cast<int>(8 * size_of(a.type));
+    auto number = [&](int64_t x) { return f ? b_.real(type, static_cast<double>(x)) : b_.constant(type, x); };
+    const Value least = f ? b_.real(type, -INFINITY) : b_.constant(type, u ? 0 : std::numeric_limits<int64_t>::min() >> (64 - bits));
+    const Value greatest = f ? b_.real(type, INFINITY) : b_.constant(type, u ? 255 : std::numeric_limits<int64_t>::max() >> (64 - bits));
+    switch (a.kind) {
+      case ReduceKind::Sum:
+      case ReduceKind::Any: v.push_back(number(0)); break;
+      case ReduceKind::Prod:
+      case ReduceKind::All: v.push_back(number(1)); break;
+      case ReduceKind::Max:
+      case ReduceKind::ArgMax: v.push_back(least); break;
+      case ReduceKind::Min:
+      case ReduceKind::ArgMin: v.push_back(greatest); break;
+    }
+    if (a.pair) v.push_back(b_.constant(b_.vec(b_.i64, a.lanes), std::numeric_limits<int64_t>::max()));
+  }
+  return v;
+}
+
+// x and y: a value each, or a value and an index.
+Values Emitter::join(const Accumulator& a, const Values& x, const Values& y) {
+  switch (a.kind) {
+    case ReduceKind::Sum: return {b_.add(x[0], y[0])};
+    case ReduceKind::Prod: return {b_.mul(x[0], y[0])};
+    case ReduceKind::Any: return {b_.bit_or(x[0], y[0])};
+    case ReduceKind::All: return {b_.bit_and(x[0], y[0])};
+    case ReduceKind::Max: return {extremum(true, a.type, x[0], y[0])};
+    case ReduceKind::Min: return {extremum(false, a.type, x[0], y[0])};
+    case ReduceKind::ArgMax:
+    case ReduceKind::ArgMin: break;
+  }
+  // y wins if it is the more extreme (NaN beats all numbers), or as extreme and of a lower index.
+  const bool greatest = a.kind == ReduceKind::ArgMax;
+  Value beats = compare(ExprOp::Lt, a.type, greatest ? x[0] : y[0], greatest ? y[0] : x[0]);
+  Value ties = compare(ExprOp::Eq, a.type, x[0], y[0]);
+  if (is_float(a.type)) {
+    const Value xn = b_.fcmp(LLVMRealUNO, x[0], x[0]), yn = b_.fcmp(LLVMRealUNO, y[0], y[0]);
+    beats = b_.bit_or(beats, b_.bit_and(yn, b_.bit_not(xn)));
+    ties = b_.bit_or(ties, b_.bit_and(yn, xn));
+  }
+  const Value wins = b_.bit_or(beats, b_.bit_and(ties, b_.icmp(LLVMIntSLT, y[1], x[1])));
+  return {b_.select(wins, y[0], x[0]), b_.select(wins, y[1], x[1])};
+}
+
+// By halves: always the same tree.
+Values Emitter::join_across(const Accumulator& a, Values acc) {
+  for (int n = b_.lanes_of(acc[0]); n > 1; n /= 2) {
+    Values low, high;
+    for (Value v : acc) low.push_back(b_.lanes(v, 0, n / 2)), high.push_back(b_.lanes(v, n / 2, n / 2));
+    acc = join(a, low, high);
+  }
+  return acc;
+}
+
+void Emitter::stage(Scope& scope, int stage, Value row, Value chunk) {
+  std::vector<Accumulator> all = accumulators(stage);
+  std::vector<int> roots;
+  for (const Accumulator& a : all) roots.push_back(spec_.nodes[a.node].a), roots.push_back(spec_.nodes[a.node].b);
+  const std::vector<bool> wanted = reachable(spec_.nodes, roots);
+  settle(scope, wanted);
+  Values results = nest(scope, spec_.first_reduction(), chunk, wanted, identities(all), [&](Scope& inside, const Values& now) {
+    Values next;
+    const Value mask = spec_.vector_reduces && inside.lanes ? inside.lanes->mask : nullptr;
+    for (const Accumulator& a : all) {
+      const Node& n = spec_.nodes[a.node];
+      const Values old(now.begin() + next.size(), now.begin() + next.size() + (a.pair ? 2 : 1));
+      Values x = {operand(inside, n.a, a.lanes)};
+      if (a.pair) x.push_back(operand(inside, n.b, a.lanes));
+      Values joined = join(a, old, x);
+      for (size_t i = 0; i < joined.size(); ++i) next.push_back(mask && a.lanes > 1 ? b_.select(mask, joined[i], old[i]) : joined[i]);
+    }
+    return next;
+  });
+  if (spec_.vector_reduces && spec_.lanes > 1) {
+    Values across;
+    size_t at = 0;
+    for (Accumulator& a : all) {
+      Values acc(results.begin() + at, results.begin() + at + (a.pair ? 2 : 1));
+      at += acc.size();
+      acc = join_across(a, acc);
+      across.insert(across.end(), acc.begin(), acc.end());
+      a.lanes = 1;
+    }
+    results = across;
+  }
+  if (spec_.split_dim >= 0) return store_partials(scope, all, row, chunk, results);
+  size_t at = 0;
+  for (const Accumulator& a : all) {
+    at += a.pair ? 2 : 1;
+    scope.values[a.node] = results[at - 1];
+    if (wants_splat_[a.node] && a.lanes == 1) scope.splats[a.node] = b_.splat(results[at - 1], spec_.lanes);
+  }
+}
+
+// Partial results lie as [row][chunk][index of the vector dimension, if it is parallel].
+Value Emitter::partial_pointer(const Scope& scope, int array, Type element, Value row, Value chunk) {
+  Value place = b_.add(b_.mul(row, parameter(ParameterLayout::Chunks)), chunk);
+  if (!spec_.vector_reduces) {
+    const Value width = b_.mul(parameter(ParameterLayout::Block), parameter(ParameterLayout::Blocks));
+    place = b_.add(b_.mul(place, width), scope.lanes->index);
+  }
+  return b_.element(pointer_parameter(layout_.partial(array)), element, place);
+}
+
+void Emitter::store_partials(Scope& scope, const std::vector<Accumulator>& all, Value row, Value chunk, const Values& results) {
+  size_t at = 0;
+  for (const Accumulator& a : all) {
+    for (int k = 0; k < (a.pair ? 2 : 1); ++k, ++at) {
+      const DType t = k ? DType::I64 : a.type;
+      const Value stored = t == DType::Bool ? b_.zext(results[at], b_.i8) : results[at];
+      const Type element = b_.element_of(b_.type_of(stored));
+      b_.store(stored, partial_pointer(scope, stages_.partial[a.node] + k, element, row, chunk), b_.bits_of(element) / 8);
+    }
+  }
+}
+
+// Joins the chunks, in order, of all stages before `stages`.
+void Emitter::load_partials(Scope& scope, int stages, Value row) {
+  std::vector<Accumulator> all;
+  for (int k = 0; k < stages; ++k) {
+    for (Accumulator a : accumulators(k)) {
+      if (spec_.vector_reduces) a.lanes = 1;
+      all.push_back(a);
+    }
+  }
+  if (all.empty()) return;
+  const Values results = b_.loop(b_.index(0), parameter(ParameterLayout::Chunks), b_.index(1), identities(all), [&](Value c, const Values& now) {
+    Values next;
+    for (const Accumulator& a : all) {
+      const size_t at = next.size(), n = a.pair ? 2 : 1;
+      Values part;
+      for (size_t k = 0; k < n; ++k) {
+        const DType t = k ? DType::I64 : a.type;
+        const Type element = t == DType::Bool ? b_.i8 : value_type(t);
+        const Value v = b_.load(b_.vec(element, a.lanes), partial_pointer(scope, stages_.partial[a.node] + static_cast<int>(k), element, row, c),
+                                b_.bits_of(element) / 8);
+        part.push_back(t == DType::Bool ? b_.icmp(LLVMIntNE, v, b_.like(v, 0)) : v);
+      }
+      const Values joined = join(a, Values(now.begin() + at, now.begin() + at + n), part);
+      next.insert(next.end(), joined.begin(), joined.end());
+    }
+    return next;
+  });
+  size_t at = 0;
+  for (const Accumulator& a : all) {
+    at += a.pair ? 2 : 1;
+    scope.values[a.node] = results[at - 1];
+    if (wants_splat_[a.node] && a.lanes == 1) scope.splats[a.node] = b_.splat(results[at - 1], spec_.lanes);
+  }
+}
+
+}  // namespace anygpu::cpu

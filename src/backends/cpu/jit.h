@@ -1,0 +1,47 @@
+// The LLVM session: what the host can do, IR to object code, object code to addresses.
+#pragma once
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace anygpu::cpu {
+
+/// What generated code may use. ANYGPU_CPU_ISA=sse|avx2|avx512 lowers it (for tests; never raises it above the host).
+struct Isa {
+  std::string name;       ///< "AVX-512", "AVX2", "SSE2", "NEON", ...
+  std::string cpu;        ///< LLVM's name of the processor
+  std::string features;   ///< LLVM's feature string
+  int vector_bytes = 16;  ///< of one register
+  bool masks = false;     ///< loads, stores and gathers under a mask are one instruction, for any element size
+  bool gathers = false;   ///< gathers of 4- and 8-byte elements are instructions
+  bool fma = false;
+  bool half = false;      ///< f16 <-> f32 conversions are instructions
+  bool x86 = false, arm = false;
+};
+const Isa& host_isa();
+
+/// "LLVM 19.1.7"
+std::string llvm_version();
+
+/// Machine code for one module, which it consumes. Any thread; one at a time.
+std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef);
+
+/// Links object code into the process and looks its functions up, whose names no other object has. Any thread. The code
+/// is never unloaded.
+/// Throws Error(Internal) where the object is damaged or wants a symbol that is not in the table of helpers.
+std::vector<void*> link_object(const std::vector<char>& object, const std::vector<std::string>& functions);
+
+/// Functions that generated code may call by name.
+struct Helper {
+  const char* name;
+  void* address;
+};
+const std::vector<Helper>& helpers();  // helpers.cpp
+/// Address of a vector math function, such as _ZGVeN16v_sinf, or null where the machine's libmvec has none.
+void* libmvec_function(const char* name);
+
+}  // namespace anygpu::cpu

@@ -1,0 +1,139 @@
+#include "program.h"
+
+#include <chrono>
+#include <cstring>
+
+#include "backends/cpu/library/library.h"
+#include "kernel.h"
+
+namespace anygpu::cpu {
+namespace {
+
+class GenericStep {
+ public:
+  explicit GenericStep(const ir::Generic& g) : name_(g.name) {
+    Schedule s = schedule(g);
+    if (s.nothing) return;
+    launch_ = std::move(s.launch);
+    kernel_ = kernel_cache().get(s.spec);
+    const ParameterLayout layout(s.spec);
+    for (const LaunchAccess& a : launch_.accesses) {
+      bytes_.push_back(size_of(s.spec.accesses[bytes_.size()].dtype));
+      (void)a;
+    }
+    parameters_.resize(layout.words());
+    parameters_[ParameterLayout::Block] = launch_.block;
+    parameters_[ParameterLayout::Blocks] = launch_.blocks;
+    parameters_[ParameterLayout::Chunk] = launch_.chunk;
+    parameters_[ParameterLayout::Chunks] = launch_.chunks;
+    for (int d = 0; d < layout.rank; ++d) parameters_[layout.size(d)] = launch_.sizes[d];
+    for (int a = 0; a < layout.accesses; ++a) {
+      for (int d = 0; d < layout.rank; ++d) parameters_[layout.stride(a, d)] = launch_.accesses[a].strides[d];
+      base_words_.push_back(layout.base(a));
+    }
+    first_argument_ = layout.argument(0);
+    arguments_ = layout.args;
+    first_partial_ = layout.partial(0);
+    partials_ = s.spec.split_dim < 0 ? 0 : layout.partials;
+    units_ = launch_.rows * (s.spec.vector_reduces ? 1 : launch_.blocks);
+    // Eight bytes an element, whatever the type.
+    const int64_t width = s.spec.vector_reduces ? 1 : launch_.block * launch_.blocks;
+    partial_bytes_ = (8 * launch_.rows * launch_.chunks * width + 63) / 64 * 64;
+  }
+
+  /// Returns the fault, or Fault::None.
+  ir::Fault run(CpuLibrary& library, const Bindings& bindings) const {
+    if (!kernel_) return ir::Fault::None;
+    std::vector<int64_t> p = parameters_;
+    int64_t fault = 0;
+    p[ParameterLayout::FaultCode] = reinterpret_cast<int64_t>(&fault);
+    for (size_t a = 0; a < base_words_.size(); ++a) {
+      const LaunchAccess& access = launch_.accesses[a];
+      const Memory& m = bindings.slots[access.slot];
+      p[base_words_[a]] = reinterpret_cast<int64_t>(m.handle) + m.offset + access.offset * bytes_[a];
+    }
+    for (int i = 0; i < arguments_; ++i) std::memcpy(&p[first_argument_ + i], &bindings.scalars[launch_.args[i]], 8);
+    std::unique_ptr<char[]> scratch;
+    if (partials_) {
+      scratch.reset(new char[partials_ * partial_bytes_ + 64]);
+      const int64_t start = (reinterpret_cast<int64_t>(scratch.get()) + 63) / 64 * 64;
+      for (int i = 0; i < partials_; ++i) p[first_partial_ + i] = start + i * partial_bytes_;
+    }
+    for (const Kernel::Entry& e : kernel_->entries) {
+      const int64_t n = units_ * (e.over_chunks ? launch_.chunks : 1);
+      if (n <= launch_.grain) {
+        e.function(p.data(), 0, n);
+        continue;
+      }
+      parallel_for(library, n, launch_.grain, [&](int64_t begin, int64_t end) { e.function(p.data(), begin, end); });
+    }
+    return static_cast<ir::Fault>(fault);
+  }
+
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+  Launch launch_;
+  std::shared_ptr<const Kernel> kernel_;
+  std::vector<int64_t> parameters_, bytes_;
+  std::vector<int> base_words_;
+  int first_argument_ = 0, arguments_ = 0, first_partial_ = 0, partials_ = 0;
+  int64_t units_ = 0, partial_bytes_ = 0;
+};
+
+struct Step {
+  std::unique_ptr<GenericStep> generic;
+  std::unique_ptr<PreparedNamed> named;
+};
+
+class CpuProgram : public Program {
+ public:
+  explicit CpuProgram(std::span<const ir::Step> steps) {
+    for (const ir::Step& s : steps) {
+      Step made;
+      if (const auto* g = std::get_if<ir::Generic>(&s)) {
+        made.generic = std::make_unique<GenericStep>(*g);
+      } else {
+        made.named = library().prepare(std::get<ir::Named>(s));
+      }
+      steps_.push_back(std::move(made));
+    }
+  }
+
+  std::vector<StepFailure> run(const Bindings& bindings, std::vector<StepTime>* times) override {
+    std::vector<StepFailure> failures;
+    if (times) times->resize(steps_.size());
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const double start = times ? now() : 0;
+      auto failed = [&](Error error) { failures.push_back({static_cast<int32_t>(i), std::move(error)}); };
+      try {
+        if (steps_[i].generic) {
+          const ir::Fault fault = steps_[i].generic->run(library(), bindings);
+          if (fault != ir::Fault::None) {
+            const bool index = fault == ir::Fault::IndexOutOfRange || fault == ir::Fault::TargetOutOfRange;
+            failed(Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + steps_[i].generic->name() + "] " + ir::fault_message(fault)));
+          }
+        } else {
+          steps_[i].named->run(bindings.slots.data());
+        }
+      } catch (const Error& e) {
+        failed(e);
+      } catch (const std::bad_alloc&) {
+        failed(Error(ErrorKind::OutOfMemory, "[cpu] no memory for a kernel's scratch"));
+      }
+      if (times) (*times)[i] = {start, now()};
+    }
+    return failures;
+  }
+
+ private:
+  static double now() { return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+  std::vector<Step> steps_;
+};
+
+}  // namespace
+
+std::unique_ptr<Program> make_program(std::span<const ir::Step> steps) { return std::make_unique<CpuProgram>(steps); }
+
+}  // namespace anygpu::cpu

@@ -1,0 +1,103 @@
+// KernelSpec: all of a Generic that shapes its code. Launch: all that only its calls need. One Spec serves many Launches.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/generic.h"
+
+namespace anygpu::cpu {
+
+/// How an access moves along the vector dimension.
+enum class Inner : uint8_t { Fixed, Contiguous, Strided };
+
+struct SpecAccess {
+  DType dtype;
+  uint32_t nonzero = 0;  ///< bit d: the stride along dimension d is not 0
+  Inner inner = Inner::Fixed;
+};
+
+/// Dimensions stand in the order of the loops:
+///   outer       parallel, flattened together into rows, which threads share out
+///   sequential  in order on one thread, because stores may meet there
+///   vector      here if it is parallel: cut into blocks, which threads share out with the rows (unless it is sequential)
+///   reduction
+///   vector      here if it is a reduction dimension
+struct KernelSpec {
+  int outer = 0, sequential = 0, reduction = 0;  ///< without the vector dimension
+  bool vector_reduces = false, vector_sequential = false;
+  int lanes = 1;
+  /// Few rows and a long reduction: dimension split_dim is cut into chunks, which do each stage apart; -1 if not.
+  int split_dim = -1;
+  std::vector<SpecAccess> accesses;
+  std::vector<ir::Node> nodes;
+  std::vector<ir::Store> stores;
+
+  int rank() const { return outer + sequential + reduction + 1; }
+  int vector_dim() const { return vector_reduces ? rank() - 1 : outer + sequential; }
+  /// The first loop that reduces, the vector dimension included.
+  int first_reduction() const { return vector_reduces ? outer + sequential : outer + sequential + 1; }
+  uint32_t reduction_mask() const;
+  /// Equal for equal Specs, and for no others.
+  std::string key() const;
+};
+
+struct LaunchAccess {
+  int32_t slot;
+  int64_t offset;  ///< elements
+  Dims strides;    ///< elements, in the order of the loops
+};
+
+struct Launch {
+  Dims sizes;
+  std::vector<LaunchAccess> accesses;
+  std::vector<int32_t> args;
+  int64_t rows = 1;                 ///< product of the outer sizes
+  int64_t block = 1, blocks = 1;    ///< of the vector dimension, where it is parallel
+  int64_t chunk = 0, chunks = 1;    ///< of the split dimension
+  int64_t grain = 1;                ///< units (row x block x chunk) below which a thread is not worth waking
+};
+
+/// Where a kernel finds what it works on: an array of 8-byte words.
+struct ParameterLayout {
+  enum Word { Block, Blocks, Chunk, Chunks, FaultCode, FirstSize };
+  int rank, accesses, args, partials;
+  explicit ParameterLayout(const KernelSpec&);
+  int size(int d) const { return FirstSize + d; }
+  int base(int access) const { return FirstSize + rank + access * (rank + 1); }
+  int stride(int access, int d) const { return base(access) + 1 + d; }
+  int argument(int i) const { return base(accesses) + i; }
+  int partial(int i) const { return argument(args) + i; }
+  int words() const { return partial(partials); }
+};
+
+/// A stage holds Reduces that need only what earlier stages gave. Nodes are marked by what they need.
+struct Stages {
+  int count = 0;
+  std::vector<int> of_reduce;      ///< per node: the stage of a Reduce, else -1
+  std::vector<bool> varies;        ///< per node: with a reduction dimension, outside of any Reduce
+  std::vector<uint32_t> dims;      ///< per node: the dimensions whose index it depends on
+  std::vector<int> partial;        ///< per node: index of a Reduce's array of partial results, else -1; ArgMax and ArgMin take two
+  int partials = 0;
+  std::vector<int> full_checks, post_checks;  ///< Checks that no stage meets: in the loops, and once per parallel index
+  bool full = false;               ///< something is stored or checked at every index of the reduction
+  bool post = false;               ///< something is stored or checked once per parallel index
+
+  explicit Stages(const KernelSpec&);
+  std::vector<bool> store_full;    ///< per store: written at every index of the reduction, not once per parallel index
+};
+
+/// Per node: whether `roots` need it without passing through a Reduce.
+std::vector<bool> reachable(const std::vector<ir::Node>&, const std::vector<int>& roots);
+
+struct Schedule {
+  bool nothing = false;  ///< no index to run over
+  KernelSpec spec;
+  Launch launch;
+};
+
+/// Chooses the order of the loops, what is a vector, and how work is shared out: a function of the Generic and the ISA,
+/// never of the number of threads, so that results are the same on any number.
+Schedule schedule(const ir::Generic&);
+
+}  // namespace anygpu::cpu
