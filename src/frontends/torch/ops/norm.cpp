@@ -1,0 +1,378 @@
+// Normalisation: batch, layer, group, root mean square, weight.
+#include <ATen/native/layer_norm.h>
+#include <ATen/ops/linalg_vector_norm.h>
+
+#include "structured.h"
+
+namespace anygpu::torch_frontend {
+namespace {
+
+using at::IntArrayRef;
+using at::Tensor;
+using OptTensor = std::optional<Tensor>;
+using Three = std::tuple<Tensor, Tensor, Tensor>;
+
+bool given(const OptTensor& t) { return t && t->defined(); }
+bool half(const Tensor& t) { return at::isReducedFloatingType(t.scalar_type()); }
+
+void check_float(const Tensor& t, const char* op) {
+  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
+}
+
+/// The dtype of parameters and statistics: float where a half-precision input comes with float parameters, else the input's.
+at::ScalarType parameter_type(const Tensor& x, std::initializer_list<const OptTensor*> parameters) {
+  for (const OptTensor* p : parameters) {
+    if (!given(*p)) continue;
+    if (half(x) && (*p)->scalar_type() == at::kFloat) return at::kFloat;
+    TORCH_CHECK((*p)->scalar_type() == x.scalar_type(), "expected scalar type ", x.scalar_type(), " but found ", (*p)->scalar_type());
+  }
+  return x.scalar_type();
+}
+
+/// Operands and flags of a call with optional parts.
+struct Call {
+  c10::SmallVector<Operand, 10> operands;
+  int64_t present = 0;
+  int asked = 0;
+  void maybe(const OptTensor& t) {
+    if (given(t)) {
+      operands.emplace_back(*t);
+      present |= int64_t{1} << asked;
+    }
+    ++asked;
+  }
+  void maybe(const View* v) {
+    if (v) {
+      operands.emplace_back(*v);
+      present |= int64_t{1} << asked;
+    }
+    ++asked;
+  }
+};
+
+// ---- batch ----
+
+void batch_norm_into(const Tensor& y, const Tensor& mean, const Tensor& invstd, const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean,
+                     const OptTensor& running_var, double momentum, double eps) {
+  const bool running = given(running_mean) && given(running_var);
+  Call call;
+  for (const Tensor* t : {&y, &mean, &invstd}) call.operands.emplace_back(*t);
+  if (running) {
+    call.operands.emplace_back(*running_mean);
+    call.operands.emplace_back(*running_var);
+  }
+  call.operands.emplace_back(x);
+  call.maybe(weight);
+  call.maybe(bias);
+  call.maybe(running ? running_mean : OptTensor());
+  call.maybe(running ? running_var : OptTensor());
+  const int64_t attrs[] = {call.present};
+  record(running ? ANYGPU_OP("batch_norm_running") : ANYGPU_OP("batch_norm"), call.operands, {anygpu::Scalar(momentum), anygpu::Scalar(eps)}, attrs);
+}
+
+void batch_norm_eval_into(const Tensor& y, const Tensor& x, const OptTensor& weight, const OptTensor& bias, const Tensor& running_mean, const Tensor& running_var, double eps) {
+  Call call;
+  for (const Tensor* t : {&y, &x, &running_mean, &running_var}) call.operands.emplace_back(*t);
+  call.maybe(weight);
+  call.maybe(bias);
+  const int64_t attrs[] = {call.present};
+  record(ANYGPU_OP("batch_norm_eval"), call.operands, {anygpu::Scalar(eps)}, attrs);
+}
+
+Three batch_norm(const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean, const OptTensor& running_var, bool training, double momentum,
+                 double eps) {
+  check_float(x, "batch_norm");
+  TORCH_CHECK(x.dim() >= 2, "batch_norm: expected an input of at least 2 dimensions, got ", x.dim());
+  const auto type = parameter_type(x, {&weight, &bias, &running_mean, &running_var});
+  Tensor y = empty_like(x);
+  if (!training) {
+    TORCH_CHECK(given(running_mean) && given(running_var), "Expected running_mean and running_var to be defined when training=False");
+    if (x.numel()) batch_norm_eval_into(y, x, weight, bias, *running_mean, *running_var, eps);
+    return {y, empty({0}, type, x), empty({0}, type, x)};
+  }
+  Tensor mean = empty({x.size(1)}, type, x), invstd = empty({x.size(1)}, type, x);
+  if (x.numel() == 0) return {y, mean.zero_(), invstd.zero_()};
+  batch_norm_into(y, mean, invstd, x, weight, bias, running_mean, running_var, momentum, eps);
+  return {y, mean, invstd};
+}
+
+std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean, const OptTensor& running_var,
+                                                     bool training, double momentum, double eps, Tensor& out, Tensor& mean, Tensor& invstd) {
+  auto [y, m, s] = batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps);
+  resize_out(out, y.sizes());
+  out.copy_(y);
+  if (training) {
+    resize_out(mean, m.sizes());
+    mean.copy_(m);
+    resize_out(invstd, s.sizes());
+    invstd.copy_(s);
+  }
+  return {out, mean, invstd};
+}
+
+Three batch_norm_legit(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var, bool training, double momentum, double eps) {
+  return batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps);
+}
+std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_legit_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var, bool training,
+                                                           double momentum, double eps, Tensor& out, Tensor& mean, Tensor& invstd) {
+  return batch_norm_out(x, weight, bias, running_mean, running_var, training, momentum, eps, out, mean, invstd);
+}
+Three batch_norm_no_stats(const Tensor& x, const OptTensor& weight, const OptTensor& bias, bool training, double momentum, double eps) {
+  return batch_norm(x, weight, bias, {}, {}, training, momentum, eps);
+}
+std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_no_stats_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, bool training, double momentum, double eps, Tensor& out,
+                                                              Tensor& mean, Tensor& invstd) {
+  return batch_norm_out(x, weight, bias, {}, {}, training, momentum, eps, out, mean, invstd);
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_with_update(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var,
+                                                                  double momentum, double eps) {
+  auto [y, mean, invstd] = batch_norm(x, weight, bias, running_mean, running_var, true, momentum, eps);
+  return {y, mean, invstd, empty({0}, at::kByte, x)};
+}
+std::tuple<Tensor&, Tensor&, Tensor&, Tensor&> batch_norm_with_update_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var,
+                                                                          double momentum, double eps, Tensor& out, Tensor& mean, Tensor& invstd, Tensor& reserve) {
+  batch_norm_out(x, weight, bias, running_mean, running_var, true, momentum, eps, out, mean, invstd);
+  return {out, mean, invstd, reserve};
+}
+
+Three batch_norm_backward(const Tensor& grad, const Tensor& x, const OptTensor& weight, const OptTensor& running_mean, const OptTensor& running_var, const OptTensor& save_mean,
+                          const OptTensor& save_invstd, bool train, double eps, std::array<bool, 3> mask) {
+  Tensor dx, dw, db;
+  const auto type = given(weight) ? weight->scalar_type() : x.scalar_type();
+  if (mask[0]) dx = empty_like(x);
+  if (mask[1]) dw = empty({x.size(1)}, type, x);
+  if (mask[2]) db = empty({x.size(1)}, type, x);
+  if (x.numel() == 0) {
+    for (Tensor* t : {&dw, &db})
+      if (t->defined()) t->zero_();
+    return {dx, dw, db};
+  }
+  const int outputs = mask[0] + mask[1] + mask[2];
+  if (!outputs) return {dx, dw, db};
+  const OptTensor &mean = train ? save_mean : running_mean, &spread = train ? save_invstd : running_var;
+  TORCH_CHECK(given(mean) && given(spread), "native_batch_norm_backward: the statistics are not there");
+  Call call;
+  for (const Tensor& t : {dx, dw, db}) call.maybe(OptTensor(t));
+  const int64_t asked = call.present;
+  for (const Tensor* t : {&grad, &x, &*mean, &*spread}) call.operands.emplace_back(*t);
+  if (given(weight)) call.operands.emplace_back(*weight);
+  const int64_t attrs[] = {given(weight), asked, train};
+  record(outputs == 1 ? ANYGPU_OP("batch_norm_grad_1") : outputs == 2 ? ANYGPU_OP("batch_norm_grad_2") : ANYGPU_OP("batch_norm_grad_3"), call.operands, {anygpu::Scalar(eps)}, attrs);
+  return {dx, dw, db};
+}
+
+Three batch_norm_new_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const OptTensor& running_mean, const OptTensor& running_var, const OptTensor& save_mean,
+                              const OptTensor& save_var, bool update, double eps, std::array<bool, 3> mask, const Tensor& reserve) {
+  return batch_norm_backward(grad, x, weight, running_mean, running_var, save_mean, save_var, update, eps, mask);
+}
+
+std::tuple<Tensor, Tensor> batch_norm_stats(const Tensor& x, double eps) {
+  check_float(x, "batch_norm_stats");
+  const auto type = half(x) ? at::kFloat : x.scalar_type();
+  Tensor mean = empty({x.size(1)}, type, x), invstd = empty({x.size(1)}, type, x);
+  record(ANYGPU_OP("batch_norm_stats"), {mean, invstd, x}, {anygpu::Scalar(eps)});
+  return {mean, invstd};
+}
+
+/// Returns mean and biased variance, and updates the running ones.
+std::tuple<Tensor, Tensor> batch_norm_update_stats(const Tensor& x, const OptTensor& running_mean, const OptTensor& running_var, double momentum) {
+  check_float(x, "batch_norm_update_stats");
+  c10::SmallVector<int64_t, 5> dims;
+  for (int64_t d = 0; d < x.dim(); ++d)
+    if (d != 1) dims.push_back(d);
+  auto [var, mean] = at::var_mean(x, dims, /*unbiased=*/false);
+  const double n = static_cast<double>(x.numel()) / static_cast<double>(x.size(1));
+  if (given(running_mean)) running_mean->mul_(1 - momentum).add_(mean, momentum);
+  if (given(running_var)) running_var->mul_(1 - momentum).add_(var, momentum * n / (n - 1));
+  return {mean, var};
+}
+
+// ---- layer ----
+
+Three layer_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, const OptTensor& bias, double eps) {
+  const Tensor none;
+  const auto [m, n] = at::native::_check_layer_norm_inputs(x, shape, given(weight) ? *weight : none, given(bias) ? *bias : none);
+  check_float(x, "LayerNormKernelImpl");
+  const auto type = parameter_type(x, {&weight, &bias});
+  c10::SmallVector<int64_t, 6> stats(x.sizes().begin(), x.sizes().end());
+  for (size_t d = stats.size() - shape.size(); d < stats.size(); ++d) stats[d] = 1;
+  Tensor y = empty(x.sizes(), x), mean = empty(stats, type, x), rstd = empty(stats, type, x);
+  if (m == 0) return {y, mean, rstd};
+  if (n == 0) return {y, mean.zero_(), rstd.fill_(std::numeric_limits<double>::quiet_NaN())};
+  Call call;
+  for (const Tensor* t : {&y, &mean, &rstd, &x}) call.operands.emplace_back(*t);
+  call.maybe(weight);
+  call.maybe(bias);
+  const int64_t attrs[] = {call.present, static_cast<int64_t>(shape.size())};
+  record(ANYGPU_OP("layer_norm"), call.operands, {anygpu::Scalar(eps)}, attrs);
+  return {y, mean, rstd};
+}
+
+Three layer_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape, const Tensor& mean, const Tensor& rstd, const OptTensor& weight, const OptTensor& bias,
+                          std::array<bool, 3> mask) {
+  Tensor dx, dw, db;
+  const auto type = given(weight) ? weight->scalar_type() : given(bias) ? bias->scalar_type() : x.scalar_type();
+  if (mask[0]) dx = empty_like(x);
+  if (mask[1]) dw = empty(shape, type, x);
+  if (mask[2]) db = empty(shape, type, x);
+  const int outputs = mask[0] + mask[1] + mask[2];
+  if (x.numel() == 0) {
+    for (Tensor* t : {&dw, &db})
+      if (t->defined()) t->zero_();
+    return {dx, dw, db};
+  }
+  if (!outputs) return {dx, dw, db};
+  Call call;
+  for (const Tensor& t : {dx, dw, db}) call.maybe(OptTensor(t));
+  const int64_t asked = call.present;
+  for (const Tensor* t : {&grad, &x, &mean, &rstd}) call.operands.emplace_back(*t);
+  if (given(weight)) call.operands.emplace_back(*weight);
+  const int64_t attrs[] = {given(weight), asked, static_cast<int64_t>(shape.size())};
+  record(outputs == 1 ? ANYGPU_OP("layer_norm_grad_1") : outputs == 2 ? ANYGPU_OP("layer_norm_grad_2") : ANYGPU_OP("layer_norm_grad_3"), call.operands, {}, attrs);
+  return {dx, dw, db};
+}
+
+// ---- root mean square ----
+
+double default_eps(const Tensor& x) {
+  const auto type = at::toOpMathType(x.scalar_type());
+  return type == at::kDouble ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+}
+
+std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, std::optional<double> eps) {
+  check_float(x, "rms_norm");
+  c10::SmallVector<int64_t, 6> stats(x.sizes().begin(), x.sizes().end());
+  TORCH_CHECK(shape.size() <= stats.size(), "rms_norm: normalized_shape has more dimensions than the input");
+  for (size_t d = stats.size() - shape.size(); d < stats.size(); ++d) stats[d] = 1;
+  Tensor y = empty(x.sizes(), x), rstd = empty(stats, half(x) ? at::kFloat : x.scalar_type(), x);
+  if (x.numel() == 0) return {y, rstd.zero_()};
+  Call call;
+  for (const Tensor* t : {&y, &rstd, &x}) call.operands.emplace_back(*t);
+  call.maybe(weight);
+  const int64_t attrs[] = {call.present, static_cast<int64_t>(shape.size())};
+  record(ANYGPU_OP("rms_norm"), call.operands, {anygpu::Scalar(eps.value_or(default_eps(x)))}, attrs);
+  return {y, rstd};
+}
+
+std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape, const Tensor& rstd, const OptTensor& weight, std::array<bool, 2> mask) {
+  Tensor dx, dw;
+  if (mask[0]) dx = empty_like(x);
+  if (mask[1] && given(weight)) dw = empty_like(*weight);
+  if (x.numel() == 0) return {dx, dw.defined() ? dw.zero_() : dw};
+  Call call;
+  for (const Tensor& t : {dx, dw}) call.maybe(OptTensor(t));
+  const int64_t asked = call.present;
+  if (!asked) return {dx, dw};
+  for (const Tensor* t : {&grad, &x, &rstd}) call.operands.emplace_back(*t);
+  if (given(weight)) call.operands.emplace_back(*weight);
+  const int64_t attrs[] = {given(weight), asked, static_cast<int64_t>(shape.size())};
+  record(asked == 3 ? ANYGPU_OP("rms_norm_grad_2") : ANYGPU_OP("rms_norm_grad_1"), call.operands, {}, attrs);
+  return {dx, dw};
+}
+
+// ---- group ----
+
+/// x[N,C,*] as [N,G,C/G,*]; v[C] as [G,C/G,1].
+View grouped(const Tensor& x, int64_t n, int64_t g, int64_t d, int64_t s) { return restrided(x, {n, g, d, s}, {g * d * s, d * s, s, 1}); }
+View grouped(const Tensor& v, int64_t g, int64_t d) { return restrided(v, {g, d, 1}, {d * v.stride(0), v.stride(0), 0}); }
+
+Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& bias, int64_t n, int64_t c, int64_t hw, int64_t group, double eps) {
+  TORCH_CHECK(group > 0, "Expected num groups to be greater than 0, got ", group);
+  TORCH_CHECK(c % group == 0, "Expected number of channels in input to be divisible by num_groups, but got input of shape ", input.sizes(), " and num_groups=", group);
+  for (const OptTensor* p : {&weight, &bias})
+    if (given(*p)) TORCH_CHECK((*p)->dim() == 1 && (*p)->numel() == c, "Expected weight and bias to be vectors of the number of channels in input, but got shapes ", (*p)->sizes(), " and ", input.sizes());
+  check_float(input, "GroupNormKernelImpl");
+  const auto type = parameter_type(input, {&weight, &bias});
+  const Tensor x = input.contiguous();
+  Tensor y = empty(x.sizes(), x), mean = empty({n, group}, type, x), rstd = empty({n, group}, type, x);
+  if (x.numel() == 0) return {y, mean.zero_(), rstd.fill_(std::numeric_limits<double>::quiet_NaN())};
+  const int64_t d = c / group;
+  const View yv = grouped(y, n, group, d, hw), xv = grouped(x, n, group, d, hw);
+  const View mv = restrided(mean, {n, group, 1, 1}, {group, 1, 0, 0}), rv = restrided(rstd, {n, group, 1, 1}, {group, 1, 0, 0});
+  View wv, bv;
+  Call call;
+  for (const View* v : {&yv, &mv, &rv, &xv}) call.operands.emplace_back(*v);
+  if (given(weight)) wv = grouped(*weight, group, d);
+  if (given(bias)) bv = grouped(*bias, group, d);
+  call.maybe(given(weight) ? &wv : nullptr);
+  call.maybe(given(bias) ? &bv : nullptr);
+  const int64_t attrs[] = {call.present};
+  record(ANYGPU_OP("group_norm"), call.operands, {anygpu::Scalar(eps)}, attrs);
+  return {y, mean, rstd};
+}
+
+Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor& mean_in, const Tensor& rstd_in, const OptTensor& weight, int64_t n, int64_t c, int64_t hw, int64_t group,
+                          std::array<bool, 3> mask) {
+  const Tensor dy = grad.contiguous(), x = input.contiguous(), mean = mean_in.contiguous(), rstd = rstd_in.contiguous();
+  const auto type = given(weight) ? weight->scalar_type() : x.scalar_type();
+  Tensor dx, dw, db;
+  if (mask[0]) dx = empty(x.sizes(), x);
+  if (mask[1]) dw = empty({c}, type, x);
+  if (mask[2]) db = empty({c}, type, x);
+  if (x.numel() == 0) {
+    for (Tensor* t : {&dw, &db})
+      if (t->defined()) t->zero_();
+    return {dx, dw, db};
+  }
+  const int outputs = mask[0] + mask[1] + mask[2];
+  if (!outputs) return {dx, dw, db};
+  const int64_t d = c / group;
+  View dxv, dwv, dbv, wv;
+  if (mask[0]) dxv = grouped(dx, n, group, d, hw);
+  if (mask[1]) dwv = grouped(dw, group, d);
+  if (mask[2]) dbv = grouped(db, group, d);
+  const View dyv = grouped(dy, n, group, d, hw), xv = grouped(x, n, group, d, hw);
+  const View mv = restrided(mean, {n, group, 1, 1}, {group, 1, 0, 0}), rv = restrided(rstd, {n, group, 1, 1}, {group, 1, 0, 0});
+  Call call;
+  call.maybe(mask[0] ? &dxv : nullptr);
+  call.maybe(mask[1] ? &dwv : nullptr);
+  call.maybe(mask[2] ? &dbv : nullptr);
+  const int64_t asked = call.present;
+  for (const View* v : {&dyv, &xv, &mv, &rv}) call.operands.emplace_back(*v);
+  if (given(weight)) call.operands.emplace_back(wv = grouped(*weight, group, d));
+  const int64_t attrs[] = {given(weight), asked};
+  record(outputs == 1 ? ANYGPU_OP("group_norm_grad_1") : outputs == 2 ? ANYGPU_OP("group_norm_grad_2") : ANYGPU_OP("group_norm_grad_3"), call.operands, {}, attrs);
+  return {dx, dw, db};
+}
+
+// ---- weight ----
+
+std::tuple<Tensor, Tensor> weight_norm(const Tensor& v, const Tensor& g, int64_t dim) {
+  check_float(v, "weight_norm");
+  Tensor w = empty_like(v), norms = empty(g.sizes(), half(g) ? at::kFloat : g.scalar_type(), g);
+  if (v.numel()) record(ANYGPU_OP("weight_norm"), {w, norms, v, g}, {}, {dim});
+  return {w, norms};
+}
+
+std::tuple<Tensor, Tensor> weight_norm_backward(const Tensor& grad, const Tensor& v, const Tensor& g, const Tensor& norms, int64_t dim) {
+  Tensor dv = empty_like(v), dg = empty_like(g);
+  if (v.numel()) record(ANYGPU_OP("weight_norm_grad"), {dv, dg, grad, v, g, norms}, {}, {dim});
+  return {dv, dg};
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("native_batch_norm", batch_norm);
+  m.impl("native_batch_norm.out", batch_norm_out);
+  m.impl("_native_batch_norm_legit", batch_norm_legit);
+  m.impl("_native_batch_norm_legit.out", batch_norm_legit_out);
+  m.impl("_native_batch_norm_legit.no_stats", batch_norm_no_stats);
+  m.impl("_native_batch_norm_legit.no_stats_out", batch_norm_no_stats_out);
+  m.impl("_batch_norm_with_update", batch_norm_with_update);
+  m.impl("_batch_norm_with_update.out", batch_norm_with_update_out);
+  m.impl("native_batch_norm_backward", batch_norm_backward);
+  m.impl("batch_norm_backward", batch_norm_new_backward);
+  m.impl("batch_norm_stats", batch_norm_stats);
+  m.impl("batch_norm_update_stats", batch_norm_update_stats);
+  m.impl("native_layer_norm", layer_norm);
+  m.impl("native_layer_norm_backward", layer_norm_backward);
+  m.impl("_fused_rms_norm", rms_norm);
+  m.impl("_fused_rms_norm_backward", rms_norm_backward);
+  m.impl("native_group_norm", group_norm);
+  m.impl("native_group_norm_backward", group_norm_backward);
+  m.impl("_weight_norm_interface", weight_norm);
+  m.impl("_weight_norm_interface_backward", weight_norm_backward);
+}
+
+}  // namespace
+}  // namespace anygpu::torch_frontend
