@@ -201,7 +201,7 @@ Three layer_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, co
   if (m == 0) return {y, mean, rstd};
   if (n == 0) return {y, mean.zero_(), rstd.fill_(std::numeric_limits<double>::quiet_NaN())};
   Call call;
-  for (const Tensor* t : {&y, &mean, &rstd, &x}) call.operands.emplace_back(*t);
+  for (const Tensor& t : {y, mean, rstd, x}) call.operands.emplace_back(t);
   call.maybe(weight);
   call.maybe(bias);
   const int64_t attrs[] = {call.present, static_cast<int64_t>(shape.size())};
@@ -236,8 +236,7 @@ Three layer_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape
 // ---- root mean square ----
 
 double default_eps(const Tensor& x) {
-  const auto type = at::toOpMathType(x.scalar_type());
-  return type == at::kDouble ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+  return x.scalar_type() == at::kDouble ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
 }
 
 std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, std::optional<double> eps) {
@@ -248,7 +247,7 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, IntArrayRef shape, const Op
   Tensor y = empty(x.sizes(), x), rstd = empty(stats, half(x) ? at::kFloat : x.scalar_type(), x);
   if (x.numel() == 0) return {y, rstd.zero_()};
   Call call;
-  for (const Tensor* t : {&y, &rstd, &x}) call.operands.emplace_back(*t);
+  for (const Tensor& t : {y, rstd, x}) call.operands.emplace_back(t);
   call.maybe(weight);
   const int64_t attrs[] = {call.present, static_cast<int64_t>(shape.size())};
   record(ANYGPU_OP("rms_norm"), call.operands, {anygpu::Scalar(eps.value_or(default_eps(x)))}, attrs);
