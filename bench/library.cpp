@@ -43,7 +43,10 @@ void measure(const std::string& what, const ir::Named& named, double work, const
     for (int d = 0; d < o.rank(); ++d) last += (o.sizes[d] - 1) * o.strides[d];
     bytes.emplace_back(last * size_of(o.dtype));
     if (o.dtype == DType::F32) {
-      for (int64_t i = 0; i < last; ++i) reinterpret_cast<float*>(bytes.back().data())[i] = static_cast<float>(i * 7919 % 1000) * 0.001f;
+      for (int64_t i = 0; i < last; ++i) reinterpret_cast<float*>(bytes.back().data())[i] = static_cast<float>(i * 7919 % 1000003) * 1e-6f;
+    }
+    if (o.dtype == DType::I64) {
+      for (int64_t i = 0; i < last; ++i) reinterpret_cast<int64_t*>(bytes.back().data())[i] = i * 0x9e3779b97f4a7c15 % (int64_t{1} << 40);
     }
     slots.push_back({bytes.back().data(), 0, static_cast<int64_t>(bytes.back().size())});
   }

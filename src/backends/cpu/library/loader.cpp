@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "backends/cpu/library/chunks.h"
 #include "backends/cpu/library/library.h"
@@ -33,8 +35,8 @@ int threads_wanted() {
   return std::clamp(n, 1, kMaxThreads);
 }
 
-/// $ANYGPU_LIBRARY_DIR alone where it is set; else beside the object that holds this code, and, for programs in a build tree (its tests/
-/// and bench/), in src/ beside their folder.
+/// $ANYGPU_LIBRARY_DIR alone where it is set; else beside the object that holds this code, and, for programs in a build tree, where that
+/// tree has it.
 std::vector<std::string> candidates() {
   if (const char* dir = std::getenv("ANYGPU_LIBRARY_DIR"); dir && *dir) return {std::string(dir) + "/" + kFile};
   Dl_info info;
@@ -44,8 +46,12 @@ std::vector<std::string> candidates() {
   std::filesystem::path self = info.dli_fname;
   // A program is known by the name that it was called by, which may lack its folder.
   if (!self.has_parent_path() || !std::filesystem::exists(self, ignored)) self = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  std::filesystem::path dir = self.parent_path();
-  return {(dir / kFile).string(), (dir / "../src" / kFile).string()};
+  std::vector<std::string> paths{(self.parent_path() / kFile).string()};
+  self = std::filesystem::absolute(self, ignored);
+  for (std::filesystem::path dir = self.parent_path(); dir.has_relative_path(); dir = dir.parent_path()) {
+    if (std::filesystem::exists(dir / "CMakeCache.txt", ignored)) paths.push_back((dir / "src" / kFile).string());
+  }
+  return paths;
 }
 
 /// Null, and `why`, where it cannot be had.

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "backends/cpu/library/module/execution.h"
+#include "backends/cpu/library/module/gemv.h"
 #include "backends/cpu/library/module/nameds.h"
 
 namespace anygpu::cpu {
@@ -121,6 +122,22 @@ void settle(ArrayRef& a) {
   if (a.sizes[r] == 1 && a.sizes[c] > 1 && a.strides[c] > 1) a.strides[r] = 1;
 }
 
+/// Null where it is none, or not one that is faster so.
+std::unique_ptr<PreparedNamed> as_gemv(const Problem& p) {
+  if (p.dtype != DType::F32 || (p.m != 1 && p.n != 1)) return nullptr;
+  const bool row = p.m == 1;  // dst is one row: its matrix is rhs, transposed
+  auto array = [&](int i, int64_t along_rows, int64_t along_depth) {
+    const Matrices& a = p.arrays[i];
+    return Gemv::Array{a.slot, a.offset, a.batch, along_rows, along_depth};
+  };
+  auto line = [&](int i) { return array(i, row ? p.arrays[i].column : p.arrays[i].row, 0); };
+  const Matrices &lhs = p.arrays[kLhs], &rhs = p.arrays[kRhs];
+  Gemv g{p.batch, row ? p.n : p.m, p.k, line(kDst), row ? array(kRhs, rhs.column, rhs.row) : array(kLhs, lhs.row, lhs.column),
+         row ? array(kLhs, 0, lhs.column) : array(kRhs, 0, rhs.row), {}};
+  if (p.has_bias) g.bias = line(kBias);
+  return make_gemv(g);
+}
+
 bool is_row_bias(const Problem& p) {
   const Matrices& b = p.arrays[kBias];
   for (int64_t s : b.batch) {
@@ -155,6 +172,8 @@ std::unique_ptr<PreparedNamed> prepare_matmul(const ir::Named& named) {
   ArrayRef bias{};
   if (p.has_bias) bias = array_for(p, kBias, p.m, p.n);
   if (p.k == 0 || product(dst.sizes) == 0) return make_fill(dst, p.has_bias ? &bias : nullptr);
+
+  if (std::unique_ptr<PreparedNamed> gemv = as_gemv(p)) return gemv;
 
   ArrayRef lhs = array_for(p, kLhs, p.m, p.k);
   ArrayRef rhs = array_for(p, kRhs, p.k, p.n);
