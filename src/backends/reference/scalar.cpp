@@ -44,6 +44,7 @@ uint16_t float_to_half(float v) {
   const float magnitude = std::fabs(v);
   if (magnitude >= 65520.0f) return sign | 0x7c00;  // 65504 is the last one; half a step above rounds away
   if (magnitude == 0) return sign;                  // frexp's exponent of 0 says nothing
+  if (magnitude == 0) return sign;
   // Rounding is left to nearbyint, at the scale where a half's last bit is 1.
   int exponent;
   std::frexp(magnitude, &exponent);                                                        // magnitude = m * 2^exponent, m in [0.5, 1)
