@@ -94,7 +94,17 @@ const T& as_meta(const T& v) {
 inline at::OptionalScalarRef as_meta(const std::optional<at::Scalar>& v) { return v ? at::OptionalScalarRef(&*v) : at::OptionalScalarRef(); }
 inline at::OptionalTensorRef as_meta(const std::optional<at::Tensor>& v) { return v && v->defined() ? at::OptionalTensorRef(*v) : at::OptionalTensorRef(); }
 
-template <class S, class Op, class Schema = typename Op::schema>
+/// A schema with plain integers: whoever registers such a kernel is given numbers, never symbols.
+template <class Schema>
+struct Plain;
+template <class R, class... A>
+struct Plain<R(A...)> {
+  using type = R(typename c10::maybe_keep_symint<false, A>::type...);
+};
+template <class Op>
+using SchemaOf = typename Plain<typename Op::schema>::type;
+
+template <class S, class Op, class Schema = SchemaOf<Op>>
 struct Face;
 
 /// Functional: Tensor (args...)

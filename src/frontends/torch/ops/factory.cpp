@@ -1,0 +1,130 @@
+// Filling, and tensors made from indices.
+#include <ATen/NativeFunctions.h>
+#include <ATen/native/RangeFactories.h>
+#include <ATen/native/TensorFactories.h>
+
+#include <cmath>
+
+#include "pointwise.h"
+
+namespace at::native {
+using namespace anygpu;
+using namespace anygpu::torch_frontend;
+namespace {
+
+using N = anygpu::Scalar;
+
+// ---- fill ----
+
+Tensor& fill_number(Tensor& self, const at::Scalar& value) {
+  if (self.numel() == 0) return self;
+  if (self.is_complex()) {
+    Tensor pairs = at::view_as_real(self);
+    auto z = value.toComplexDouble();
+    pairs.select(-1, 0).fill_(z.real());
+    pairs.select(-1, 1).fill_(z.imag());
+    return self;
+  }
+  TORCH_CHECK(!value.isComplex() || value.toComplexDouble().imag() == 0, "value cannot be converted to type ", self.dtype(), " without overflow");
+  DType t = dtype_of(self.scalar_type());
+  anygpu::Scalar v = value.isComplex() ? to_scalar(value.toComplexDouble().real(), t) : to_scalar(value, t);
+  record(ANYGPU_OP("fill"), {self}, {v}, {torch_frontend::pointwise_attr(self.scalar_type())});
+  return self;
+}
+Tensor& fill_tensor(Tensor& self, const Tensor& value) {
+  TORCH_CHECK(value.dim() == 0, "fill_ only supports 0-dimension value tensor but got tensor with ", value.dim(), " dimensions.");
+  if (is_cpu_number(value)) return fill_number(self, value.item());
+  return self.copy_(value);
+}
+Tensor& zero_all(Tensor& self) { return fill_number(self, 0); }
+
+// ---- lines ----
+
+REGISTER_PRIVATEUSE1_DISPATCH(arange_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar&, const c10::Scalar& step) {
+  record_iter(ANYGPU_OP("arange"), iter, {number(start, iter), number(step, iter)});
+})
+
+/// An end of linspace, converted to the result's type first, as PyTorch does.
+double end_of(const at::Scalar& s, ScalarType t) { return at::isIntegralType(t, true) ? static_cast<double>(s.to<int64_t>()) : s.to<double>(); }
+
+REGISTER_PRIVATEUSE1_DISPATCH(linspace_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar& end, int64_t steps) {
+  double a = end_of(start, iter.dtype());
+  double b = end_of(end, iter.dtype());
+  record_iter(ANYGPU_OP("linspace"), iter, {N(a), N(b), N((b - a) / static_cast<double>(steps - 1))});
+})
+
+Tensor& logspace_to(const at::Scalar& start, const at::Scalar& end, int64_t steps, double base, Tensor& out) {
+  TORCH_CHECK(steps >= 0, "number of steps must be non-negative");
+  if (out.numel() != steps) out.resize_({steps});
+  if (steps == 0) return out;
+  double a = end_of(start, out.scalar_type()), b = end_of(end, out.scalar_type());
+  if (steps == 1) return out.fill_(at::isIntegralType(out.scalar_type(), true) ? at::Scalar(static_cast<int64_t>(std::pow(base, a))) : at::Scalar(std::pow(base, a)));
+  Tensor flat = out.dim() == 1 ? out : torch_frontend::empty(IntArrayRef{steps}, out);
+  record_pointwise(ANYGPU_OP("logspace"), 1, {flat}, out.scalar_type(), {N(a), N(b), N((b - a) / static_cast<double>(steps - 1)), N(base)});
+  if (!flat.is_same(out)) out.copy_(flat.view(out.sizes()));
+  return out;
+}
+
+Tensor& range_to(const at::Scalar& start, const at::Scalar& end, const at::Scalar& step, Tensor& out) {
+  double a = start.to<double>(), b = end.to<double>(), d = step.to<double>();
+  TORCH_CHECK(d > 0 || d < 0, "step must be nonzero");
+  TORCH_CHECK(std::isfinite(a) && std::isfinite(b), "unsupported range: ", a, " -> ", b);
+  TORCH_CHECK((d > 0 && b >= a) || (d < 0 && b <= a), "upper bound and lower bound inconsistent with step sign");
+  int64_t n = static_cast<int64_t>((b - a) / d + 1);
+  if (out.numel() != n) out.resize_({n});
+  Tensor flat = out.dim() == 1 ? out : torch_frontend::empty(IntArrayRef{n}, out);
+  DType t = dtype_of(out.scalar_type());
+  record_pointwise(ANYGPU_OP("arange"), 1, {flat}, out.scalar_type(), {to_scalar(start, t), to_scalar(step, t)});
+  if (!flat.is_same(out)) out.copy_(flat.view(out.sizes()));
+  return out;
+}
+
+// ---- matrices ----
+
+Tensor& eye_m(int64_t n, int64_t m, Tensor& out) {
+  TORCH_CHECK(n >= 0, "n must be greater or equal to 0, got ", n);
+  TORCH_CHECK(m >= 0, "m must be greater or equal to 0, got ", m);
+  out.resize_({n, m});
+  record_pointwise(ANYGPU_OP("eye"), 1, {out}, out.scalar_type());
+  return out;
+}
+Tensor& eye_n(int64_t n, Tensor& out) {
+  TORCH_CHECK(n >= 0, "n must be greater or equal to 0, got ", n);
+  return eye_m(n, n, out);
+}
+
+struct Tril : at::meta::structured_tril {
+  void impl(const Tensor& self, int64_t k, const Tensor& out) { record_pointwise(ANYGPU_OP("tril"), 1, {out, self}, self.scalar_type(), {N(k)}); }
+};
+struct Triu : at::meta::structured_triu {
+  void impl(const Tensor& self, int64_t k, const Tensor& out) { record_pointwise(ANYGPU_OP("triu"), 1, {out, self}, self.scalar_type(), {N(k)}); }
+};
+
+// Indices of a triangle: few numbers, made on the host.
+using OptType = std::optional<ScalarType>;
+using OptDevice = std::optional<at::Device>;
+Tensor tril_pairs(int64_t r, int64_t c, int64_t k, OptType t, std::optional<Layout> layout, OptDevice device, std::optional<bool>) {
+  return tril_indices_cpu(r, c, k, t, layout, at::kCPU, false).to(device.value_or(at::kPrivateUse1));
+}
+Tensor triu_pairs(int64_t r, int64_t c, int64_t k, OptType t, std::optional<Layout> layout, OptDevice device, std::optional<bool>) {
+  return triu_indices_cpu(r, c, k, t, layout, at::kCPU, false).to(device.value_or(at::kPrivateUse1));
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("fill_.Scalar", fill_number);
+  m.impl("fill_.Tensor", fill_tensor);
+  m.impl("zero_", zero_all);
+  on<_ops::arange_start_out, static_cast<Tensor& (*)(const at::Scalar&, const at::Scalar&, const at::Scalar&, Tensor&)>(arange_out)>(m);
+  on<_ops::linspace_out, static_cast<Tensor& (*)(const at::Scalar&, const at::Scalar&, int64_t, Tensor&)>(linspace_out)>(m);
+  on<_ops::logspace_out, logspace_to>(m);
+  on<_ops::range_out, range_to>(m);
+  on<_ops::eye_out, eye_n>(m);
+  on<_ops::eye_m_out, eye_m>(m);
+  faces<Tril, _ops::tril, _ops::tril_, _ops::tril_out>(m);
+  faces<Triu, _ops::triu, _ops::triu_, _ops::triu_out>(m);
+  m.impl("tril_indices", tril_pairs);
+  m.impl("triu_indices", triu_pairs);
+}
+
+}  // namespace
+}  // namespace at::native
