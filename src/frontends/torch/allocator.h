@@ -8,6 +8,7 @@
 
 #include "anygpu/device.h"
 
+#pragma GCC visibility push(default)  // _torch.so and C++ tests call these
 namespace anygpu::torch_frontend {
 
 /// One storage's memory: its Buffer, and the addresses that stand for it. Blocks are pooled with their addresses.
@@ -33,3 +34,4 @@ Block* find_block(const void* address);
 Block* unusual_block(const c10::Storage&);
 
 }  // namespace anygpu::torch_frontend
+#pragma GCC visibility pop

@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <cstdlib>
 
 #include "tensor.h"
 
@@ -16,11 +17,22 @@ std::atomic<Device*> devices[kMaxDevices];
 std::atomic<bool> used{false};
 std::atomic<bool> bad_fork{false};
 
+/// Lets queued work end before libraries that do it are torn down. Nobody is left to be told of errors.
+void drain() noexcept {
+  if (bad_fork.load()) return;
+  for (auto& slot : devices) {
+    try {
+      if (Device* d = slot.load()) d->synchronize();
+    } catch (...) {
+    }
+  }
+}
+
 /// First use of a device: from here on a forked child must not touch it.
 Device& open(int index) {
   static const int registered = pthread_atfork(nullptr, nullptr, [] {
     if (used.load()) bad_fork.store(true);
-  });
+  }) + std::atexit(drain);
   (void)registered;
   TORCH_CHECK(!bad_fork.load(), "Cannot re-initialize anygpu in forked subprocess. To use anygpu with multiprocessing, you must use the 'spawn' start method");
   const int n = device_count();
@@ -57,6 +69,11 @@ Device& device_at(c10::DeviceIndex index) {
 c10::DeviceIndex index_of(std::optional<c10::Device> device) {
   if (!device || !device->has_index()) return current;
   return device->index();
+}
+
+void flush_all() {
+  for (auto& slot : devices)
+    if (Device* d = slot.load(std::memory_order_acquire)) translated([&] { d->flush(); });
 }
 
 bool in_bad_fork() noexcept { return bad_fork.load(std::memory_order_relaxed); }

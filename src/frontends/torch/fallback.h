@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#pragma GCC visibility push(default)  // _torch.so and C++ tests call these
 namespace anygpu::torch_frontend {
 
 /// Runs `op` on the CPU. Tensors that share a storage share it there too; what the operator writes is written back, resized
@@ -23,3 +24,4 @@ void set_fallback_mode(const std::string&);
 std::string fallback_mode();
 
 }  // namespace anygpu::torch_frontend
+#pragma GCC visibility pop

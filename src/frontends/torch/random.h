@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#pragma GCC visibility push(default)  // _torch.so and C++ tests call these
 namespace anygpu::torch_frontend {
 
 /// Philox 4x32-10 state for one operator: key = seed, counters offset .. offset + blocks are its own.
@@ -22,3 +23,4 @@ const at::Generator& default_generator(c10::DeviceIndex);
 at::Generator make_generator(c10::DeviceIndex);
 
 }  // namespace anygpu::torch_frontend
+#pragma GCC visibility pop

@@ -30,6 +30,7 @@
 #include "allocator.h"
 #include "anygpu/ops.h"
 
+#pragma GCC visibility push(default)  // _torch.so and C++ tests call these
 namespace anygpu::torch_frontend {
 
 // ---- errors ----
@@ -62,6 +63,8 @@ c10::DeviceIndex index_of(std::optional<c10::Device>);
 bool in_bad_fork() noexcept;
 /// Whether any device has been used in this process.
 bool initialized() noexcept;
+/// Flushes every device that has been used.
+void flush_all();
 
 inline bool is_anygpu(const at::TensorBase& t) { return t.device().type() == c10::DeviceType::PrivateUse1; }
 
@@ -171,3 +174,4 @@ inline constexpr EmptyLike empty_like;
 void resize_out(const at::Tensor& out, at::IntArrayRef sizes);
 
 }  // namespace anygpu::torch_frontend
+#pragma GCC visibility pop

@@ -1,0 +1,86 @@
+"""anygpu: train PyTorch models on any GPU.
+
+    import torch                    # an installed anygpu is found by itself; from a build tree, `import anygpu` too
+    model.to("anygpu")
+
+The functions here speak of what the device did: `fallbacks()`, `explain()`, `stats()`. Those that PyTorch expects of a device
+are in `torch.anygpu`.
+"""
+
+import importlib.util as _importlib_util
+
+__version__ = "0.1.0"
+
+
+def _autoload():
+    """Entry point `torch.backends`: PyTorch calls it at the end of `import torch`. An error here would make `import torch` fail, so it
+    is reported as a warning, and raised by `import anygpu` instead."""
+    try:
+        _register()
+    except Exception as error:
+        import warnings
+
+        warnings.warn(f"the anygpu device is not available: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _register():
+    from anygpu import _registration
+
+    _registration.register()
+
+
+def _device_index(device):
+    from anygpu._device_index import index
+
+    return index(device)
+
+
+def devices():
+    """What each device is: a list of dicts with name, backend, driver and total_memory, in the order of their indices."""
+    from anygpu import _torch
+
+    return [_torch.info(i) for i in range(_torch.device_count())]
+
+
+def synchronize(device=None):
+    """Waits until all that was recorded on the device has run. Raises the first error that no one has been told of."""
+    from anygpu import _torch
+
+    _torch.synchronize(_device_index(device))
+
+
+def flush(device=None):
+    """Hands what is recorded to the device, without waiting."""
+    from anygpu import _torch
+
+    _torch.flush(_device_index(device))
+
+
+def fallbacks(reset=False):
+    """How often each operator ran on the CPU for want of an implementation here: {name: calls}."""
+    from anygpu import _torch
+
+    counts = _torch.fallback_counts()
+    if reset:
+        _torch.reset_fallback_counts()
+    return counts
+
+
+def stats(device=None):
+    """Counters of the device since the start: flushes, plans_compiled, kernels_compiled, kernels_run, operators."""
+    from anygpu import _torch
+
+    return _torch.run_stats(_device_index(device))
+
+
+def explain(n=1, device=None):
+    """What the last `n` Plans did, for people: kernels, library calls, bytes, and why fusion was cut."""
+    from anygpu import _torch
+
+    return _torch.explain(_device_index(device), n)
+
+
+if _importlib_util.find_spec("torch") is not None:
+    import torch as _torch_package  # noqa: F401  (before registration; it may call _autoload, which is defined by now)
+
+    _register()

@@ -1,0 +1,71 @@
+"""Makes PyTorch know the device: its name, its module torch.anygpu, the methods of tensors, and a flush after optimizer steps."""
+
+import threading
+
+_lock = threading.RLock()
+_done = False
+_EXTENSIONS = []
+
+
+def on_register(function):
+    """Calls `function()` when the device is registered, at once if it is: for parts that live in modules of their own."""
+    with _lock:
+        _EXTENSIONS.append(function)
+        if _done:
+            function()
+    return function
+
+
+def register():
+    """Registers the device once. Raises where the binary was built for another PyTorch, or another device took the only place."""
+    global _done
+    with _lock:
+        if _done:
+            return
+        import torch
+
+        _load(torch)
+        torch.utils.rename_privateuse1_backend("anygpu")
+        from anygpu import torch_device
+
+        torch._register_device_module("anygpu", torch_device)
+        torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
+        torch.optim.optimizer.register_optimizer_step_post_hook(_flush_after_step)
+        _print_from_host(torch)
+        _done = True
+        for function in _EXTENSIONS:
+            function()
+
+
+def _load(torch):
+    taken = torch._C._get_privateuse1_backend_name()
+    if taken not in ("privateuseone", "anygpu"):
+        raise RuntimeError(f"PyTorch has room for one out-of-tree device, and '{taken}' took it; TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps it out")
+    try:
+        from anygpu import _torch
+    except ImportError as error:
+        raise RuntimeError(f"anygpu's library does not load with PyTorch {torch.__version__}: {error}") from error
+    built, found = _torch.torch_version(), torch.__version__
+    if built.split(".")[:2] != found.split(".")[:2]:
+        raise RuntimeError(f"anygpu was built for PyTorch {built}, and this is {found}: install the build for it")
+
+
+def _flush_after_step(optimizer, args, kwargs):
+    from anygpu import _torch
+
+    if _torch.initialized():
+        _torch.flush_all()
+
+
+def _print_from_host(torch):
+    """Printing slices and compares elements: done here it would compile a kernel for each; the values are wanted on the host anyway."""
+    from torch import _tensor_str
+
+    original = _tensor_str._tensor_str
+
+    def tensor_str(self, indent):
+        if self.device.type == "anygpu" and type(self) is torch.Tensor:
+            self = self.detach().cpu()
+        return original(self, indent)
+
+    _tensor_str._tensor_str = tensor_str
