@@ -106,21 +106,6 @@ void lower_searchsorted(Lowering& l) {
   loop.done();
 }
 
-/// views: dst (bool), elements, tests [m]. attrs: compute dtype, invert. Compares each with each.
-void lower_isin(Lowering& l) {
-  const DType t = compute_type(static_cast<DType>(l.attr(0)));
-  Operand dst = l.view(0), elements = l.view(1);
-  const int r = dst.rank();
-  dst = unsqueezed(dst, r);
-  elements = unsqueezed(elements, r);
-  Dims sizes = dst.sizes;
-  sizes[r] = l.view(2).sizes[0];
-  Loop loop(l, sizes, 1u << r);
-  Val found = reduce(ir::ReduceKind::Any, loop.load(elements, t) == loop.load(l.view(2), t));
-  loop.store(dst, l.attr(1) ? !found : found);
-  loop.done();
-}
-
 }  // namespace
 
 OpTable scans() {
@@ -133,7 +118,6 @@ OpTable scans() {
       {"sort", nullptr, lower_sort, 2},
       {"topk", nullptr, lower_topk, 2},
       {"searchsorted", nullptr, lower_searchsorted},
-      {"isin", nullptr, lower_isin},
   };
   return table;
 }

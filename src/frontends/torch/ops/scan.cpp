@@ -4,7 +4,6 @@
 #include <ATen/native/ReduceOpsUtils.h>
 #include <ATen/ops/cumprod_meta.h>
 #include <ATen/ops/cumsum_meta.h>
-#include <ATen/ops/isin_meta.h>
 #include <ATen/ops/sort_meta.h>
 #include <ATen/ops/topk_meta.h>
 
@@ -191,42 +190,6 @@ Tensor bucketize_scalar(const Scalar& self, const Tensor& bounds, bool out_int32
   return bucketize_new(at::native::searchsorted_scalar_tensor(self, bounds.device()), bounds, out_int32, right);
 }
 
-// ---- membership ----
-
-void isin(const Tensor& elements, const Tensor& tests, bool invert, const Tensor& out) {
-  if (elements.numel() == 0) return;
-  if (tests.numel() == 0) {
-    out.fill_(invert);
-    return;
-  }
-  const ScalarType t = at::result_type(elements, tests);
-  // Few tests: each with each. Many: look each up among the sorted.
-  if (tests.numel() <= 64) {
-    record(ANYGPU_OP("isin"), {out, elements, tests.reshape(-1)}, {}, {attr(t), invert});
-    return;
-  }
-  const Tensor x = elements.to(t), sorted = std::get<0>(tests.reshape(-1).to(t).sort());
-  const Tensor place = at::searchsorted(sorted, x).clamp_max(sorted.numel() - 1);
-  const Tensor found = sorted.index({place}).eq(x);
-  out.copy_(invert ? found.logical_not() : found);
-}
-Tensor& isin_tensors_out(const Tensor& elements, const Tensor& tests, bool unique, bool invert, Tensor& out) {
-  meta_out<at::meta::structured_isin_Tensor_Tensor>({&out}, elements, tests, unique, invert);
-  isin(elements, tests, invert, out);
-  return out;
-}
-Tensor& isin_scalar_out(const Tensor& elements, const Scalar& test, bool unique, bool invert, Tensor& out) {
-  meta_out<at::meta::structured_isin_Tensor_Scalar>({&out}, elements, test, unique, invert);
-  if (invert) return at::ne_out(out, elements, test);
-  return at::eq_out(out, elements, test);
-}
-Tensor& isin_of_scalar_out(const Scalar& element, const Tensor& tests, bool unique, bool invert, Tensor& out) {
-  meta_out<at::meta::structured_isin_Scalar_Tensor>({&out}, element, tests, unique, invert);
-  Tensor e = at::native::searchsorted_scalar_tensor(element, tests.device());
-  isin(e, tests, invert, out);
-  return out;
-}
-
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   namespace op = at::_ops;
   m.impl("cumsum.out", real<op::cumsum_out, cumsum_out>);
@@ -250,9 +213,6 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("bucketize.Tensor", bucketize_new);
   m.impl("bucketize.Tensor_out", bucketize_out);
   m.impl("bucketize.Scalar", bucketize_scalar);
-  m.impl("isin.Tensor_Tensor_out", isin_tensors_out);
-  m.impl("isin.Tensor_Scalar_out", isin_scalar_out);
-  m.impl("isin.Scalar_Tensor_out", isin_of_scalar_out);
 }
 
 }  // namespace
