@@ -29,8 +29,8 @@ def _register():
     _registration.register()
 
 
-def _device_index(device):
-    from anygpu._device_index import index
+def _index_of(device):
+    from anygpu._devices import index
 
     return index(device)
 
@@ -46,14 +46,14 @@ def synchronize(device=None):
     """Waits until all that was recorded on the device has run. Raises the first error that no one has been told of."""
     from anygpu import _torch
 
-    _torch.synchronize(_device_index(device))
+    _torch.synchronize(_index_of(device))
 
 
 def flush(device=None):
     """Hands what is recorded to the device, without waiting."""
     from anygpu import _torch
 
-    _torch.flush(_device_index(device))
+    _torch.flush(_index_of(device))
 
 
 def fallbacks(reset=False):
@@ -70,14 +70,14 @@ def stats(device=None):
     """Counters of the device since the start: flushes, plans_compiled, kernels_compiled, kernels_run, operators."""
     from anygpu import _torch
 
-    return _torch.run_stats(_device_index(device))
+    return _torch.run_stats(_index_of(device))
 
 
 def explain(n=1, device=None):
     """What the last `n` Plans did, for people: kernels, library calls, bytes, and why fusion was cut."""
     from anygpu import _torch
 
-    return _torch.explain(_device_index(device), n)
+    return _torch.explain(_index_of(device), n)
 
 
 if _importlib_util.find_spec("torch") is not None:
