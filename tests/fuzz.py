@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random programs over aliasing tensors, on the device and on PyTorch's CPU: every tensor must agree after every program.
 
-    fuzz.py [--programs 10000] [--seed 0] [--device anygpu] [--eager-too]
+    fuzz.py [--programs 10000] [--seed 0] [--device anygpu] [--keep-going]
     fuzz.py --seed 4711 --programs 1 --print      repeat one program and show its operators
 
 A program has 5 to 40 operators: pointwise, reductions, views, in-place, indexing, copies, casts, reads. Values are small
@@ -315,19 +315,26 @@ class Program:
             torch.testing.assert_close(dev.cpu(), cpu, equal_nan=True, msg=lambda m, i=i: f"tensor {i} {list(self.pairs[i][0].shape)}: {m}", **tol)
 
 
-def fuzz(programs, seed, device="anygpu", verbose=False, progress=False):
-    """Runs programs seed, seed + 1, ...; raises AssertionError that names the seed of the first that differs."""
-    start = time.time()
+def fuzz(programs, seed, device="anygpu", verbose=False, progress=False, keep_going=False):
+    """Runs programs seed, seed + 1, ...; raises AssertionError that names the seed of the first that differs.
+    With keep_going it prints the last line of each instead, and raises at the end."""
+    start, bad = time.time(), []
     for s in range(seed, seed + programs):
         p = Program(s, device, verbose)
         try:
             p.run()
         except Exception as e:
+            if keep_going:
+                bad.append(s)
+                print(f"\nprogram {s}: {str(e)[:300]}", flush=True)
+                continue
             raise AssertionError(f"program {s} differs (repeat: tests/fuzz.py --seed {s} --programs 1 --print)\n  " + "\n  ".join(p.log) + f"\n{e}") from e
         if progress and (s - seed + 1) % 100 == 0:
             print(f"\r{s - seed + 1} programs, {(s - seed + 1) / (time.time() - start):.0f} a second", end="", flush=True)
     if progress:
         print()
+    if bad:
+        raise AssertionError(f"{len(bad)} programs differ: seeds {bad[:20]}")
 
 
 if __name__ == "__main__":
@@ -336,10 +343,11 @@ if __name__ == "__main__":
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--device", default="anygpu")
     ap.add_argument("--print", dest="verbose", action="store_true")
+    ap.add_argument("--keep-going", action="store_true", help="say which programs differ, and go on")
     a = ap.parse_args()
     torch.set_num_threads(1)
     try:
-        fuzz(a.programs, a.seed, a.device, a.verbose, progress=not a.verbose)
+        fuzz(a.programs, a.seed, a.device, a.verbose, progress=not a.verbose, keep_going=a.keep_going)
     except AssertionError as e:
         print()
         sys.exit(str(e))

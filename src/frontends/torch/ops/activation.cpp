@@ -1,4 +1,5 @@
 // Activation functions and their gradients.
+#include <ATen/MemoryOverlap.h>
 #include <ATen/NativeFunctions.h>
 #include <ATen/native/Activation.h>
 #include <ATen/native/BinaryOps.h>
@@ -79,6 +80,7 @@ Tensor relu_of(const Tensor& self) {
 }
 Tensor& relu_in_place(Tensor& self) {
   TORCH_CHECK(self.scalar_type() != at::kBool, "Boolean inputs not supported for relu");
+  at::assert_no_internal_overlap(self);
   record_pointwise(ANYGPU_OP("relu"), 1, {self, self}, self.scalar_type());
   return self;
 }
