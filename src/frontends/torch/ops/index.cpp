@@ -361,6 +361,20 @@ Tensor roll_by(const Tensor& self, at::IntArrayRef shifts, at::IntArrayRef dims)
   return out;
 }
 
+/// Overlapping windows add up; others are copied to their place.
+Tensor unfold_backward(const Tensor& grad, at::IntArrayRef sizes, int64_t dim, int64_t size, int64_t step) {
+  Tensor out = at::zeros(sizes, grad.options());
+  if (grad.numel() == 0) return out;
+  if (step >= size || out.dim() == 0) {
+    out.unfold(dim, size, step).copy_(grad);
+    return out;
+  }
+  dim = at::maybe_wrap_dim(dim, out.dim());
+  const auto longs = grad.options().dtype(at::kLong);
+  const Tensor index = (at::arange(grad.size(dim), longs) * step).unsqueeze(1) + at::arange(size, longs);
+  return out.index_add_(dim, index.reshape(-1), grad.movedim(-1, dim + 1).flatten(dim, dim + 1));
+}
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   namespace op = at::_ops;
   m.impl("index.Tensor", real<op::index_Tensor, index>);
@@ -383,6 +397,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("masked_select", real<op::masked_select, masked_select>);
   m.impl("masked_select.out", real<op::masked_select_out, masked_select_out>);
   m.impl("masked_scatter_", real<op::masked_scatter_, masked_scatter>);
+  m.impl("unfold_backward", unfold_backward);
   m.impl("flip", real<op::flip, flip>);
   m.impl("roll", real<op::roll, roll_by>);
 }
