@@ -249,26 +249,21 @@ Value Emitter::philox(Scope& scope, const Node& n, int lanes) {
     const auto it = s->blocks.find(block);
     if (it != s->blocks.end()) return it->second[n.imm.i];
   }
+  // Words stand in the low halves of 64-bit lanes, where the multiplier wants them. The rounds are a loop, to keep the code small.
   const Type wide = b_.vec(b_.i64, lanes);
   const Value low = b_.constant(wide, 0xffffffff), by32 = b_.constant(wide, 32);
-  auto split = [&](int id) {
+  Values start;
+  for (int id : {n.a, n.c, n.b}) {
     const Value v = operand(scope, id, lanes);
-    return std::pair{b_.bit_and(v, low), b_.lshr(v, by32)};
-  };
-  auto [c0, c1] = split(n.a);
-  auto [c2, c3] = split(n.c);
-  auto [k0, k1] = split(n.b);
-  for (int round = 0; round < 10; ++round) {
-    if (round > 0) {
-      k0 = b_.bit_and(b_.add(k0, b_.constant(wide, 0x9E3779B9)), low);
-      k1 = b_.bit_and(b_.add(k1, b_.constant(wide, 0xBB67AE85)), low);
-    }
-    const Value p0 = b_.mul(c0, b_.constant(wide, 0xD2511F53)), p1 = b_.mul(c2, b_.constant(wide, 0xCD9E8D57));
-    const Value n0 = b_.bit_xor(b_.bit_xor(b_.lshr(p1, by32), c1), k0), n2 = b_.bit_xor(b_.bit_xor(b_.lshr(p0, by32), c3), k1);
-    c1 = b_.bit_and(p1, low), c3 = b_.bit_and(p0, low);
-    c0 = n0, c2 = n2;
+    start.push_back(b_.bit_and(v, low)), start.push_back(b_.lshr(v, by32));
   }
-  scope.blocks[block] = {c0, c1, c2, c3};
+  const Values end = b_.loop(b_.index(0), b_.index(10), b_.index(1), start, [&](Value, const Values& c) {
+    const Value p0 = b_.mul(c[0], b_.constant(wide, 0xD2511F53)), p1 = b_.mul(c[2], b_.constant(wide, 0xCD9E8D57));
+    return Values{b_.bit_xor(b_.bit_xor(b_.lshr(p1, by32), c[1]), c[4]), b_.bit_and(p1, low),
+                  b_.bit_xor(b_.bit_xor(b_.lshr(p0, by32), c[3]), c[5]), b_.bit_and(p0, low),
+                  b_.bit_and(b_.add(c[4], b_.constant(wide, 0x9E3779B9)), low), b_.bit_and(b_.add(c[5], b_.constant(wide, 0xBB67AE85)), low)};
+  });
+  scope.blocks[block] = Values(end.begin(), end.begin() + 4);
   return scope.blocks[block][n.imm.i];
 }
 

@@ -212,21 +212,23 @@ Values Emitter::nest(Scope& scope, int d, Value chunk, const std::vector<bool>& 
 
 Values Emitter::vector_loop(Scope& scope, Value lo, Value hi, const Values& carried, const Inside& inside) {
   const int n = spec_.lanes;
-  const Value whole = n == 1 ? hi : b_.add(lo, b_.bit_and(b_.sub(hi, lo), b_.index(-n)));
+  auto last = [&](Value at, const Values& now) {
+    const Value active = b_.sub(hi, at);
+    // Compared as 32-bit lanes: half the registers.
+    const Value mask = b_.icmp(LLVMIntSLT, b_.trunc(b_.iota(n), b_.i32), b_.splat(b_.trunc(active, b_.i32), n));
+    const Lanes lanes{at, active, mask};
+    Scope s = enter(scope, vector_, at, &lanes);
+    return inside(s, now);
+  };
+  if (spec_.tail == Tail::Only) return last(lo, carried);
+  const Value whole = spec_.tail == Tail::None ? hi : b_.add(lo, b_.bit_and(b_.sub(hi, lo), b_.index(-n)));
   const Values after = b_.loop(lo, whole, b_.index(n), carried, [&](Value i, const Values& now) {
     const Lanes lanes{i};
     Scope s = enter(scope, vector_, i, &lanes);
     return inside(s, now);
   });
-  if (n == 1) return after;
-  return b_.branch(b_.icmp(LLVMIntSLT, whole, hi), after, [&](const Values& now) {
-    const Value active = b_.sub(hi, whole);
-    // Compared as 32-bit lanes: half the registers.
-    const Value mask = b_.icmp(LLVMIntSLT, b_.trunc(b_.iota(n), b_.i32), b_.splat(b_.trunc(active, b_.i32), n));
-    const Lanes lanes{whole, active, mask};
-    Scope s = enter(scope, vector_, whole, &lanes);
-    return inside(s, now);
-  });
+  if (spec_.tail == Tail::None) return after;
+  return b_.branch(b_.icmp(LLVMIntSLT, whole, hi), after, [&](const Values& now) { return last(whole, now); });
 }
 
 }  // namespace anygpu::cpu

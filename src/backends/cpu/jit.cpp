@@ -147,6 +147,17 @@ std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
   LLVMSetDataLayout(module, m.layout.c_str());
   static const bool print = std::getenv("ANYGPU_CPU_PRINT_IR") != nullptr;
   if (print) LLVMDumpModule(module);
+  static const bool print_assembly = std::getenv("ANYGPU_CPU_PRINT_ASM") != nullptr;
+  if (print_assembly) {
+    LLVMModuleRef copy = LLVMCloneModule(module);
+    char* message = nullptr;
+    LLVMMemoryBufferRef assembly = nullptr;
+    std::lock_guard lock(m.mutex);
+    if (LLVMTargetMachineEmitToMemoryBuffer(m.machine, copy, LLVMAssemblyFile, &message, &assembly)) fail("code generation: " + take(message));
+    std::fwrite(LLVMGetBufferStart(assembly), 1, LLVMGetBufferSize(assembly), stderr);
+    LLVMDisposeMemoryBuffer(assembly);
+    LLVMDisposeModule(copy);
+  }
   char* text = nullptr;
 #ifndef NDEBUG
   const bool verify = true;

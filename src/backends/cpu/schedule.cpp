@@ -447,6 +447,8 @@ class Scheduler {
     while (lanes > one && lanes / 2 >= n) lanes /= 2;
     while (lanes > 2 && lanes / 2 >= n && !host_isa().masks) lanes /= 2;
     spec.lanes = n == 1 ? 1 : static_cast<int>(lanes);
+    // Whether n is a multiple of the lanes is left to run time: one kernel for all sizes.
+    spec.tail = spec.lanes == 1 ? Tail::None : n <= spec.lanes || (accumulators && !spec.vector_reduces && host_isa().masks) ? Tail::Only : Tail::Some;
   }
 
   void share_out() {

@@ -11,6 +11,9 @@ namespace anygpu::cpu {
 /// How an access moves along the vector dimension.
 enum class Inner : uint8_t { Fixed, Contiguous, Strided };
 
+/// Whether a loop over the vector dimension ends in a vector that is not full: never, sometimes, or it is all there is.
+enum class Tail : uint8_t { None, Some, Only };
+
 struct SpecAccess {
   DType dtype;
   uint32_t nonzero = 0;  ///< bit d: the stride along dimension d is not 0
@@ -27,6 +30,7 @@ struct KernelSpec {
   int outer = 0, sequential = 0, reduction = 0;  ///< without the vector dimension
   bool vector_reduces = false, vector_sequential = false;
   int lanes = 1;
+  Tail tail = Tail::Some;
   /// Few rows and a long reduction: dimension split_dim is cut into chunks, which do each stage apart; -1 if not.
   int split_dim = -1;
   std::vector<SpecAccess> accesses;

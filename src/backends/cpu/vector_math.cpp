@@ -1,4 +1,10 @@
-// Functions of floats, many lanes at a time.
+// Functions of floats, many lanes at a time: the common ones of f32 in line, the others from libmvec.
+//
+// The polynomials are minimax fits of our own. Greatest errors seen over all f32 (tests/cpu_kernels.cpp checks them against
+// f64): exp 1.0 ULP, exp2 1.5, expm1 1.5, log 1.0, log2 1.5, log10 1.5, log1p 1.5, tanh 1.5, erf 1.5. libmvec: 4, as glibc documents.
+#include <cmath>
+#include <initializer_list>
+#include <limits>
 #include <string>
 
 #include "emitter.h"
@@ -7,6 +13,9 @@ namespace anygpu::cpu {
 namespace {
 
 using ir::ExprOp;
+
+constexpr double kLn2High = 0.693145751953125, kLn2Low = 1.42860682030941723212e-6;  // the first has 12 trailing zeros in f32
+constexpr double kLog2E = 1.44269504088896340736;
 
 /// libmvec's function for one register of f32 or f64 on this ISA, or "" where the machine has none. At most 4 ULP, as glibc documents.
 std::string libmvec_name(const Isa& isa, ExprOp op, bool two, bool f64, int lanes) {
@@ -24,15 +33,147 @@ Value by_libmvec(IrBuilder& b, const Isa& isa, ExprOp op, Value x, Value y) {
   if (name.empty()) return nullptr;
   Values parts;
   for (int i = 0; i < lanes; i += one) {
-    Values arguments = {b.lanes(x, i, one)};
-    if (y) arguments.push_back(b.lanes(y, i, one));
+    Values arguments = {lanes == one ? x : b.lanes(x, i, one)};
+    if (y) arguments.push_back(lanes == one ? y : b.lanes(y, i, one));
     parts.push_back(b.call(name.c_str(), b.type_of(arguments[0]), arguments));
   }
   return b.concat(parts);
 }
 
+/// f32 functions in line. Values are f32 of any number of lanes.
+class Inline {
+ public:
+  explicit Inline(IrBuilder& b) : b(b) {}
+
+  Value exp(Value x) {
+    x = clamp(x, -104, 89);  // to 0 and infinity; NaN stays
+    const Value n = round(b.mul(x, k(x, kLog2E)));
+    return scale(b.add(k(x, 1), exp_minus_1(reduce(x, n))), n);
+  }
+
+  Value exp2(Value x) {
+    x = clamp(x, -151, 129);
+    const Value n = round(x);
+    return scale(b.add(k(x, 1), exp_minus_1(b.mul(b.sub(x, n), k(x, std::log(2.0))))), n);
+  }
+
+  Value expm1(Value x) {
+    const Value y = clamp(x, -20, 89);
+    const Value n = round(b.mul(y, k(y, kLog2E)));
+    const Value p = exp_minus_1(reduce(y, n));
+    const Value half = power_of_2(b.sub(n, k(n, 1)));  // of 2^n, which may be too large
+    const Value r = b.fma(half, p, b.sub(half, k(n, 0.5)));
+    const Value tiny = b.fcmp(LLVMRealOLT, b.intrinsic("llvm.fabs", {x}), k(x, 0x1p-24));
+    return b.select(tiny, x, b.add(r, r));
+  }
+
+  /// log(x) = e * ln2 + log(m): `of_2` and `of_m` are the logarithm's base, as factors of e and of log(m).
+  Value log(Value x, double of_2_high, double of_2_low, double of_m) { return log_guarded(x, log_of_normal(x, of_2_high, of_2_low, of_m)); }
+
+  Value log1p(Value x) {
+    const Value u = b.add(k(x, 1), x);
+    const Value ok = b.bit_and(b.fcmp(LLVMRealOGT, u, k(x, 0)), b.fcmp(LLVMRealOLT, u, k(x, INFINITY)));
+    const Value lost = b.div(b.sub(x, b.sub(u, k(x, 1))), u);  // what the addition rounded off
+    const Value r = log_guarded(u, log_of_normal(u, kLn2High, kLn2Low, 1));
+    const Value corrected = b.add(r, b.select(ok, lost, k(x, 0)));
+    const Value tiny = b.fcmp(LLVMRealOLT, b.intrinsic("llvm.fabs", {x}), k(x, 0x1p-24));
+    return b.select(tiny, x, corrected);  // keeps -0 and subnormals
+  }
+
+  Value tanh(Value x) {
+    const Value a = b.intrinsic("llvm.fabs", {x}), s = b.mul(x, x);
+    const Value p = polynomial(s, {-0.3333328, 0.13331442, -0.053739715, 0.020639088, -0.0057049873});
+    const Value small = b.fma(b.mul(p, s), x, x);
+    const Value e = exp(b.add(a, a));
+    const Value large = b.sub(k(x, 1), b.div(k(x, 2), b.add(e, k(x, 1))));
+    return b.select(b.fcmp(LLVMRealOLT, a, k(x, 0.625)), small, b.intrinsic("llvm.copysign", {large, x}));
+  }
+
+  Value erf(Value x) {
+    const Value a = b.intrinsic("llvm.fabs", {x}), s = b.mul(x, x);
+    const Value p = polynomial(s, {0.1283792, -0.37612632, 0.112836875, -0.02685894, 0.005199907, -0.0008130013, 8.316777e-05});
+    const Value small = b.fma(p, x, x);
+    // erfc(a) = exp(-q(a)); beyond 3.95 erf rounds to 1.
+    const Value near = b.select(b.fcmp(LLVMRealOGT, a, k(x, 3.95)), k(x, 3.95), a);
+    const Value q = polynomial(near, {0.00021131347, 1.1276112, 0.6372904, 0.1038369, -0.022181384, 0.0030318194, -0.00019477762});
+    const Value large = b.sub(k(x, 1), exp(b.neg(q)));
+    return b.select(b.fcmp(LLVMRealOLT, a, k(x, 0.93)), small, b.intrinsic("llvm.copysign", {large, x}));
+  }
+
+ private:
+  Value k(Value like, double v) { return b.real(b.like(like, b.f32), v); }
+  Value round(Value x) { return b.intrinsic("llvm.roundeven", {x}); }
+  Value polynomial(Value x, std::initializer_list<double> c) {
+    const double* last = c.end() - 1;
+    Value r = k(x, *last);
+    while (last != c.begin()) r = b.fma(r, x, k(x, *--last));
+    return r;
+  }
+  Value clamp(Value x, double lo, double hi) {
+    x = b.select(b.fcmp(LLVMRealOLT, x, k(x, lo)), k(x, lo), x);
+    return b.select(b.fcmp(LLVMRealOGT, x, k(x, hi)), k(x, hi), x);
+  }
+  /// x - n ln 2, in two steps.
+  Value reduce(Value x, Value n) { return b.fma(n, k(x, -kLn2Low), b.fma(n, k(x, -kLn2High), x)); }
+  /// e^r - 1 for |r| <= ln2 / 2.
+  Value exp_minus_1(Value r) {
+    return b.fma(b.mul(r, r), polynomial(r, {0.49999994, 0.16666521, 0.04166839, 0.008368745, 0.001381454}), r);
+  }
+  /// For -126 <= n <= 127.
+  Value power_of_2(Value n) {
+    const Value i = LLVMBuildFPToSI(b.b, n, b.like(n, b.i32), "");
+    return b.bitcast(b.shl(b.add(i, b.like(i, 127)), b.like(i, 23)), b.f32);
+  }
+  /// x * 2^n in two steps, so that neither overflows early nor subnormal results are lost. n NaN: what comes of it is NaN times something.
+  Value scale(Value x, Value n) {
+    const Value safe = b.select(b.fcmp(LLVMRealUNO, n, n), k(n, 0), n);
+    const Value i = LLVMBuildFPToSI(b.b, safe, b.like(n, b.i32), "");
+    const Value half = b.ashr(i, b.like(i, 1)), rest = b.sub(i, half);
+    auto power = [&](Value e) { return b.bitcast(b.shl(b.add(e, b.like(e, 127)), b.like(e, 23)), b.f32); };
+    return b.mul(b.mul(x, power(half)), power(rest));
+  }
+  Value log_of_normal(Value x, double of_2_high, double of_2_low, double of_m) {
+    const Value subnormal = b.fcmp(LLVMRealOLT, x, k(x, 0x1p-126));
+    const Value bits = b.bitcast(b.select(subnormal, b.mul(x, k(x, 0x1p23)), x), b.i32);
+    const Value shifted = b.sub(bits, b.like(bits, 0x3f3504f3));  // sqrt(1/2)
+    const Value mantissa = b.add(b.bit_and(shifted, b.like(bits, 0x7fffff)), b.like(bits, 0x3f3504f3));
+    Value e = LLVMBuildSIToFP(b.b, b.ashr(shifted, b.like(bits, 23)), b.like(x, b.f32), "");
+    e = b.sub(e, b.select(subnormal, k(x, 23), k(x, 0)));
+    const Value m = b.sub(b.bitcast(mantissa, b.f32), k(x, 1)), s = b.mul(m, m);
+    const Value p = polynomial(m, {0.3333333, -0.2500082, 0.20001228, -0.16623358, 0.14201745, -0.1316016, 0.1276165, -0.07634635});
+    const Value tail = b.fma(b.mul(p, m), s, b.mul(s, k(x, -0.5)));  // log(1 + m) - m
+    if (of_m == 1) return b.fma(e, k(x, of_2_high), b.add(m, b.fma(e, k(x, of_2_low), tail)));
+    return b.fma(e, k(x, of_2_high), b.fma(m, k(x, of_m), b.fma(tail, k(x, of_m), b.mul(e, k(x, of_2_low)))));
+  }
+  Value log_guarded(Value x, Value r) {
+    const Value negative = b.select(b.fcmp(LLVMRealOLT, x, k(x, 0)), k(x, std::numeric_limits<double>::quiet_NaN()), x);  // infinity, NaN: themselves
+    const Value special = b.select(b.fcmp(LLVMRealOEQ, x, k(x, 0)), k(x, -INFINITY), negative);
+    const Value ok = b.bit_and(b.fcmp(LLVMRealOGT, x, k(x, 0)), b.fcmp(LLVMRealOLT, x, k(x, INFINITY)));
+    return b.select(ok, r, special);
+  }
+
+  IrBuilder& b;
+};
+
 }  // namespace
 
-Value vector_function(IrBuilder& b, const Isa& isa, ExprOp op, Value x, Value y) { return by_libmvec(b, isa, op, x, y); }
+Value vector_function(IrBuilder& b, const Isa& isa, ExprOp op, Value x, Value y) {
+  if (b.element_of(b.type_of(x)) == b.f32) {
+    Inline f(b);
+    switch (op) {
+      case ExprOp::Exp: return f.exp(x);
+      case ExprOp::Exp2: return f.exp2(x);
+      case ExprOp::Expm1: return f.expm1(x);
+      case ExprOp::Log: return f.log(x, kLn2High, kLn2Low, 1);
+      case ExprOp::Log2: return f.log(x, 1, 0, kLog2E);
+      case ExprOp::Log10: return f.log(x, 0.301025390625, 4.605038981195214e-6, 0.43429448190325182765);
+      case ExprOp::Log1p: return f.log1p(x);
+      case ExprOp::Tanh: return f.tanh(x);
+      case ExprOp::Erf: return f.erf(x);
+      default: break;
+    }
+  }
+  return by_libmvec(b, isa, op, x, y);
+}
 
 }  // namespace anygpu::cpu
