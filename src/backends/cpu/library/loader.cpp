@@ -63,7 +63,7 @@ Module* open_module(int threads, std::string& why) {
       continue;
     }
     int mode = RTLD_NOW | RTLD_LOCAL;
-#ifndef ANYGPU_SANITIZE_ADDRESS
+#if !defined(ANYGPU_SANITIZE_ADDRESS) && !defined(ANYGPU_SANITIZE_THREAD)  // which refuse it
     mode |= RTLD_DEEPBIND;
 #endif
     void* handle = dlopen(path.c_str(), mode);
