@@ -137,4 +137,7 @@ class Conformance : public testing::TestWithParam<Entry> {
   int cases_ = 0, skipped_ = 0, failed_ = 0;
 };
 
+/// Cases too large to be worth running on the oracle itself.
+class LargeConformance : public Conformance {};
+
 }  // namespace anygpu::conformance

@@ -13,6 +13,14 @@ const std::vector<Entry>& entries() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(On, Conformance, testing::ValuesIn(entries()), [](const auto& info) { return std::string(info.param.name); });
+std::string name(const testing::TestParamInfo<Entry>& info) {
+  return info.param.name;
+}
+
+// The reference runs them too: that proves the cases sound, and ir::lower right.
+INSTANTIATE_TEST_SUITE_P(On, Conformance, testing::ValuesIn(entries()), name);
+
+INSTANTIATE_TEST_SUITE_P(On, LargeConformance, testing::ValuesIn(entries().begin() + 1, entries().end()), name);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LargeConformance);
 
 }  // namespace anygpu::conformance

@@ -1,0 +1,204 @@
+// Spaces large enough that a backend splits them over threads, workgroups or blocks: where the seams are.
+#include <cmath>
+
+#include "conformance.h"
+
+namespace anygpu::conformance {
+namespace {
+
+using ir::Combine;
+using ir::Generic;
+using ir::ReduceKind;
+using ir::Val;
+
+std::string shape_of(const Dims& sizes) {
+  std::string s;
+  for (int64_t x : sizes) s += "_" + std::to_string(x);
+  return s;
+}
+
+uint32_t all_of(const Dims& sizes) {
+  return (1u << sizes.size()) - 1;
+}
+
+const Dims kSpaces[] = {{300007}, {5003, 61}, {61, 5003}, {3, 7, 14009}, {14009, 7, 3}, {2, 150001}, {150001, 2}, {37, 41, 43, 5}};
+
+TEST_P(LargeConformance, LargePointwise) {
+  Maker m(401);
+  for (const Dims& sizes : kSpaces) {
+    for (DType t : {DType::F32, DType::BF16, DType::I64, DType::U8}) {
+      for (Layout layout : {Layout::Dense, Layout::Odd}) {
+        Case c;
+        c.name = std::string("large_") + name_of(t) + shape_of(sizes);
+        Generic g;
+        g.name = c.name;
+        g.sizes = sizes;
+        const uint32_t last = 1u << (sizes.size() - 1);
+        const int x = access(g, m.input(c, t, sizes, layout, Fill::Plain)),
+                  row = access(g, m.input(c, t, masked(sizes, last), layout, Fill::Plain), last);
+        const int to = access(g, m.output(c, t, sizes, layout)), flag = access(g, m.output(c, DType::Bool, sizes, layout));
+        const Val a = load_c(g, x), b = load_c(g, row);
+        store(g, to, a + b);
+        store(g, flag, (a < b) & (ir::index(g.body, 0) % 3 == 1));
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
+  }
+}
+
+TEST_P(LargeConformance, LargeReductions) {
+  Maker m(402);
+  for (const Dims& sizes : kSpaces) {
+    for (uint32_t mask = 1; mask <= all_of(sizes); ++mask) {
+      for (DType t : {DType::F32, DType::I64}) {
+        Case c;
+        c.name = std::string("large_reduction_") + name_of(t) + shape_of(sizes) + "_" + std::to_string(mask);
+        Generic g;
+        g.name = c.name;
+        g.sizes = sizes;
+        g.reduce = mask;
+        const uint32_t kept = all_of(sizes) & ~mask;
+        const auto n = static_cast<double>(product(masked(sizes, mask)));
+        // Rounding walks: partial sums of n values within 2 grow as sqrt(n), and each addition rounds once.
+        const Tolerance of_sum{1, is_float(t) ? 2 * n * epsilon(t) : 0};
+        const int x = access(g, m.input(c, t, sizes, Layout::Dense, is_float(t) ? Fill::Plain : Fill::Special));
+        const int sum = access(g, m.output(c, t, masked(sizes, kept), Layout::Odd, of_sum), kept),
+                  most = access(g, m.output(c, t, masked(sizes, kept), Layout::Dense), kept);
+        const int where = access(g, m.output(c, DType::I64, masked(sizes, kept), Layout::Odd), kept);
+        Val position = ir::constant(g.body, DType::I64, int64_t{0});
+        for (int d = 0; d < g.rank(); ++d) {
+          if (g.reduces(d)) position = position * static_cast<double>(sizes[d]) + ir::index(g.body, d);
+        }
+        const Val v = load(g, x);
+        store(g, sum, reduce(ReduceKind::Sum, v));
+        store(g, most, reduce(ReduceKind::Max, v));
+        store(g, where, reduce_arg(ReduceKind::ArgMin, v, position));
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
+  }
+}
+
+TEST_P(LargeConformance, LargeSoftmax) {
+  Maker m(403);
+  for (const auto& [sizes, mask] : {std::pair<Dims, uint32_t>{{64, 5003}, 0b10},
+                                    {{5003, 64}, 0b01},
+                                    {{300007}, 1},
+                                    {{3000, 100}, 0b10},
+                                    {{30, 100, 97}, 0b010},
+                                    {{30, 100, 97}, 0b101}}) {
+    for (bool in_place : {false, true}) {
+      Case c;
+      c.name = "large_softmax" + shape_of(sizes) + (in_place ? "_in_place" : "");
+      Generic g;
+      g.name = c.name;
+      g.sizes = sizes;
+      g.reduce = mask;
+      const Tolerance tolerance{16, 1e-6};
+      const int x = access(g, in_place ? m.both(c, DType::F32, sizes, Layout::Odd, Fill::Plain, tolerance)
+                                       : m.input(c, DType::F32, sizes, Layout::Odd, Fill::Plain));
+      const int to = in_place ? x : access(g, m.output(c, DType::F32, sizes, Layout::Dense, tolerance));
+      const Val v = load(g, x), e = exp(v - reduce(ReduceKind::Max, v));
+      store(g, to, e / reduce(ReduceKind::Sum, e));
+      c.steps.push_back(g);
+      check(c);
+    }
+  }
+}
+
+/// Many threads meet the same few elements.
+TEST_P(LargeConformance, LargeScatters) {
+  Maker m(404);
+  for (Combine how : {Combine::Add, Combine::Max, Combine::Min}) {
+    for (DType t : {DType::F32, DType::F64, DType::F16, DType::BF16, DType::I8, DType::I32, DType::I64, DType::U8, DType::Bool}) {
+      for (int64_t buckets : {1, 3, 1000}) {
+        Case c;
+        c.name = std::string("large_scatter_") + std::to_string(static_cast<int>(how)) + "_" + name_of(t) + "_" + std::to_string(buckets);
+        Generic g;
+        g.name = c.name;
+        g.sizes = {100003};
+        std::vector<double> at(100003), values(100003);
+        for (double& i : at) i = static_cast<double>(m.below(buckets));
+        const bool half = t == DType::F16 || t == DType::BF16;
+        // Halves count exactly to 256 at the least, so few of their terms are not 0.
+        for (double& v : values)
+          v = half ? (m.chance(0.001) ? 1 : 0) : t == DType::Bool ? static_cast<double>(m.chance(0.0001)) : m.value(t, Fill::Small);
+        const int i = access(g, m.input(c, DType::I64, g.sizes, Layout::Dense, at)),
+                  x = access(g, m.input(c, t, g.sizes, Layout::Dense, values));
+        const ir::Operand dst = m.both(c, t, {buckets}, Layout::Odd, Fill::Small);
+        g.accesses.push_back({dst.slot, t, dst.offset, {0}});
+        const Val v = load(g, x), where = load(g, i) * ir::constant(g.body, DType::I64, dst.strides[0]);
+        g.stores.push_back({2, v.id, where.id, -1, how});
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
+  }
+}
+
+/// The same without a computed index: parallel indices that meet because a stride is 0.
+TEST_P(LargeConformance, LargeFolds) {
+  Maker m(405);
+  for (DType t : {DType::F32, DType::I32, DType::I64, DType::U8}) {
+    for (uint32_t kept : {0b00u, 0b01u, 0b10u}) {
+      for (const Dims& sizes : {Dims{5003, 61}, Dims{61, 5003}}) {
+        Case c;
+        c.name = std::string("large_fold_") + name_of(t) + shape_of(sizes) + "_" + std::to_string(kept);
+        Generic g;
+        g.name = c.name;
+        g.sizes = sizes;
+        const int x = access(g, m.input(c, t, sizes, Layout::Dense, Fill::Small)),
+                  to = access(g, m.both(c, t, masked(sizes, kept), Layout::Odd, Fill::Small), kept);
+        g.stores.push_back({to, load(g, x).id, -1, -1, Combine::Add});
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
+  }
+}
+
+/// One bad element among many, first, last and between, must not be lost by any thread.
+TEST_P(LargeConformance, LargeChecks) {
+  Maker m(406);
+  const int64_t n = 200003;
+  for (int64_t bad : {int64_t{-1}, int64_t{0}, int64_t{1}, n / 2, n - 2, n - 1}) {
+    for (bool reduced : {false, true}) {
+      Case c;
+      c.name = "large_check_" + std::to_string(bad);
+      Generic g;
+      g.name = c.name;
+      g.sizes = {n};
+      g.reduce = reduced;
+      std::vector<double> values(n, 1);
+      if (bad >= 0) values[bad] = 9;
+      const int x = access(g, m.input(c, DType::I32, {n}, Layout::Dense, values));
+      const int to = access(g, m.output(c, DType::I32, reduced ? Dims{} : Dims{n}, Layout::Dense), reduced ? 0 : 1);
+      const Val v = load(g, x), ok = ir::check(v < 5.0, ir::Fault::TargetOutOfRange), w = select(ok, v, like(v, 0));
+      store(g, to, reduced ? reduce(ReduceKind::Sum, w) : w);
+      c.steps.push_back(g);
+      check(c);
+    }
+  }
+}
+
+/// Random numbers depend on the index alone, however the work is split.
+TEST_P(LargeConformance, LargeRandomBits) {
+  Maker m(407);
+  Case c;
+  c.name = "large_philox";
+  Generic g;
+  g.name = c.name;
+  g.sizes = {100003};
+  g.args = {0};
+  c.scalars = {Scalar(int64_t{1234567})};
+  const int to = access(g, m.output(c, DType::F32, g.sizes, Layout::Dense));
+  const Val bits = philox(ir::index(g.body, 0), ir::arg(g.body, DType::I64, 0), ir::constant(g.body, DType::I64, int64_t{0}), 0);
+  store(g, to, cast(shr(bits, like(bits, 8)), DType::F32) * 0x1p-24);
+  c.steps.push_back(g);
+  check(c);
+}
+
+}  // namespace
+}  // namespace anygpu::conformance
