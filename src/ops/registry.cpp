@@ -17,6 +17,7 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
              ops::pointwise_binary(),
              ops::pointwise_activation(),
              ops::pointwise_loss(),
+             ops::pointwise_special(),
              ops::factories(),
              ops::randoms(),
              ops::optimizers(),
@@ -31,6 +32,7 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
              ops::losses(),
              ops::recurrent_cells(),
              ops::resampling(),
+             ops::grid_sampling(),
              ops::paddings(),
              ops::unfolding(),
          })

@@ -9,6 +9,7 @@ OpTable pointwise_unary();
 OpTable pointwise_binary();
 OpTable pointwise_activation();
 OpTable pointwise_loss();
+OpTable pointwise_special();
 OpTable factories();
 OpTable randoms();
 OpTable optimizers();
@@ -23,6 +24,7 @@ OpTable softmaxes();
 OpTable losses();
 OpTable recurrent_cells();
 OpTable resampling();
+OpTable grid_sampling();
 OpTable paddings();
 OpTable unfolding();
 
