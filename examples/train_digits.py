@@ -91,7 +91,7 @@ def main():
     order = torch.Generator().manual_seed(1)
 
     losses, warm, started = [], None, 0.0
-    with tqdm(total=a.epochs * steps, unit="step", desc=f"training on {device}") as bar:
+    with tqdm(total=a.epochs * steps, unit="step", disable=None, desc=f"training on {device}") as bar:
         for epoch in range(a.epochs):
             epoch_losses = []
             for batch in torch.randperm(len(x), generator=order)[: steps * BATCH].split(BATCH):

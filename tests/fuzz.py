@@ -16,11 +16,6 @@ import time
 
 import torch
 
-try:
-    import anygpu  # noqa: F401  (registers the device where autoload does not)
-except ImportError:
-    pass
-
 FLOAT, INT, BOOL = torch.float32, torch.int64, torch.bool
 LIMIT = 64
 
