@@ -773,6 +773,20 @@ TEST(Sort, TypesAndLayouts) {
   }
 }
 
+TEST(Sort, LongRows) {
+  for (DType t : {DType::I8, DType::BF16, DType::F32, DType::I64}) {
+    for (int64_t rows : {1, 5}) {
+      check_sort(t, {rows, 40000, 1}, 1, rows == 1, {0, 1, 2}, false);
+      if (HasFatalFailure()) return;
+    }
+  }
+  Array same(DType::F32, {40000}, {1}), values = same, indices(DType::I64, {40000}, {1});
+  for (int64_t i = 0; i < 40000; ++i) same.put({i}, 2.5);
+  Operation op(NamedKind::Sort, {&values, &indices, &same});
+  op.run({0, 1});
+  for (int64_t i = 0; i < 40000; ++i) ASSERT_EQ(indices.at({i}), static_cast<double>(i));
+}
+
 TEST(Sort, InPlace) {
   Array values(DType::F32, {6}, {1}), indices(DType::I64, {6}, {1});
   for (int64_t i = 0; i < 6; ++i) values.put({i}, static_cast<double>((i * 5) % 6));

@@ -1,13 +1,15 @@
 // Sorts along one axis: stable, NaN greatest, rows in parallel.
 //
 // An element becomes an unsigned key that sorts as it does (inverted where descending, so that stability holds there too), paired with
-// its position. Short rows are sorted by comparison of (key, position), long ones by radix, a byte at a time.
+// its position. Short rows are sorted by comparison of (key, position), longer ones by radix, a byte at a time. Very long ones are first
+// dealt into buckets by their leading digit: buckets fit a core's cache, and threads share them where there are fewer rows than threads.
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstring>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "backends/cpu/library/rows.h"
 
@@ -16,6 +18,7 @@ namespace {
 
 constexpr int kValues = 0, kIndices = 1, kSrc = 2;
 constexpr int64_t kRadixFrom = 512;  // elements; below, comparisons are faster
+constexpr int64_t kBucketsFrom = 32768;
 constexpr int64_t kGrain = 2048;     // elements that are worth waking a thread for
 
 enum class Coding { Unsigned, Signed, Float };
@@ -63,6 +66,29 @@ Item<Bits>* radix_sort(Item<Bits>* items, Item<Bits>* other, int64_t n) {
   return items;
 }
 
+/// As radix_sort; the result lies in `other`.
+template <class Bits>
+void bucket_sort(CpuLibrary& library, Item<Bits>* items, Item<Bits>* other, int64_t n) {
+  Bits varying = 0;
+  for (int64_t i = 0; i < n; ++i) varying |= static_cast<Bits>(items[i].key ^ items[0].key);
+  const int shift = std::max(0, static_cast<int>(std::bit_width(varying)) - 8);
+  uint32_t ends[256] = {};
+  for (int64_t i = 0; i < n; ++i) ++ends[items[i].key >> shift & 0xff];
+  uint32_t at = 0;
+  for (uint32_t& end : ends) at += std::exchange(end, at);  // now where the bucket begins; counted up to its end below
+  for (int64_t i = 0; i < n; ++i) other[ends[items[i].key >> shift & 0xff]++] = items[i];
+  parallel_for(library, 256, 8, [&](int64_t first, int64_t last) {
+    for (int64_t b = first; b < last; ++b) {
+      const int64_t begin = b ? ends[b - 1] : 0, length = ends[b] - begin;
+      if (length < kRadixFrom) {
+        std::sort(other + begin, other + begin + length);
+      } else if (radix_sort(other + begin, items + begin, length) != other + begin) {
+        std::copy_n(items + begin, length, other + begin);
+      }
+    }
+  });
+}
+
 template <class Bits, Coding kCoding, int kMantissaBits = 0>
 class Sort final : public PreparedNamed {
  public:
@@ -104,6 +130,7 @@ class Sort final : public PreparedNamed {
     }
     const Item<Bits>* sorted = work.items.get();
     if (n < kRadixFrom) std::sort(work.items.get(), work.items.get() + n);
+    else if (n >= kBucketsFrom) bucket_sort(library_, work.items.get(), work.other.get(), n), sorted = work.other.get();
     else sorted = radix_sort(work.items.get(), work.other.get(), n);
     if (values) {
       values += rows_.start(kValues, r);
