@@ -1,4 +1,64 @@
+// Windows as columns of a matrix, and back.
 #include "ops/tables.h"
+#include "ops/window.h"
+
 namespace anygpu::ops {
-OpTable unfolding() { return {}; }
+
+using ir::Operand;
+using ir::ReduceKind;
+using ir::Val;
+
+namespace {
+
+/// views: dst[N,C,k..,o..], src[N,C,i..]. attrs: Window
+void lower_im2col(Lowering& l) {
+  const Window w(l);
+  const Operand &dst = l.view(0), &src = l.view(1);
+  Loop loop(l, dst.sizes);
+  std::vector<Val> at = {loop.index(0), loop.index(1)}, conditions;
+  for (int d = 0; d < w.n; ++d) {
+    Val i = loop.index(2 + w.n + d) * loop.i64(w.stride[d]) + loop.index(2 + d) * loop.i64(w.dilation[d]) - loop.i64(w.padding[d]);
+    conditions.push_back(within(i, 0, src.sizes[2 + d]));
+    at.push_back(clamp(i, 0, src.sizes[2 + d] - 1));
+  }
+  Val v = loop.load_at(src, at);
+  loop.store(dst, select(all_of(loop, conditions), v, like(v, 0)));
+  loop.done();
+}
+
+/// views: dst[N,C,i..], src[N,C,k..,o..]: the sum of all columns' elements at their places. attrs: Window
+void lower_col2im(Lowering& l) {
+  const Window w(l);
+  const Operand &dst = l.view(0), &src = l.view(1);
+  const DType t = src.dtype == DType::Bool ? DType::U8 : compute_type(src.dtype);
+  Loop loop(l, joined({dst.sizes, w.kernel}), bits(2 + w.n, w.n));
+  std::vector<Val> at = {loop.index(0), loop.index(1)}, windows, conditions;
+  for (int d = 0; d < w.n; ++d) {
+    Val k = loop.index(2 + w.n + d);
+    Val from = loop.index(2 + d) + loop.i64(w.padding[d]) - k * loop.i64(w.dilation[d]);
+    Val stride = loop.i64(w.stride[d]);
+    Val o = from / stride;
+    const int64_t out = src.sizes[2 + w.n + d];
+    conditions.push_back((from >= 0.0) & ((from % stride) == 0.0) & (o < static_cast<double>(out)));
+    at.push_back(k);
+    windows.push_back(clamp(o, 0, out - 1));
+  }
+  at.insert(at.end(), windows.begin(), windows.end());
+  Val v = cast(loop.load_at(src, at), t);
+  Operand sum = dst;
+  for (int d = 0; d < w.n; ++d) sum = unsqueezed(sum, sum.rank());
+  loop.store(sum, reduce(ReduceKind::Sum, select(all_of(loop, conditions), v, like(v, 0))));
+  loop.done();
+}
+
+}  // namespace
+
+OpTable unfolding() {
+  static const Op table[] = {
+      {"im2col", nullptr, lower_im2col},
+      {"col2im", nullptr, lower_col2im},
+  };
+  return table;
+}
+
 }  // namespace anygpu::ops

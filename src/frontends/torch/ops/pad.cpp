@@ -1,0 +1,211 @@
+// Padding by reflection and replication, unfolding, channel shuffles.
+#include <ATen/native/im2col_shape_check.h>
+#include <ATen/ops/reflection_pad1d_backward_meta.h>
+#include <ATen/ops/reflection_pad1d_meta.h>
+#include <ATen/ops/reflection_pad3d_backward_meta.h>
+#include <ATen/ops/reflection_pad3d_meta.h>
+#include <ATen/ops/replication_pad1d_backward_meta.h>
+#include <ATen/ops/replication_pad1d_meta.h>
+#include <ATen/ops/replication_pad2d_meta.h>
+#include <ATen/ops/replication_pad3d_meta.h>
+
+#include "structured.h"
+
+namespace anygpu::torch_frontend {
+namespace {
+
+using at::IntArrayRef;
+using at::Tensor;
+
+/// attrs: reflect, n, elements before each dimension; PyTorch's padding names the last dimension first.
+c10::SmallVector<int64_t, 8> pad_attrs(bool reflect, IntArrayRef padding) {
+  const size_t n = padding.size() / 2;
+  c10::SmallVector<int64_t, 8> attrs{reflect, static_cast<int64_t>(n)};
+  for (size_t d = 0; d < n; ++d) attrs.push_back(padding[2 * (n - 1 - d)]);
+  return attrs;
+}
+void pad(bool reflect, const Tensor& self, IntArrayRef padding, const Tensor& out) {
+  if (out.numel()) record(ANYGPU_OP("pad"), {out, self}, {}, pad_attrs(reflect, padding));
+}
+void pad_grad(bool reflect, const Tensor& grad, IntArrayRef padding, const Tensor& dx) {
+  if (dx.numel() == 0) return;
+  if (grad.numel() == 0) {
+    dx.zero_();
+    return;
+  }
+  record(ANYGPU_OP("pad_grad"), {dx, grad}, {}, pad_attrs(reflect, padding));
+}
+
+template <class Meta, bool reflect>
+Tensor& pad_out(const Tensor& self, IntArrayRef padding, Tensor& out) {
+  meta_out<Meta>({&out}, self, padding);
+  pad(reflect, self, padding, out);
+  return out;
+}
+template <class Meta, bool reflect>
+Tensor& pad_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef padding, Tensor& dx) {
+  meta_out<Meta>({&dx}, grad, self, padding);
+  pad_grad(reflect, grad, padding, dx);
+  return dx;
+}
+
+// ---- those that PyTorch has no meta function for ----
+
+c10::SmallVector<int64_t, 5> padded_sizes(const Tensor& self, IntArrayRef padding) {
+  c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
+  for (size_t d = 0; d < padding.size() / 2; ++d) sizes[sizes.size() - 1 - d] += padding[2 * d] + padding[2 * d + 1];
+  return sizes;
+}
+
+Tensor& reflection_pad2d_out(const Tensor& self, IntArrayRef padding, Tensor& out) {
+  TORCH_CHECK(padding.size() == 4, "padding size is expected to be 4, but got: ", padding.size());
+  const bool batched = self.dim() == 4;
+  TORCH_CHECK((self.dim() == 3 || batched) && self.size(-3) != 0 && self.size(-2) != 0 && self.size(-1) != 0,
+              "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: ", self.sizes());
+  for (int64_t d = 0; d < 2; ++d)
+    TORCH_CHECK(padding[2 * d] < self.size(-1 - d) && padding[2 * d + 1] < self.size(-1 - d), "Argument #", 4 + 2 * d,
+                ": Padding size should be less than the corresponding input dimension, but got: padding (", padding[2 * d], ", ", padding[2 * d + 1], ") at dimension ", self.dim() - 1 - d,
+                " of input ", self.sizes());
+  const auto sizes = padded_sizes(self, padding);
+  TORCH_CHECK(sizes.end()[-1] >= 1 || sizes.end()[-2] >= 1, "input of ", self.sizes(), " is too small. Calculated output ", IntArrayRef(sizes));
+  resize_out(out, sizes);
+  pad(true, self, padding, out);
+  return out;
+}
+Tensor reflection_pad2d(const Tensor& self, IntArrayRef padding) {
+  Tensor out = empty({0}, self);
+  return reflection_pad2d_out(self, padding, out);
+}
+
+template <bool reflect>
+Tensor& checked_pad_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef padding, Tensor& dx) {
+  TORCH_CHECK(padding.size() % 2 == 0 && self.dim() * 2 >= static_cast<int64_t>(padding.size()), "padding of ", padding, " does not fit an input of ", self.sizes());
+  const auto sizes = padded_sizes(self, padding);
+  TORCH_CHECK(grad.sizes() == IntArrayRef(sizes), "grad_output of ", grad.sizes(), " unexpected. Expected: ", IntArrayRef(sizes));
+  resize_out(dx, self.sizes());
+  pad_grad(reflect, grad, padding, dx);
+  return dx;
+}
+template <bool reflect>
+Tensor checked_pad_backward(const Tensor& grad, const Tensor& self, IntArrayRef padding) {
+  Tensor dx = empty(self.sizes(), self);
+  return checked_pad_backward_out<reflect>(grad, self, padding, dx);
+}
+
+// ---- windows as columns ----
+
+/// attrs: 2, kernel, stride, padding, dilation
+c10::SmallVector<int64_t, 9> window(IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
+  c10::SmallVector<int64_t, 9> attrs{2};
+  for (IntArrayRef part : {kernel, stride, padding, dilation}) attrs.append(part.begin(), part.end());
+  return attrs;
+}
+
+void check_pairs(std::initializer_list<std::pair<IntArrayRef, const char*>> lists) {
+  for (const auto& [list, name] : lists) TORCH_CHECK(list.size() == 2, "It is expected ", name, " equals to 2, but got size ", list.size());
+}
+
+int64_t windows_along(int64_t size, int64_t kernel, int64_t dilation, int64_t padding, int64_t stride) {
+  return (size + 2 * padding - (dilation * (kernel - 1) + 1)) / stride + 1;
+}
+
+Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
+  check_pairs({{kernel, "kernel_size"}, {dilation, "dilation"}, {padding, "padding"}, {stride, "stride"}});
+  at::native::im2col_shape_check(self, Tensor(), kernel[0], kernel[1], dilation[0], dilation[1], padding[0], padding[1], stride[0], stride[1]);
+  const bool batched = self.dim() == 4;
+  const int64_t n = batched ? self.size(0) : 1, c = self.size(-3), h = self.size(-2), w = self.size(-1);
+  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]), ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
+  const int64_t rows = c * kernel[0] * kernel[1], columns = oh * ow;
+  c10::SmallVector<int64_t, 3> sizes{n, rows, columns};
+  if (!batched) sizes.erase(sizes.begin());
+  resize_out(out, sizes);
+  if (out.numel() == 0) return out;
+  const bool dense = out.is_contiguous();
+  const Tensor to = dense ? out : empty(sizes, out);
+  const int64_t plane = h * w;
+  const Tensor from = self.contiguous();
+  record(ANYGPU_OP("im2col"),
+         {restrided(to, {n, c, kernel[0], kernel[1], oh, ow}, {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
+          restrided(from, {n, c, h, w}, {c * plane, plane, w, 1})},
+         {}, window(kernel, dilation, padding, stride));
+  if (!dense) out.copy_(to);
+  return out;
+}
+Tensor im2col(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
+  Tensor out = empty({0}, self);
+  return im2col_out(self, kernel, dilation, padding, stride, out);
+}
+
+Tensor& col2im_out(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
+  check_pairs({{output_size, "output_size"}, {kernel, "kernel_size"}, {dilation, "dilation"}, {padding, "padding"}, {stride, "stride"}});
+  at::native::col2im_shape_check(self, Tensor(), output_size[0], output_size[1], kernel[0], kernel[1], dilation[0], dilation[1], padding[0], padding[1], stride[0], stride[1]);
+  const bool batched = self.dim() == 3;
+  const int64_t n = batched ? self.size(0) : 1, rows = self.size(-2), columns = self.size(-1), c = rows / (kernel[0] * kernel[1]), h = output_size[0], w = output_size[1];
+  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]), ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
+  c10::SmallVector<int64_t, 4> sizes{n, c, h, w};
+  if (!batched) sizes.erase(sizes.begin());
+  resize_out(out, sizes);
+  if (out.numel() == 0) return out;
+  const bool dense = out.is_contiguous();
+  const Tensor to = dense ? out : empty(sizes, out), from = self.contiguous();
+  record(ANYGPU_OP("col2im"),
+         {restrided(to, {n, c, h, w}, {c * h * w, h * w, w, 1}),
+          restrided(from, {n, c, kernel[0], kernel[1], oh, ow}, {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1})},
+         {}, window(kernel, dilation, padding, stride));
+  if (!dense) out.copy_(to);
+  return out;
+}
+Tensor col2im(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
+  Tensor out = empty({0}, self);
+  return col2im_out(self, output_size, kernel, dilation, padding, stride, out);
+}
+
+Tensor channel_shuffle(const Tensor& self, int64_t groups) {
+  TORCH_CHECK(self.dim() > 2, "channel_shuffle expects input with > 2 dims, but got input with sizes ", self.sizes());
+  const int64_t c = self.size(1);
+  TORCH_CHECK(groups > 0, "Number of groups to divide channels in must be positive. Value of groups:", groups);
+  TORCH_CHECK(c % groups == 0, "Number of channels must be divisible by groups. Got ", c, " channels and ", groups, " groups.");
+  Tensor out = empty_like(self);
+  if (self.numel() == 0) return out;
+  // Seen with the channel dimension split, either side the other way round: one copy.
+  c10::SmallVector<int64_t, 6> to(self.sizes().begin(), self.sizes().end());
+  to.insert(to.begin() + 1, c / groups);
+  to[2] = groups;
+  c10::SmallVector<int64_t, 6> from = to;
+  std::swap(from[1], from[2]);
+  const auto split = [&](const Tensor& t, int64_t inner) {
+    c10::SmallVector<int64_t, 6> strides(t.strides().begin(), t.strides().end());
+    strides.insert(strides.begin() + 1, t.stride(1) * inner);
+    return strides;
+  };
+  Tensor source = self.as_strided(from, split(self, c / groups)).transpose(1, 2);
+  out.as_strided(to, split(out, groups)).copy_(source);
+  return out;
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("reflection_pad1d.out", real<at::_ops::reflection_pad1d_out, pad_out<at::meta::structured_reflection_pad1d, true>>);
+  m.impl("reflection_pad1d_backward.grad_input", real<at::_ops::reflection_pad1d_backward_grad_input, pad_backward_out<at::meta::structured_reflection_pad1d_backward, true>>);
+  m.impl("reflection_pad2d", real<at::_ops::reflection_pad2d, reflection_pad2d>);
+  m.impl("reflection_pad2d.out", real<at::_ops::reflection_pad2d_out, reflection_pad2d_out>);
+  m.impl("reflection_pad2d_backward", real<at::_ops::reflection_pad2d_backward, checked_pad_backward<true>>);
+  m.impl("reflection_pad2d_backward.grad_input", real<at::_ops::reflection_pad2d_backward_grad_input, checked_pad_backward_out<true>>);
+  m.impl("reflection_pad3d.out", real<at::_ops::reflection_pad3d_out, pad_out<at::meta::structured_reflection_pad3d, true>>);
+  m.impl("reflection_pad3d_backward.grad_input", real<at::_ops::reflection_pad3d_backward_grad_input, pad_backward_out<at::meta::structured_reflection_pad3d_backward, true>>);
+  m.impl("replication_pad1d.out", real<at::_ops::replication_pad1d_out, pad_out<at::meta::structured_replication_pad1d, false>>);
+  m.impl("replication_pad1d_backward.grad_input", real<at::_ops::replication_pad1d_backward_grad_input, pad_backward_out<at::meta::structured_replication_pad1d_backward, false>>);
+  m.impl("replication_pad2d.out", real<at::_ops::replication_pad2d_out, pad_out<at::meta::structured_replication_pad2d, false>>);
+  m.impl("replication_pad2d_backward", real<at::_ops::replication_pad2d_backward, checked_pad_backward<false>>);
+  m.impl("replication_pad2d_backward.grad_input", real<at::_ops::replication_pad2d_backward_grad_input, checked_pad_backward_out<false>>);
+  m.impl("replication_pad3d.out", real<at::_ops::replication_pad3d_out, pad_out<at::meta::structured_replication_pad3d, false>>);
+  m.impl("replication_pad3d_backward", real<at::_ops::replication_pad3d_backward, checked_pad_backward<false>>);
+  m.impl("replication_pad3d_backward.grad_input", real<at::_ops::replication_pad3d_backward_grad_input, checked_pad_backward_out<false>>);
+  m.impl("im2col", real<at::_ops::im2col, im2col>);
+  m.impl("im2col.out", real<at::_ops::im2col_out, im2col_out>);
+  m.impl("col2im", real<at::_ops::col2im, col2im>);
+  m.impl("col2im.out", real<at::_ops::col2im_out, col2im_out>);
+  m.impl("channel_shuffle", channel_shuffle);
+}
+
+}  // namespace
+}  // namespace anygpu::torch_frontend

@@ -1,0 +1,258 @@
+// Resizing and grid sampling.
+#include <ATen/native/GridSamplerUtils.h>
+#include <ATen/native/UpSample.h>
+#include <ATen/ops/_upsample_bicubic2d_aa_backward_meta.h>
+#include <ATen/ops/_upsample_bicubic2d_aa_meta.h>
+#include <ATen/ops/_upsample_bilinear2d_aa_backward_meta.h>
+#include <ATen/ops/_upsample_bilinear2d_aa_meta.h>
+#include <ATen/ops/_upsample_nearest_exact1d_backward_meta.h>
+#include <ATen/ops/_upsample_nearest_exact1d_meta.h>
+#include <ATen/ops/_upsample_nearest_exact2d_backward_meta.h>
+#include <ATen/ops/_upsample_nearest_exact2d_meta.h>
+#include <ATen/ops/_upsample_nearest_exact3d_backward_meta.h>
+#include <ATen/ops/_upsample_nearest_exact3d_meta.h>
+#include <ATen/ops/upsample_bicubic2d_backward_meta.h>
+#include <ATen/ops/upsample_bicubic2d_meta.h>
+#include <ATen/ops/upsample_bilinear2d_backward_meta.h>
+#include <ATen/ops/upsample_bilinear2d_meta.h>
+#include <ATen/ops/upsample_linear1d_backward_meta.h>
+#include <ATen/ops/upsample_linear1d_meta.h>
+#include <ATen/ops/upsample_nearest1d_backward_meta.h>
+#include <ATen/ops/upsample_nearest1d_meta.h>
+#include <ATen/ops/upsample_nearest2d_backward_meta.h>
+#include <ATen/ops/upsample_nearest2d_meta.h>
+#include <ATen/ops/upsample_nearest3d_backward_meta.h>
+#include <ATen/ops/upsample_nearest3d_meta.h>
+#include <ATen/ops/upsample_trilinear3d_backward_meta.h>
+#include <ATen/ops/upsample_trilinear3d_meta.h>
+
+#include "structured.h"
+
+namespace anygpu::torch_frontend {
+namespace {
+
+using at::IntArrayRef;
+using at::Tensor;
+using OptScale = std::optional<double>;
+
+/// The catalogue's numbers for them.
+enum Mode : int64_t { kNearest, kNearestExact, kLinear, kCubic };
+
+void check_dtype(Mode mode, const Tensor& t) {
+  const bool ok = at::isFloatingType(t.scalar_type()) || (t.scalar_type() == at::kByte && (mode == kNearest || mode == kNearestExact));
+  TORCH_CHECK_NOT_IMPLEMENTED(ok, "\"upsample\" not implemented for '", t.scalar_type(), "'");
+}
+
+/// Input elements per output element, in the precision that PyTorch computes it in.
+double scale_of(Mode mode, const Tensor& t, int64_t in, int64_t out, bool align_corners, OptScale given) {
+  if (mode == kNearest || mode == kNearestExact) return at::native::compute_scales_value<float>(given, in, out);
+  return t.scalar_type() == at::kDouble ? at::native::area_pixel_compute_scale<double>(in, out, align_corners, given)
+                                        : at::native::area_pixel_compute_scale<float>(in, out, align_corners, given);
+}
+
+void upsample(bool gradient, Mode mode, bool align_corners, const Tensor& dst, const Tensor& src, std::initializer_list<OptScale> given) {
+  check_dtype(mode, src);
+  if (dst.numel() == 0) return;
+  const Tensor &in = gradient ? dst : src, &out = gradient ? src : dst;
+  const int64_t n = in.dim() - 2;
+  c10::SmallVector<anygpu::Scalar, 3> scales;
+  int64_t d = 0;
+  for (const OptScale& s : given) {
+    scales.emplace_back(scale_of(mode, src, in.size(2 + d), out.size(2 + d), align_corners, s));
+    ++d;
+  }
+  record(gradient ? ANYGPU_OP("upsample_grad") : ANYGPU_OP("upsample"), {dst, src}, scales, {n, mode, align_corners});
+}
+
+/// A byte image's weights are fixed-point numbers on the CPU: left to it.
+template <class Op, auto F, class Schema = typename c10::guts::infer_function_traits_t<decltype(F)>::func_type>
+struct BytesOnCpu;
+template <class Op, auto F, class R, class... Args>
+struct BytesOnCpu<Op, F, R(const Tensor&, Args...)> {
+  static R call(const Tensor& self, Args... args) {
+    if (self.scalar_type() == at::kByte) return at::native::call_fallback_fn<&on_cpu, Op>::call(self, std::forward<Args>(args)...);
+    return F(self, std::forward<Args>(args)...);
+  }
+};
+
+// ---- nearest: (self, output_size, scales...) and (grad, output_size, input_size, scales...) ----
+
+template <class Meta, Mode mode>
+Tensor& nearest1d(const Tensor& self, IntArrayRef size, OptScale w, Tensor& out) {
+  meta_out<Meta>({&out}, self, size, w);
+  upsample(false, mode, false, out, self, {w});
+  return out;
+}
+template <class Meta, Mode mode>
+Tensor& nearest1d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, OptScale w, Tensor& dx) {
+  meta_out<Meta>({&dx}, grad, size, input_size, w);
+  upsample(true, mode, false, dx, grad, {w});
+  return dx;
+}
+template <class Meta, Mode mode>
+Tensor& nearest2d(const Tensor& self, IntArrayRef size, OptScale h, OptScale w, Tensor& out) {
+  meta_out<Meta>({&out}, self, size, h, w);
+  upsample(false, mode, false, out, self, {h, w});
+  return out;
+}
+template <class Meta, Mode mode>
+Tensor& nearest2d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, OptScale h, OptScale w, Tensor& dx) {
+  meta_out<Meta>({&dx}, grad, size, input_size, h, w);
+  upsample(true, mode, false, dx, grad, {h, w});
+  return dx;
+}
+template <class Meta, Mode mode>
+Tensor& nearest3d(const Tensor& self, IntArrayRef size, OptScale d, OptScale h, OptScale w, Tensor& out) {
+  meta_out<Meta>({&out}, self, size, d, h, w);
+  upsample(false, mode, false, out, self, {d, h, w});
+  return out;
+}
+template <class Meta, Mode mode>
+Tensor& nearest3d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, OptScale d, OptScale h, OptScale w, Tensor& dx) {
+  meta_out<Meta>({&dx}, grad, size, input_size, d, h, w);
+  upsample(true, mode, false, dx, grad, {d, h, w});
+  return dx;
+}
+
+// ---- linear and cubic ----
+
+Tensor& linear1d(const Tensor& self, IntArrayRef size, bool align, OptScale w, Tensor& out) {
+  meta_out<at::meta::structured_upsample_linear1d>({&out}, self, size, align, w);
+  upsample(false, kLinear, align, out, self, {w});
+  return out;
+}
+Tensor& linear1d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, bool align, OptScale w, Tensor& dx) {
+  meta_out<at::meta::structured_upsample_linear1d_backward>({&dx}, grad, size, input_size, align, w);
+  upsample(true, kLinear, align, dx, grad, {w});
+  return dx;
+}
+template <class Meta, Mode mode>
+Tensor& smooth2d(const Tensor& self, IntArrayRef size, bool align, OptScale h, OptScale w, Tensor& out) {
+  meta_out<Meta>({&out}, self, size, align, h, w);
+  upsample(false, mode, align, out, self, {h, w});
+  return out;
+}
+template <class Meta, Mode mode>
+Tensor& smooth2d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, bool align, OptScale h, OptScale w, Tensor& dx) {
+  meta_out<Meta>({&dx}, grad, size, input_size, align, h, w);
+  upsample(true, mode, align, dx, grad, {h, w});
+  return dx;
+}
+Tensor& trilinear3d(const Tensor& self, IntArrayRef size, bool align, OptScale d, OptScale h, OptScale w, Tensor& out) {
+  meta_out<at::meta::structured_upsample_trilinear3d>({&out}, self, size, align, d, h, w);
+  upsample(false, kLinear, align, out, self, {d, h, w});
+  return out;
+}
+Tensor& trilinear3d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, bool align, OptScale d, OptScale h, OptScale w, Tensor& dx) {
+  meta_out<at::meta::structured_upsample_trilinear3d_backward>({&dx}, grad, size, input_size, align, d, h, w);
+  upsample(true, kLinear, align, dx, grad, {d, h, w});
+  return dx;
+}
+
+// ---- with a filter that grows with the scale ----
+
+enum Filter : int64_t { kTriangle, kCubicFilter, kLanczos };
+
+void filtered(bool gradient, Filter filter, bool align_corners, const Tensor& dst, const Tensor& src, OptScale h, OptScale w) {
+  check_dtype(kCubic, src);
+  if (dst.numel() == 0) return;
+  const Tensor &in = gradient ? dst : src, &out = gradient ? src : dst;
+  double scales[2];
+  int64_t taps[2];
+  for (int d = 0; d < 2; ++d) {
+    scales[d] = scale_of(kCubic, src, in.size(2 + d), out.size(2 + d), align_corners, d ? w : h);
+    // Rounded up to a power of two: a size that only shapes the loop need not follow the scale.
+    const double reach = std::ceil((filter == kTriangle ? 1 : filter == kCubicFilter ? 2 : 3) * std::max(scales[d], 1.0));
+    taps[d] = 1;
+    while (taps[d] < 2 * reach + 1) taps[d] *= 2;
+    taps[d] = std::min<int64_t>(taps[d], std::max<int64_t>(in.size(2 + d), 1));
+  }
+  record(gradient ? ANYGPU_OP("upsample_filtered_grad") : ANYGPU_OP("upsample_filtered"), {dst, src}, {anygpu::Scalar(scales[0]), anygpu::Scalar(scales[1])},
+         {filter, taps[0], taps[1]});
+}
+template <class Meta, Filter filter>
+Tensor& filtered2d(const Tensor& self, IntArrayRef size, bool align, OptScale h, OptScale w, Tensor& out) {
+  meta_out<Meta>({&out}, self, size, align, h, w);
+  filtered(false, filter, align, out, self, h, w);
+  return out;
+}
+template <class Meta, Filter filter>
+Tensor& filtered2d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, bool align, OptScale h, OptScale w, Tensor& dx) {
+  meta_out<Meta>({&dx}, grad, size, input_size, align, h, w);
+  filtered(true, filter, align, dx, grad, h, w);
+  return dx;
+}
+
+// ---- at coordinates ----
+
+void check_grid(const Tensor& input, const Tensor& grid, int64_t n, int64_t interpolation) {
+  at::native::check_grid_sampler_common(input, grid);
+  if (n == 2) at::native::check_grid_sampler_2d(input, grid);
+  else at::native::check_grid_sampler_3d(input, grid, interpolation);
+  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(input.scalar_type()), "\"grid_sampler\" not implemented for '", input.scalar_type(), "'");
+  TORCH_CHECK(input.scalar_type() == grid.scalar_type(), "expected scalar type ", input.scalar_type(), " but found ", grid.scalar_type());
+}
+
+template <int64_t n>
+Tensor grid_sampler(const Tensor& input, const Tensor& grid, int64_t interpolation, int64_t padding, bool align) {
+  check_grid(input, grid, n, interpolation);
+  c10::SmallVector<int64_t, 5> sizes{input.size(0), input.size(1)};
+  for (int64_t d = 0; d < n; ++d) sizes.push_back(grid.size(1 + d));
+  Tensor out = empty(sizes, input);
+  if (out.numel()) record(ANYGPU_OP("grid_sample"), {out, input, grid}, {}, {n, interpolation, padding, align});
+  return out;
+}
+
+template <int64_t n>
+std::tuple<Tensor, Tensor> grid_sampler_backward(const Tensor& grad, const Tensor& input, const Tensor& grid, int64_t interpolation, int64_t padding, bool align, std::array<bool, 2> mask) {
+  check_grid(input, grid, n, interpolation);
+  Tensor dx, dgrid;
+  const bool nothing = grad.numel() == 0;
+  if (mask[0]) {
+    dx = empty(input.sizes(), input);
+    if (nothing) dx.zero_();
+    else record(ANYGPU_OP("grid_sample_src_grad"), {dx, grad, grid}, {}, {n, interpolation, padding, align});
+  }
+  if (mask[1]) {
+    dgrid = empty(grid.sizes(), grid);
+    if (nothing) dgrid.zero_();
+    else record(ANYGPU_OP("grid_sample_grid_grad"), {dgrid, grad, input, grid}, {}, {n, interpolation, padding, align});
+  }
+  return {dx, dgrid};
+}
+
+#define BYTES_ON_CPU(op, ...) (&BytesOnCpu<at::_ops::op, __VA_ARGS__>::call)
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+  m.impl("upsample_nearest1d.out", nearest1d<at::meta::structured_upsample_nearest1d, kNearest>);
+  m.impl("upsample_nearest1d_backward.grad_input", nearest1d_backward<at::meta::structured_upsample_nearest1d_backward, kNearest>);
+  m.impl("_upsample_nearest_exact1d.out", nearest1d<at::meta::structured__upsample_nearest_exact1d, kNearestExact>);
+  m.impl("_upsample_nearest_exact1d_backward.grad_input", nearest1d_backward<at::meta::structured__upsample_nearest_exact1d_backward, kNearestExact>);
+  m.impl("upsample_nearest2d.out", nearest2d<at::meta::structured_upsample_nearest2d, kNearest>);
+  m.impl("upsample_nearest2d_backward.grad_input", nearest2d_backward<at::meta::structured_upsample_nearest2d_backward, kNearest>);
+  m.impl("_upsample_nearest_exact2d.out", nearest2d<at::meta::structured__upsample_nearest_exact2d, kNearestExact>);
+  m.impl("_upsample_nearest_exact2d_backward.grad_input", nearest2d_backward<at::meta::structured__upsample_nearest_exact2d_backward, kNearestExact>);
+  m.impl("upsample_nearest3d.out", nearest3d<at::meta::structured_upsample_nearest3d, kNearest>);
+  m.impl("upsample_nearest3d_backward.grad_input", nearest3d_backward<at::meta::structured_upsample_nearest3d_backward, kNearest>);
+  m.impl("_upsample_nearest_exact3d.out", nearest3d<at::meta::structured__upsample_nearest_exact3d, kNearestExact>);
+  m.impl("_upsample_nearest_exact3d_backward.grad_input", nearest3d_backward<at::meta::structured__upsample_nearest_exact3d_backward, kNearestExact>);
+  m.impl("upsample_linear1d.out", linear1d);
+  m.impl("upsample_linear1d_backward.grad_input", linear1d_backward);
+  m.impl("upsample_bilinear2d.out", BYTES_ON_CPU(upsample_bilinear2d_out, smooth2d<at::meta::structured_upsample_bilinear2d, kLinear>));
+  m.impl("upsample_bilinear2d_backward.grad_input", smooth2d_backward<at::meta::structured_upsample_bilinear2d_backward, kLinear>);
+  m.impl("upsample_bicubic2d.out", BYTES_ON_CPU(upsample_bicubic2d_out, smooth2d<at::meta::structured_upsample_bicubic2d, kCubic>));
+  m.impl("upsample_bicubic2d_backward.grad_input", smooth2d_backward<at::meta::structured_upsample_bicubic2d_backward, kCubic>);
+  m.impl("upsample_trilinear3d.out", trilinear3d);
+  m.impl("upsample_trilinear3d_backward.grad_input", trilinear3d_backward);
+  m.impl("_upsample_bilinear2d_aa.out", BYTES_ON_CPU(_upsample_bilinear2d_aa_out, filtered2d<at::meta::structured__upsample_bilinear2d_aa, kTriangle>));
+  m.impl("_upsample_bilinear2d_aa_backward.grad_input", filtered2d_backward<at::meta::structured__upsample_bilinear2d_aa_backward, kTriangle>);
+  m.impl("_upsample_bicubic2d_aa.out", BYTES_ON_CPU(_upsample_bicubic2d_aa_out, filtered2d<at::meta::structured__upsample_bicubic2d_aa, kCubicFilter>));
+  m.impl("_upsample_bicubic2d_aa_backward.grad_input", filtered2d_backward<at::meta::structured__upsample_bicubic2d_aa_backward, kCubicFilter>);
+  m.impl("grid_sampler_2d", grid_sampler<2>);
+  m.impl("grid_sampler_2d_backward", grid_sampler_backward<2>);
+  m.impl("grid_sampler_3d", grid_sampler<3>);
+  m.impl("grid_sampler_3d_backward", grid_sampler_backward<3>);
+}
+
+}  // namespace
+}  // namespace anygpu::torch_frontend
