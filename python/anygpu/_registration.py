@@ -23,6 +23,7 @@ def register():
         if _done:
             return
         import torch
+        from torch.optim.optimizer import register_optimizer_step_post_hook
 
         _load(torch)
         torch.utils.rename_privateuse1_backend("anygpu")
@@ -30,7 +31,7 @@ def register():
 
         torch._register_device_module("anygpu", torch_device)
         torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
-        torch.optim.optimizer.register_optimizer_step_post_hook(_flush_after_step)
+        register_optimizer_step_post_hook(_flush_after_step)
         _print_from_host(torch)
         _done = True
         for function in _EXTENSIONS:

@@ -40,10 +40,7 @@ struct Devices {
 };
 
 Devices& devices() {
-  static auto* d = [] {
-    pthread_atfork(nullptr, nullptr, [] { forked = true; });
-    return new Devices;  // leaked: Buffers may outlive every static object
-  }();
+  static auto* d = new Devices;  // leaked: Buffers may outlive every static object
   return *d;
 }
 
@@ -79,6 +76,8 @@ Device& Device::get(int index) {
   refuse_in_child();
   std::lock_guard lock(d.mutex);
   auto& made = d.made[static_cast<size_t>(index)];
+  // From the first device on, not from the first question about them: a child of a process that only asked may use its own.
+  [[maybe_unused]] static const int once = pthread_atfork(nullptr, nullptr, [] { forked = true; });
   if (!made) made = new DeviceImpl(index, make_backend(d.names[static_cast<size_t>(index)]));
   return made->device;
 }

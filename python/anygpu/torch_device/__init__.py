@@ -4,7 +4,7 @@ import torch
 from anygpu import _torch
 from anygpu import explain, fallbacks, stats  # noqa: F401
 
-from .._device_index import index as _index
+from .._devices import index as _index
 from .memory import (  # noqa: F401
     empty_cache,
     max_memory_allocated,

@@ -3,7 +3,7 @@
 import torch
 from anygpu import _torch
 
-from .._device_index import index as _index
+from .._devices import index as _index
 
 
 def memory_allocated(device=None):

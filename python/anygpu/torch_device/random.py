@@ -2,7 +2,7 @@
 
 from anygpu import _torch
 
-from .._device_index import index as _index
+from .._devices import index as _index
 
 
 def _generator(device):

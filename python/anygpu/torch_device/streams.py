@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from .._device_index import index as _index
+from .._devices import index as _index
 
 
 class Stream(torch.Stream):

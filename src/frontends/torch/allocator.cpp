@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -97,6 +98,10 @@ BlockPool& pool() {
 using c10::CachingAllocator::Stat;
 using c10::CachingAllocator::StatArray;
 
+/// What PyTorch calls accumulated statistics, since the start or resetAccumulatedStats(): bytes asked for. What was freed follows.
+constexpr int kMaxDevices = 64;
+std::atomic<int64_t> asked_bytes[kMaxDevices], asked_at_reset[kMaxDevices], allocated_at_reset[kMaxDevices];
+
 void set_stat(StatArray& stat, int64_t current, int64_t peak, int64_t allocated, int64_t freed) {
   for (auto type : {c10::CachingAllocator::StatType::AGGREGATE, c10::CachingAllocator::StatType::LARGE_POOL}) {
     Stat& s = stat[static_cast<size_t>(type)];
@@ -136,15 +141,18 @@ class Allocator final : public c10::DeviceAllocator {
     const int64_t live = m.allocations - m.frees;
     set_stat(s.allocation, live, live, m.allocations, m.frees);
     set_stat(s.active, live, live, m.allocations, m.frees);
-    set_stat(s.allocated_bytes, m.allocated, m.allocated_peak, m.allocated_peak, m.allocated_peak - m.allocated);
-    set_stat(s.active_bytes, m.allocated, m.allocated_peak, m.allocated_peak, m.allocated_peak - m.allocated);
-    set_stat(s.requested_bytes, m.allocated, m.allocated_peak, m.allocated_peak, m.allocated_peak - m.allocated);
+    const int64_t asked = asked_bytes[index].load() - asked_at_reset[index].load();
+    const int64_t freed = asked + allocated_at_reset[index].load() - m.allocated;
+    for (StatArray* bytes : {&s.allocated_bytes, &s.active_bytes, &s.requested_bytes}) set_stat(*bytes, m.allocated, m.allocated_peak, asked, freed);
     set_stat(s.reserved_bytes, m.reserved, m.reserved_peak, m.reserved_peak, m.reserved_peak - m.reserved);
     s.num_alloc_retries = m.retries;
     s.num_ooms = m.out_of_memory;
     return s;
   }
-  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetAccumulatedStats(c10::DeviceIndex index) override {
+    asked_at_reset[index] = asked_bytes[index].load();
+    allocated_at_reset[index] = device_at(index).memory_stats().allocated;
+  }
   void resetPeakStats(c10::DeviceIndex index) override { device_at(index).reset_peak_memory_stats(); }
   std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex index) override {
     Device& device = device_at(index);
@@ -167,6 +175,7 @@ c10::DataPtr allocate_on(c10::DeviceIndex index, size_t bytes) {
     BufferRef buffer = device.allocate(static_cast<int64_t>(bytes));
     Block* b = pool().take(bytes);
     b->buffer = std::move(buffer);
+    asked_bytes[device.index()].fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
     return {b->address, b, &release_block, c10::Device(c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(device.index()))};
   } catch (const Error& e) {
     rethrow_as_torch(e);
@@ -187,11 +196,8 @@ Block* unusual_block(const c10::Storage& storage) {
   TORCH_CHECK(storage && storage.device_type() == c10::DeviceType::PrivateUse1,
               "Expected all tensors to be on the same device, but found at least two devices, anygpu and ",
               storage ? storage.device().str() : std::string("a tensor without storage"), "!");
-  // A copy-on-write storage (torch._lazy_clone): asking for a pointer to write to gives it memory of its own.
-  void* address = storage.unsafeGetStorageImpl()->mutable_data();
-  const c10::DataPtr& p = storage.unsafeGetStorageImpl()->data_ptr();
-  if (p.get_deleter() == &release_block) return static_cast<Block*>(p.get_context());
-  Block* b = find_block(address);
+  // Wrapped by someone else's deleter, with our address inside.
+  Block* b = find_block(storage.unsafeGetStorageImpl()->data_ptr().get());
   TORCH_CHECK(b, "anygpu: a tensor's memory was not allocated by this device");
   return b;
 }

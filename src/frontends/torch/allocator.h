@@ -30,7 +30,7 @@ c10::DataPtr allocate_on(c10::DeviceIndex device, size_t bytes);
 /// The Block that an address belongs to, however far inside; null for a stranger's address or a freed one.
 Block* find_block(const void* address);
 
-/// The Block of a storage. Slow path of buffer_of(): copy-on-write storages are given memory of their own, others are refused.
+/// The Block of a storage. Slow path of buffer_of(): for storages whose deleter is not ours. Throws for other devices.
 Block* unusual_block(const c10::Storage&);
 
 }  // namespace anygpu::torch_frontend

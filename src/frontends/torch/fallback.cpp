@@ -82,6 +82,7 @@ class CpuCall {
   struct HostStorage {
     int64_t begin = INT64_MAX, end = 0;  // bytes of the device's storage
     c10::Storage device;
+    c10::DispatchKeySet keys;
     at::Tensor bytes;
   };
   struct Pair {
@@ -110,6 +111,7 @@ class CpuCall {
       const ByteRange r = bytes_of(t);
       HostStorage& s = storages_[t.storage().unsafeGetStorageImpl()];
       s.device = t.storage();
+      s.keys = t.key_set();
       s.begin = std::min(s.begin, r.begin / 16 * 16);  // every dtype's elements stay whole
       s.end = std::max(s.end, r.end);
     });
@@ -183,8 +185,7 @@ class CpuCall {
     if (alias) {
       for (const auto& [impl, s] : storages_) {
         if (!cpu.storage().is_alias_of(s.bytes.storage())) continue;
-        at::Tensor view = at::detail::make_tensor<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(s.device),
-                                                                   c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), cpu.dtype());
+        at::Tensor view = at::detail::make_tensor<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(s.device), s.keys, cpu.dtype());
         view.unsafeGetTensorImpl()->set_storage_offset(cpu.storage_offset() + s.begin / static_cast<int64_t>(cpu.itemsize()));
         view.unsafeGetTensorImpl()->set_sizes_and_strides(cpu.sizes(), cpu.strides());
         view._set_conj(cpu.is_conj());

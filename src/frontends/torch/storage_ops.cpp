@@ -101,6 +101,9 @@ at::Tensor& set_(at::Tensor& self) {
 
 // ---- others ----
 
+/// PyTorch's copy-on-write storages want pointer and context to be one, which ours are not: the copy is made now.
+at::Tensor _lazy_clone(const at::Tensor& self) { return self.clone(); }
+
 void record_stream(at::Tensor& self, at::Stream stream) {
   // All streams are one queue in order, so memory is never reused before its last use.
   TORCH_CHECK(stream.device_type() == c10::DeviceType::PrivateUse1, "record_stream: a tensor on ", self.device(), " cannot be used on a stream of ",
@@ -133,6 +136,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("unfold", at::native::unfold);
   m.impl("view_as_real", at::native::view_as_real);
   m.impl("view_as_complex", at::native::view_as_complex);
+  m.impl("_lazy_clone", _lazy_clone);
   m.impl("record_stream", record_stream);
   m.impl("_has_compatible_shallow_copy_type", has_compatible_shallow_copy_type);
 }
