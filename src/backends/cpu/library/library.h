@@ -24,7 +24,8 @@ using ChunkFn = void (*)(void* ctx, int64_t begin, int64_t end);
 class PreparedNamed {
  public:
   virtual ~PreparedNamed() = default;
-  /// `slots[s]` is the memory of slot s of the Named's operands: host address `handle` + `offset` bytes.
+  /// `slots[s]` is the memory of slot s of the Named's operands: host address `handle` + `offset` bytes. What is written overlaps
+  /// nothing that is read, but for a matmul's bias and a sort's src, which may be dst (values) itself, element for element.
   /// Throws Error(Internal) "[matmul] ..." where oneDNN fails, Error(OutOfMemory) where scratch cannot be had.
   virtual void run(const Memory* slots) = 0;
 };

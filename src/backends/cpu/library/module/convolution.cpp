@@ -14,6 +14,7 @@
 
 #include "backends/cpu/library/module/execution.h"
 #include "backends/cpu/library/module/nameds.h"
+#include "backends/cpu/library/module/team.h"
 
 namespace anygpu::cpu {
 namespace {
@@ -118,7 +119,7 @@ std::unique_ptr<Execution> prepare(const Problem& p) {
   auto free = [&](const ArrayRef& a, onednn::Tag t) { return onednn::Desc(onednn::to_dims(a.sizes), onednn::to_type(a.dtype), t); };
   onednn::Desc src_desc = free(src, tag), dst_desc = free(dst, tag), weight_desc = free(weight, onednn::Tag::any);
   auto attr = onednn::attributes(false);
-  auto execution = std::make_unique<Execution>(p.op);
+  auto execution = std::make_unique<Execution>(p.op, team_threads());
   if (p.kind == NamedKind::Conv) {
     ArrayRef bias{};
     onednn::Desc bias_desc;
@@ -173,6 +174,7 @@ std::unique_ptr<PreparedNamed> prepare_convolution(const ir::Named& named) {
     bias.strides[1] = stride;
     return make_fill(array_of(out), &bias);
   }
+  TeamScope threads(team_threads());
   return translate(p.op, "prepare", [&] { return prepare(p); });
 }
 

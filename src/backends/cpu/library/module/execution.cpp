@@ -120,7 +120,7 @@ void Execution::reorder(Arg& a, char* scratch) {
 
 void Execution::run(const Memory* slots) {
   std::lock_guard lock(mutex_);
-  TeamScope threads;
+  TeamScope threads(threads_);
   ScratchLease scratch(scratch_bytes_, op_);
   translate(op_, "run", [&] { execute(slots, scratch.data()); });
 }

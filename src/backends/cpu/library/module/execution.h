@@ -33,8 +33,8 @@ onednn::Desc plain_desc(const ArrayRef&);
 
 class Execution final : public PreparedNamed {
  public:
-  /// `op` leads error messages.
-  explicit Execution(std::string op) : op_(std::move(op)) {}
+  /// `op` leads error messages. The primitive was created, and will run, with so many threads.
+  Execution(std::string op, int threads) : op_(std::move(op)), threads_(threads) {}
 
   /// The primitive reads (writes) argument `arg`, in the layout `wanted`, from (to) `array`.
   void input(int arg, const ArrayRef& array, const onednn::Desc& wanted);
@@ -64,6 +64,7 @@ class Execution final : public PreparedNamed {
   void execute(const Memory* slots, char* scratch);
 
   std::string op_;
+  int threads_;
   std::mutex mutex_;
   std::vector<Arg> args_;
   bool has_start_ = false;

@@ -7,7 +7,7 @@
 #include "backends/cpu/library/module/team.h"
 
 #if defined(__x86_64__) && !defined(ANYGPU_SANITIZE_ADDRESS) && !defined(ANYGPU_SANITIZE_THREAD)
-#define ANYGPU_CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
+#define ANYGPU_CLONES __attribute__((target_clones("avx512f", "arch=haswell", "default")))
 #else
 #define ANYGPU_CLONES
 #endif

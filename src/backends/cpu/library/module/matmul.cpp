@@ -5,13 +5,14 @@
 #include "backends/cpu/library/module/execution.h"
 #include "backends/cpu/library/module/gemv.h"
 #include "backends/cpu/library/module/nameds.h"
+#include "backends/cpu/library/module/team.h"
 
 namespace anygpu::cpu {
 namespace {
 
 constexpr int kDst = 0, kLhs = 1, kRhs = 2, kBias = 3;
 constexpr int kMaxBatchDims = 8;  // oneDNN takes 12 dimensions in all
-
+constexpr double kAlone = 5e5;    // multiplications that one thread does alone
 
 /// A stack of matrices. Batch strides are 0 where it is repeated.
 struct Matrices {
@@ -178,7 +179,11 @@ std::unique_ptr<PreparedNamed> prepare_matmul(const ir::Named& named) {
   ArrayRef lhs = array_for(p, kLhs, p.m, p.k);
   ArrayRef rhs = array_for(p, kRhs, p.k, p.n);
   for (ArrayRef* a : {&dst, &lhs, &rhs}) settle(*a);
-  auto execution = std::make_unique<Execution>("matmul");
+  // Below some ten microseconds of work, waking others costs more than they do.
+  const double work = static_cast<double>(product(p.batch)) * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+  const int threads = work < kAlone ? 1 : team_threads();
+  TeamScope scope(threads);
+  auto execution = std::make_unique<Execution>("matmul", threads);
   translate("matmul", "prepare", [&] {
     std::optional<onednn::Desc> bias_desc;
     ArrayRef row{};

@@ -41,7 +41,6 @@ class OneDnnModule final : public Module {
   }
 
   std::unique_ptr<PreparedNamed> prepare(const ir::Named& named) override {
-    TeamScope scope;
     switch (named.kind) {
       case ir::NamedKind::Matmul: return prepare_matmul(named);
       case ir::NamedKind::AvgPool:
@@ -62,7 +61,7 @@ int team_threads() { return threads_; }
 
 void team_parallel_for(int64_t n, int64_t grain, ChunkFn fn, void* ctx) { run_chunks(n, grain, threads_, fn, ctx, omp_team); }
 
-TeamScope::TeamScope() : before_(omp_get_max_threads()) {
+TeamScope::TeamScope(int threads) : before_(omp_get_max_threads()), threads_(threads) {
   if (before_ != threads_) omp_set_num_threads(threads_);
 }
 

@@ -11,7 +11,7 @@ bool supports_matmul(const ir::Named&);
 bool supports_convolution(const ir::Named&);
 bool supports_pooling(const ir::Named&);
 
-/// What the matching supports_ denies is Error(Internal). Called under a TeamScope.
+/// What the matching supports_ denies is Error(Internal).
 std::unique_ptr<PreparedNamed> prepare_matmul(const ir::Named&);
 std::unique_ptr<PreparedNamed> prepare_convolution(const ir::Named&);
 std::unique_ptr<PreparedNamed> prepare_pooling(const ir::Named&);

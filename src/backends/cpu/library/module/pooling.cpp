@@ -3,6 +3,7 @@
 
 #include "backends/cpu/library/module/execution.h"
 #include "backends/cpu/library/module/nameds.h"
+#include "backends/cpu/library/module/team.h"
 
 namespace anygpu::cpu {
 namespace {
@@ -51,6 +52,7 @@ std::unique_ptr<PreparedNamed> prepare_pooling(const ir::Named& named) {
   Problem p;
   if (!describe(named, p)) throw Error(ErrorKind::Internal, "[" + op + "] not what oneDNN computes");
   if (product(p.src.sizes) == 0 || product(p.dst.sizes) == 0) return make_fill(array_of(named.operands[0]), nullptr);
+  TeamScope threads(team_threads());
   return translate(op, "prepare", [&] {
     ArrayRef src = array_of(p.src), dst = array_of(p.dst);
     settle_unit_strides(src);
@@ -63,7 +65,7 @@ std::unique_ptr<PreparedNamed> prepare_pooling(const ir::Named& named) {
                   : onednn::channels_first(rank);
     onednn::Desc src_desc = in_tag(src, tag), dst_desc = in_tag(dst, tag);
     auto attr = onednn::attributes(false);
-    auto execution = std::make_unique<Execution>(op);
+    auto execution = std::make_unique<Execution>(op, team_threads());
     auto forward = onednn::pool_desc(named.attrs.count_include_pad, src_desc, dst_desc, p.window, attr);
     if (p.is_grad) {
       auto desc = onednn::pool_grad_desc(named.attrs.count_include_pad, src_desc, dst_desc, p.window, attr, forward);

@@ -22,15 +22,15 @@ void team_parallel_for(int64_t n, int64_t grain, F&& f) {
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
-/// Makes oneDNN use team_threads() threads when called from this thread, and puts back what the thread had: OpenMP keeps
-/// the number per calling thread, and the caller's may be a framework's.
+/// Makes oneDNN use so many threads when called from this thread, and puts back what the thread had: OpenMP keeps the number per
+/// calling thread, and the caller's may be a framework's. A primitive must run under the number that it was created under.
 class TeamScope {
  public:
-  TeamScope();
+  explicit TeamScope(int threads);
   ~TeamScope();
 
  private:
-  int before_;
+  int before_, threads_;
 };
 
 }  // namespace anygpu::cpu
