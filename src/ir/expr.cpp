@@ -206,6 +206,8 @@ const char* fault_message(Fault fault) {
       return "target out of range";
     case Fault::BadArgument:
       return "an element of an argument is outside of what the operator takes";
+    case Fault::OutOfBounds:
+      return "an index is out of bounds for its dimension";
   }
   return "unknown fault";
 }

@@ -50,7 +50,7 @@ enum class ReduceKind : uint8_t {
 };
 
 /// What a Check may report. Its message is fault_message(fault).
-enum class Fault : uint8_t { None, IndexOutOfRange, BadProbability, DivisionByZero, TargetOutOfRange, BadArgument };
+enum class Fault : uint8_t { None, IndexOutOfRange, BadProbability, DivisionByZero, TargetOutOfRange, BadArgument, OutOfBounds };
 const char* fault_message(Fault);
 
 struct Node {

@@ -1,4 +1,5 @@
-// Reading and writing at computed places. An index out of range fails the kernel with Fault::IndexOutOfRange and touches nothing.
+// Reading and writing at computed places. An index out of range fails the kernel and touches nothing: with Fault::IndexOutOfRange
+// (IndexError in PyTorch), or, in gather and scatter, as PyTorch has it, with Fault::OutOfBounds (RuntimeError).
 #include "ops/tables.h"
 
 namespace anygpu::ops {
@@ -16,10 +17,10 @@ struct Place {
 };
 
 /// `i` checked against [0, n), or [-n, n) where it may wrap.
-Place checked(Loop& loop, Val i, int64_t n, bool wraps) {
+Place checked(Loop& loop, Val i, int64_t n, bool wraps, Fault fault = Fault::IndexOutOfRange) {
   i = cast(i, DType::I64);
   if (wraps) i = select(i < 0.0, i + loop.i64(n), i);
-  Val ok = check((i >= 0.0) & (i < loop.i64(n)), Fault::IndexOutOfRange);
+  Val ok = check((i >= 0.0) & (i < loop.i64(n)), fault);
   return {select(ok, i, loop.i64(0)), ok};
 }
 
@@ -27,6 +28,7 @@ Place checked(Loop& loop, Val i, int64_t n, bool wraps) {
 Val scaled(Lowering& l, Loop& loop, Val value, DType dst) {
   if (!l.scalars()) return value;
   const DType t = compute_type(dst);
+  if (t == DType::Bool) return cast(value, t) & loop.scalar(0, t);
   return cast(value, t) * loop.scalar(0, t);
 }
 
@@ -45,7 +47,7 @@ void lower_gather(Lowering& l) {
   const int dim = static_cast<int>(l.attr(0));
   const Operand& src = l.view(1);
   Loop loop(l, l.view(0).sizes);
-  Place p = checked(loop, loop.load(l.view(2)), src.sizes[dim], false);
+  Place p = checked(loop, loop.load(l.view(2)), src.sizes[dim], false, Fault::OutOfBounds);
   loop.store(l.view(0), loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.i64(src.strides[dim])));
   loop.done();
 }
@@ -56,7 +58,7 @@ void lower_scatter(Lowering& l) {
   const int dim = static_cast<int>(l.attr(0));
   const Operand& dst = l.view(0);
   Loop loop(l, l.view(1).sizes);
-  Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0);
+  Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0, l.attr(2) ? Fault::IndexOutOfRange : Fault::OutOfBounds);
   Operand src = l.view(2);
   src.sizes = loop.sizes();
   Val v = scaled(l, loop, loop.load(src), dst.dtype);
@@ -69,7 +71,7 @@ void lower_scatter_value(Lowering& l) {
   const int dim = static_cast<int>(l.attr(0));
   const Operand& dst = l.view(0);
   Loop loop(l, l.view(1).sizes);
-  Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0);
+  Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0, l.attr(2) ? Fault::IndexOutOfRange : Fault::OutOfBounds);
   Val v = loop.scalar(0, compute_type(dst.dtype));
   loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.i64(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
   loop.done();

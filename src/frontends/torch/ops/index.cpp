@@ -347,17 +347,15 @@ Tensor roll_by(const Tensor& self, at::IntArrayRef shifts, at::IntArrayRef dims)
     return roll_by(flat, shifts, at::IntArrayRef{0}).view(self.sizes());
   }
   TORCH_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
-  if (self.numel() == 0) return self.clone(at::MemoryFormat::Preserve);
   c10::SmallVector<anygpu::Scalar, 4> by;
   c10::SmallVector<int64_t, 4> along;
   for (size_t i = 0; i < dims.size(); ++i) {
-    const int64_t d = at::maybe_wrap_dim(dims[i], self.dim()), n = self.dim() ? self.size(d) : 1;
+    const int64_t d = at::maybe_wrap_dim(dims[i], self.dim(), /*wrap_scalar=*/false), n = std::max<int64_t>(self.size(d), 1);
     along.push_back(d);
     by.push_back(anygpu::Scalar((shifts[i] % n + n) % n));
   }
-  if (self.dim() == 0) return self.clone();
   Tensor out = empty_like(self);
-  record(ANYGPU_OP("roll"), {out, self}, by, along);
+  if (out.numel()) record(ANYGPU_OP("roll"), {out, self}, by, along);
   return out;
 }
 

@@ -20,8 +20,8 @@ using OptDtype = std::optional<ScalarType>;
 // ---- scans ----
 
 void scan(const Op& op, const Tensor& out, const Tensor& self, int64_t dim, ScalarType compute) {
-  if (out.numel() == 0) return;
-  record(op, {some_dims(out), some_dims(self)}, {}, {attr(compute), at::maybe_wrap_dim(dim, self.dim())});
+  dim = at::maybe_wrap_dim(dim, self.dim());
+  if (out.numel()) record(op, {some_dims(out), some_dims(self)}, {}, {attr(compute), dim});
 }
 Tensor& cumsum_out(const Tensor& self, int64_t dim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_cumsum>({&out}, self, dim, dtype);

@@ -1,6 +1,6 @@
 // gather, scatter and its reductions; embedding gradients; concatenation.
 #include <ATen/AccumulateType.h>
-#include <ATen/Dispatch.h>
+#include <ATen/MemoryOverlap.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/cat_meta.h>
 #include <ATen/ops/gather_meta.h>
@@ -37,7 +37,7 @@ Tensor& gather_out(const Tensor& self, int64_t dim, const Tensor& index, bool sp
   if (index.numel() == 0) return out;
   dim = at::maybe_wrap_dim(dim, self.dim());
   const Tensor from = some_dims(self);
-  TORCH_CHECK_INDEX(from.size(dim) != 0, "index out of range");
+  TORCH_CHECK(from.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
   record(ANYGPU_OP("gather"), {some_dims(out), from, some_dims(index)}, {}, {dim});
   return out;
 }
@@ -46,13 +46,13 @@ Tensor& gather_out(const Tensor& self, int64_t dim, const Tensor& index, bool sp
 void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Tensor& src, Combine combine) {
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
-  TORCH_CHECK_INDEX(to.size(dim) != 0, "index out of range");
+  TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
   record(ANYGPU_OP("scatter"), {to, some_dims(index), some_dims(src)}, {}, {dim, combine_for(combine, out), 0});
 }
 void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Scalar& value, Combine combine) {
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
-  TORCH_CHECK_INDEX(to.size(dim) != 0, "index out of range");
+  TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
   record(ANYGPU_OP("scatter_value"), {to, some_dims(index)}, {to_scalar(value, compute_type(dtype_of(out.scalar_type())))},
          {dim, combine_for(combine, out), 0});
 }
@@ -144,6 +144,8 @@ bool skipped(const Tensor& t) { return t.numel() == 0 && t.dim() == 1; }
 
 Tensor& cat_out(const at::ITensorListRef& tensors, int64_t dim, Tensor& out) {
   const auto shape = meta_out<at::meta::structured_cat>({&out}, tensors, dim);
+  at::assert_no_internal_overlap(out);
+  for (const Tensor& t : tensors) at::assert_no_overlap(out, t);
   if (out.numel() == 0) return out;
   c10::SmallVector<Operand, 9> operands{out};
   for (const Tensor& t : tensors)
