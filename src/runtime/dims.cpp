@@ -91,10 +91,17 @@ void prune(Generic& g) {
     }
     return access_to[static_cast<size_t>(a)];
   };
+  // Over one element or none of the dimensions a reduction is its operand; left in, fusion would spread it over the other's dimensions.
+  int64_t reduced = 1;
+  for (int d = 0; d < g.rank(); ++d) reduced *= g.reduces(d) ? g.sizes[d] : 1;
   for (int i = 0; i < g.body.size(); ++i) {
     if (!need[static_cast<size_t>(i)]) continue;
     Node n = g.body[i];
     remap(n, to);
+    if (n.op == ExprOp::Reduce && reduced == 1) {
+      to[static_cast<size_t>(i)] = n.b >= 0 ? n.b : n.a;
+      continue;
+    }
     if (n.op == ExprOp::Load) n.a = keep_access(n.a);
     if (n.op == ExprOp::Arg) {
       int32_t which = g.args[static_cast<size_t>(n.imm.i)];
