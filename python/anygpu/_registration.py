@@ -41,7 +41,9 @@ def register():
 def _load(torch):
     taken = torch._C._get_privateuse1_backend_name()
     if taken not in ("privateuseone", "anygpu"):
-        raise RuntimeError(f"PyTorch has room for one out-of-tree device, and '{taken}' took it; TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps it out")
+        raise RuntimeError(
+            f"PyTorch has room for one out-of-tree device, and '{taken}' took it; TORCH_DEVICE_BACKEND_AUTOLOAD=0 keeps it out"
+        )
     try:
         from anygpu import _torch
     except ImportError as error:

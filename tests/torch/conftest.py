@@ -46,7 +46,11 @@ def python():
 
     def run(script, fails=False, timeout=300, **env):
         done = subprocess.run(
-            [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env}
+            [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(script)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **env},
         )
         assert (done.returncode != 0) == fails, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stderr if fails else done.stdout

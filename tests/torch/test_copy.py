@@ -5,7 +5,18 @@ import itertools
 import pytest
 import torch
 
-REAL = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+REAL = [
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+]
 COMPLEX = [torch.complex64, torch.complex128]
 STORED = [torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.complex32]
 
@@ -55,13 +66,17 @@ def layouts(x):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool, torch.complex64, torch.complex128])
-@pytest.mark.parametrize("source,target", list(itertools.product(["contiguous", "transposed", "sliced", "expanded"], ["contiguous", "transposed", "sliced"])))
+@pytest.mark.parametrize(
+    "source,target", list(itertools.product(["contiguous", "transposed", "sliced", "expanded"], ["contiguous", "transposed", "sliced"]))
+)
 def test_strides(dtype, source, target):
     x = layouts(sample(dtype, 3, 4, 5))[source]
     zero = layouts(torch.zeros(3, 4, 5, dtype=dtype))[target]
     # Views of the device are made there, so that gaps and repeats really exist.
     base = zero._base if zero._base is not None else zero
-    there = torch.as_strided(base.contiguous().to("anygpu") if base.is_contiguous() else base.to("anygpu"), zero.shape, zero.stride(), zero.storage_offset())
+    there = torch.as_strided(
+        base.contiguous().to("anygpu") if base.is_contiguous() else base.to("anygpu"), zero.shape, zero.stride(), zero.storage_offset()
+    )
     there.copy_(x)  # host to device
     same(there, x)
     again = layouts(torch.zeros(3, 4, 5, dtype=dtype))[target]

@@ -17,9 +17,9 @@ def test_name_and_module():
 
 @pytest.mark.parametrize(
     "name",
-    ["is_available", "device_count", "current_device", "set_device", "synchronize", "device", "stream", "Stream", "Event", "is_initialized", "_is_in_bad_fork"]
-    + ["manual_seed", "manual_seed_all", "get_rng_state", "get_rng_state_all", "set_rng_state", "get_amp_supported_dtype", "memory_allocated"]
-    + ["max_memory_allocated", "reset_peak_memory_stats", "memory_stats", "empty_cache", "fallbacks", "explain", "stats", "default_generators", "_lazy_init"],
+    """is_available device_count current_device set_device synchronize device stream Stream Event is_initialized _is_in_bad_fork
+    manual_seed manual_seed_all get_rng_state get_rng_state_all set_rng_state get_amp_supported_dtype memory_allocated
+    max_memory_allocated reset_peak_memory_stats memory_stats empty_cache fallbacks explain stats default_generators _lazy_init""".split(),
 )
 def test_module_has(name):
     assert hasattr(torch.anygpu, name)

@@ -82,7 +82,7 @@ def test_missing_operator_is_an_error():
 
 
 @pytest.mark.fallback
-def test_missing_operator_warns_once_and_is_counted():
+def test_missing_operator_warns_once_and_is_counted(capfd):
     _torch.set_fallback_mode("warn")
     _torch.reset_fallback_counts()
     x = torch.arange(3.0).to("anygpu")
@@ -91,8 +91,8 @@ def test_missing_operator_warns_once_and_is_counted():
         for _ in range(3):
             y = ops.double(x)
     assert y.is_anygpu and torch.equal(y.cpu(), torch.tensor([0.0, 2, 4]))
-    mine = [w for w in caught if "anygpu_test::double" in str(w.message)]
-    assert len(mine) == 1
+    said = [str(w.message) for w in caught] + capfd.readouterr().err.splitlines()  # which of the two is PyTorch's choice
+    assert len([w for w in said if "anygpu_test::double" in w]) == 1
     assert anygpu.fallbacks(reset=True)["anygpu_test::double"] == 3
     assert anygpu.fallbacks() == {}
 
@@ -161,7 +161,8 @@ def test_fallback_modes():
 
 
 def test_bad_fallback_variable(python):
-    assert "ANYGPU_FALLBACK is warn, error or silent" in python("import torch, anygpu; anygpu.fallbacks(); anygpu._torch.fallback_mode()", fails=True, ANYGPU_FALLBACK="maybe")
+    said = python("import torch, anygpu; anygpu.fallbacks()", fails=True, ANYGPU_FALLBACK="maybe")
+    assert "ANYGPU_FALLBACK is warn, error or silent" in said
 
 
 def test_mixed_devices():
@@ -180,15 +181,14 @@ def test_index_error():
 
 
 def test_many_dimensions():
-    """More than the 16 of a View: refused, or right; never wrong."""
+    """More than the 16 that a View has: copies work, operators say that they do not."""
     x = torch.arange(2.0**18).reshape([2] * 18)
-    d = x.to("anygpu").permute(list(reversed(range(18))))
-    try:
-        y = torch.empty([2] * 18, device="anygpu").copy_(d)
-    except NotImplementedError as e:
-        assert "16" in str(e)
-    else:
-        assert torch.equal(y.cpu(), x.permute(list(reversed(range(18)))))
+    backwards = list(reversed(range(18)))
+    d = x.to("anygpu").permute(backwards)
+    y = torch.empty([2] * 18, device="anygpu").copy_(d)
+    assert torch.equal(y.cpu(), x.permute(backwards))
+    with pytest.raises(NotImplementedError, match="16 dimensions"):
+        torch.relu(d)
 
 
 def test_sparse_is_refused():

@@ -11,8 +11,14 @@ def test_child_is_refused_and_exits(python):
         if pid == 0:
             os.close(read)
             said = []
-            for f in (lambda: torch.empty(1, device="anygpu"), lambda: x.cpu(), lambda: y[0].copy_(x), lambda: x.resize_(5000), lambda: torch.anygpu.synchronize(),
-                      lambda: x.clone()):
+            for f in (
+                lambda: torch.empty(1, device="anygpu"),
+                lambda: x.cpu(),
+                lambda: y[0].copy_(x),
+                lambda: x.resize_(5000),
+                lambda: torch.anygpu.synchronize(),
+                lambda: x.clone(),
+            ):
                 try:
                     f()
                     said.append("worked")
@@ -72,7 +78,8 @@ if __name__ == "__main__":
 
 
 def test_fork_while_another_thread_records(python):
-    out = python("""
+    out = python(
+        """
         import os, threading, torch, anygpu
         x = torch.ones(100).to("anygpu")
         stop = False
@@ -91,5 +98,7 @@ def test_fork_while_another_thread_records(python):
         stop = True
         t.join()
         print("ok")
-    """, timeout=120)
+    """,
+        timeout=120,
+    )
     assert out.strip() == "ok"

@@ -101,7 +101,10 @@ def test_absurd_size():
 
 def test_addresses_do_not_overlap():
     gc.collect()
-    tensors = [torch.empty(n, dtype=torch.uint8, device="anygpu") for n in [1, 511, 512, 513, 2048, 2049, 2560, 5000, 100_000, 1 << 20, (1 << 20) + 1] * 3]
+    tensors = [
+        torch.empty(n, dtype=torch.uint8, device="anygpu")
+        for n in [1, 511, 512, 513, 2048, 2049, 2560, 5000, 100_000, 1 << 20, (1 << 20) + 1] * 3
+    ]
     ranges = sorted((t.data_ptr(), t.data_ptr() + t.numel()) for t in tensors)
     assert all(t.data_ptr() % 512 == 0 for t in tensors)
     assert all(a[1] <= b[0] for a, b in zip(ranges, ranges[1:], strict=False))

@@ -19,7 +19,12 @@ def saved(obj, **load):
 def test_save_and_load(dtype):
     x = (torch.arange(12).reshape(3, 4) % 5).to(dtype)
     d = x.to("anygpu")
-    for back in (saved(d), saved(d, map_location="anygpu"), saved(x, map_location="anygpu"), saved(x, map_location=torch.device("anygpu:0"))):
+    for back in (
+        saved(d),
+        saved(d, map_location="anygpu"),
+        saved(x, map_location="anygpu"),
+        saved(x, map_location=torch.device("anygpu:0")),
+    ):
         assert back.is_anygpu and back.dtype is dtype and torch.equal(back.cpu(), x)
     assert saved(d, map_location="cpu").device.type == "cpu"
     assert torch.equal(saved(d, map_location=lambda storage, location: storage), x)
@@ -114,7 +119,9 @@ def test_data_loader(workers, context):
     if workers == 0 and context == "spawn":
         pytest.skip("no workers to spawn")
     torch.ones(1).to("anygpu")  # the device is in use when workers are forked
-    loader = torch.utils.data.DataLoader(Numbers(), batch_size=16, num_workers=workers, pin_memory=True, multiprocessing_context=context if workers else None)
+    loader = torch.utils.data.DataLoader(
+        Numbers(), batch_size=16, num_workers=workers, pin_memory=True, multiprocessing_context=context if workers else None
+    )
     seen = []
     for x, i in loader:
         assert x.is_pinned()

@@ -1,8 +1,8 @@
 """The module torch.anygpu: what PyTorch and its users expect of a device's module, after torch.cuda."""
 
 import torch
-from anygpu import _torch
-from anygpu import explain, fallbacks, stats  # noqa: F401
+
+from anygpu import _torch, explain, fallbacks, stats  # noqa: F401
 
 from .._devices import index as _index
 from .memory import (  # noqa: F401
@@ -113,7 +113,8 @@ class _Properties:
         self.__dict__.update(info)
 
     def __repr__(self):
-        return f"anygpu.DeviceProperties(name='{self.name}', backend='{self.backend}', driver='{self.driver}', total_memory={self.total_memory >> 20} MB)"
+        memory = f"{self.total_memory >> 20} MB"
+        return f"anygpu.DeviceProperties(name='{self.name}', backend='{self.backend}', driver='{self.driver}', total_memory={memory})"
 
 
 def get_device_properties(device=None):

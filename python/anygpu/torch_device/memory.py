@@ -1,6 +1,7 @@
 """Memory of a device. "Allocated" is what tensors hold; "reserved" is what is taken from the backend, temporaries and caches included."""
 
 import torch
+
 from anygpu import _torch
 
 from .._devices import index as _index

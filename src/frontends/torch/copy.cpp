@@ -67,6 +67,10 @@ void copy_here(const at::Tensor& dst, const at::Tensor& src) {
   const at::IntArrayRef sizes = dst.sizes();
   const auto to = find_dtype(dst.scalar_type()), from = find_dtype(src.scalar_type());
   const bool same_type = dst.scalar_type() == src.scalar_type();
+  if (C10_UNLIKELY(dst.dim() > kMaxRank) && dst.is_non_overlapping_and_dense()) {  // more dimensions than a View has
+    copy_tensor(dst, to_cpu(src));
+    return;
+  }
   if (same_type && same_bits(dst, src)) {
     if (to && !is_complex(*to) && C10_LIKELY(src.sizes() == sizes)) {
       record(ANYGPU_OP("copy"), {dst, src}, {}, {attr(*to)});

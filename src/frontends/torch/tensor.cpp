@@ -93,6 +93,7 @@ const Op& find_op(std::string_view name) {
 void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
   Device& device = operands[0].buffer->device;
   for (const Operand& o : operands) {
+    TORCH_CHECK_NOT_IMPLEMENTED(o.rank <= kMaxRank, "anygpu: tensors of more than ", kMaxRank, " dimensions are not supported by operators");
     TORCH_CHECK(!o.buffer || &o.buffer->device == &device, "Expected all tensors to be on the same device, but found at least two devices, anygpu:",
                 device.index(), " and anygpu:", o.buffer->device.index(), "!");
   }
