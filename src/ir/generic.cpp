@@ -130,7 +130,7 @@ class Verifier {
       case ExprOp::Check:
         has_check_ = true;
         operands_are(DType::Bool);
-        require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::BadArgument), name + " reports fault " + std::to_string(n.imm.i));
+        require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::OutOfBounds), name + " reports fault " + std::to_string(n.imm.i));
         return type_is(t == DType::Bool);
       default:  // the functions of one float
         require(n.op >= ExprOp::Floor && n.op <= ExprOp::Lgamma, name + " is no operation");
