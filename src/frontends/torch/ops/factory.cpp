@@ -38,6 +38,11 @@ Tensor& fill_tensor(Tensor& self, const Tensor& value) {
 }
 Tensor& zero_all(Tensor& self) { return fill_number(self, 0); }
 
+/// PyTorch's lazy zeros have no storage, which no device but its own can read: ours are zeros.
+Tensor zeros_for_gradients(IntArrayRef sizes, std::optional<ScalarType> t, std::optional<Layout>, std::optional<at::Device> device, std::optional<bool>) {
+  return torch_frontend::empty(sizes, t.value_or(c10::typeMetaToScalarType(c10::get_default_dtype())), index_of(device)).zero_();
+}
+
 // ---- lines ----
 
 REGISTER_PRIVATEUSE1_DISPATCH(arange_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar&, const c10::Scalar& step) {
@@ -114,6 +119,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("fill_.Scalar", fill_number);
   m.impl("fill_.Tensor", fill_tensor);
   m.impl("zero_", zero_all);
+  m.impl("_efficientzerotensor", zeros_for_gradients);
   on<_ops::arange_start_out, static_cast<Tensor& (*)(const at::Scalar&, const at::Scalar&, const at::Scalar&, Tensor&)>(arange_out)>(m);
   on<_ops::linspace_out, static_cast<Tensor& (*)(const at::Scalar&, const at::Scalar&, int64_t, Tensor&)>(linspace_out)>(m);
   on<_ops::logspace_out, logspace_to>(m);

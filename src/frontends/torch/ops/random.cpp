@@ -110,6 +110,14 @@ REGISTER_PRIVATEUSE1_DISPATCH(multinomial_with_replacement_stub, +[](Tensor& res
   result.copy_(self.dim() == 1 ? picked.squeeze(0) : picked);
 })
 
+/// Asks at once, as the CPU does: the error has the user's line.
+void assert_now(const Tensor& condition, std::string_view message) { TORCH_CHECK(condition.item<bool>(), message); }
+void assert_silently(const Tensor& condition) { TORCH_CHECK(condition.item<bool>(), "Expected Tensor with single nonzero value, but got zero"); }
+Tensor assert_functionally(const Tensor& condition, std::string_view message, const Tensor& token) {
+  assert_now(condition, message);
+  return token.clone();
+}
+
 Tensor& random_permutation(int64_t n, Gen gen, Tensor& out) {
   TORCH_CHECK(n >= 0, "n must be non-negative, got", n);
   TORCH_CHECK(!gen || gen->device().type() == out.device().type(), "Expected a '", out.device(), "' generator device but found '", gen->device(), "'");
@@ -183,6 +191,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   on<_ops::random_, AS(Into (*)(Into, Gen), random_)>(m);
   on<_ops::random__to, AS(Into (*)(Into, int64_t, Gen), random_)>(m);
   on<_ops::random__from, AS(Into (*)(Into, int64_t, std::optional<int64_t>, Gen), random_)>(m);
+  m.impl("_assert_async", assert_silently);
+  m.impl("_assert_async.msg", assert_now);
+  m.impl("_functional_assert_async.msg", assert_functionally);
   on<_ops::multinomial, multinomial>(m);
   on<_ops::multinomial_out, multinomial_out>(m);
   on<_ops::randperm_generator_out, random_permutation>(m);
