@@ -305,6 +305,11 @@ void Conformance::check(const Case& c) {
 
 void Conformance::check(const Case& c, std::span<const ir::Step> steps) {
   ++cases_;
+  static const bool verbose = std::getenv("ANYGPU_TEST_VERBOSE");  // which case crashed
+  if (verbose) {
+    std::fprintf(stderr, "case \"%s\"\n", c.name.c_str());
+    for (const ir::Step& s : steps) std::fprintf(stderr, "%s", ir::to_string(s).c_str());
+  }
   std::string wrong;
   try {
     const Outcome want = run(oracle(), c, c.steps);
