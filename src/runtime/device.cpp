@@ -251,10 +251,12 @@ void DeviceImpl::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes)
   }
   BufferRef staged(new Buffer(device, bytes));
   allocated.fetch_add(bytes, std::memory_order_relaxed);
+  allocations.fetch_add(1, std::memory_order_relaxed);
   upload(*staged.get(), 0, src, bytes);
-  int64_t one = 1, attr = static_cast<int64_t>(DType::U8);
+  const DType unit = (at | bytes) % 8 == 0 ? DType::I64 : (at | bytes) % 4 == 0 ? DType::I32 : DType::U8;
+  const int64_t item = size_of(unit), n = bytes / item, one = 1, attr = static_cast<int64_t>(unit);
   static const Op& copy = op("copy");
-  ViewArg views[] = {ViewArg(&dst, DType::U8, at, 1, &bytes, &one), ViewArg(staged.get(), DType::U8, 0, 1, &bytes, &one)};
+  ViewArg views[] = {ViewArg(&dst, unit, at / item, 1, &n, &one), ViewArg(staged.get(), unit, 0, 1, &n, &one)};
   record(copy, views, {}, {&attr, 1});
 }
 
