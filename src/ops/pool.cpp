@@ -1,4 +1,5 @@
 // Pooling over sliding windows. Every gradient gathers: an input element looks for the windows that hold it, so nothing needs atomics.
+#include <cmath>
 #include <limits>
 
 #include "ops/tables.h"
@@ -15,7 +16,7 @@ namespace {
 
 double lowest(DType t) {
   if (is_float(t)) return -std::numeric_limits<double>::infinity();
-  return t == DType::U8 ? 0 : -static_cast<double>(int64_t{1} << (8 * size_of(t) - 1));
+  return t == DType::U8 ? 0 : -std::ldexp(1.0, static_cast<int>(8 * size_of(t) - 1));
 }
 
 /// The taps of all windows over the last n dimensions of `in`, with where in the input each lies. Loop: [lead.., o.., k..].
