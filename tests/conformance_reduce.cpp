@@ -336,5 +336,29 @@ TEST_P(Conformance, StagesOfReductions) {
   }
 }
 
+/// A value varies along a reduction dimension of size 1 alone: it is of the inner level all the same, and is applied at every index
+/// of the other reduction dimension. Whoever drops dimensions of size 1 must decide the levels first.
+TEST_P(Conformance, LevelsDoNotDependOnSizes) {
+  Maker m(112);
+  for (DType t : {DType::I32, DType::F32}) {
+    for (bool guarded : {false, true}) {
+      for (int64_t extent : {1, 3, 17}) {
+        Case c;
+        c.name = std::string("levels_") + name_of(t) + "_" + std::to_string(extent) + (guarded ? "_guarded" : "");
+        Generic g;
+        g.name = c.name;
+        g.sizes = {5, 1, extent};
+        g.reduce = 0b110;
+        const int x = access(g, m.input(c, t, {5, 1}, Layout::Dense, Fill::Small), 0b011),
+                  mask = access(g, m.input(c, DType::Bool, {extent}, Layout::Dense, Fill::Plain), 0b100);
+        const int to = access(g, m.both(c, t, {5}, Layout::Odd, Fill::Small), 0b001);
+        g.stores.push_back({to, load(g, x).id, -1, guarded ? load(g, mask).id : -1, ir::Combine::Add});
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace anygpu::conformance

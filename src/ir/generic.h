@@ -22,6 +22,8 @@ enum class Combine : uint8_t { None, Add, Mul, Max, Min };
 
 /// Writes `value` through `access`. A value that depends on no reduction dimension outside a Reduce is written once per
 /// parallel index, and then the access's strides along reduction dimensions are 0; any other is written at every index.
+/// Strides decide that, never sizes: a stride along a reduction dimension of size 1 makes a value vary (varies_in_reduction).
+/// Index and guard vary only where the value does. Every Check of a body is made, whether or not its result is used.
 /// With `combine`, or a computed `index`, several indices may meet one element: they are applied one after another.
 struct Store {
   int32_t access = -1;
