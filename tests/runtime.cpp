@@ -87,6 +87,20 @@ TEST(Runtime, SamePlanForEveryStep) {
   EXPECT_NEAR(values(w)[3], 1 - 0.1 * (1 + 2 + 3 + 4 + 5), 1e-5);
 }
 
+TEST(Runtime, ReductionOverOneElementStaysWhatItIs) {
+  // The first sum reduces nothing; fused with the second it must not reduce over the second's dimension.
+  View x = make({1, 5}, {1, 2, 3, 4, 5}), out = make({1, 1});
+  {
+    View row = make({1, 1});
+    View t = make({1, 5});
+    record("sum", {t, x}, {}, {static_cast<int64_t>(DType::F32), 1});
+    record("mul", {t, t, t});
+    record("sum", {row, t}, {}, {static_cast<int64_t>(DType::F32), 2});
+    record("sum", {out, row}, {}, {static_cast<int64_t>(DType::F32), 3});
+  }
+  EXPECT_EQ(values(out), (std::vector<float>{55}));
+}
+
 TEST(Runtime, TransposedConsumerFuses) {
   View a = make({2, 3}, {1, 2, 3, 4, 5, 6}), out = make({3, 2});
   {
