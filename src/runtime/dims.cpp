@@ -93,8 +93,9 @@ void prune(Generic& g) {
     for (int32_t n : {s.value, s.index, s.guard})
       if (n >= 0) need[static_cast<size_t>(n)] = true;
   for (int i = g.body.size() - 1; i >= 0; --i) {
-    if (!need[static_cast<size_t>(i)]) continue;
     const Node& n = g.body[i];
+    if (n.op == ExprOp::Check) need[static_cast<size_t>(i)] = true;
+    if (!need[static_cast<size_t>(i)]) continue;
     for (int32_t x : {a_is_node(n.op) ? n.a : -1, n.b, n.c})
       if (x >= 0) need[static_cast<size_t>(x)] = true;
   }

@@ -69,7 +69,7 @@ struct DimPart {
   bool reduce;
 };
 ir::Generic over_dims(const ir::Generic& g, const std::vector<DimPart>& parts);
-/// Only the nodes that the stores need, only the accesses and args that these need.
+/// Only the nodes that the stores need, and Checks; only the accesses and args that these need.
 void prune(ir::Generic&);
 /// Puts temporaries at offsets of one arena. Returns its size in bytes.
 int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::vector<Slot>&);
