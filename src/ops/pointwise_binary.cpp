@@ -77,6 +77,19 @@ Val shift_right(P& p) {
   return select((b < 0.0) | (b >= most), far, shr(a, b));
 }
 
+/// The next number of the output's own type: of 16 bits by their integers, which are ordered as the numbers are.
+Val nextafter(P& p) {
+  Val a = p.in(0), b = p.in(1);
+  DType t = p.lowering.view(0).dtype;
+  if (t != DType::F16 && t != DType::BF16) return binary(ir::ExprOp::Nextafter, a, b);
+  auto i = [&](int64_t v) { return ir::constant(p.loop.body(), DType::I16, v); };
+  Val bits = bitcast(cast(a, t), DType::I16);
+  Val away = (b > a) ^ (a < 0.0);
+  Val least = select(b < 0.0, i(INT16_MIN + 1), i(1));  // the least denormal, of b's sign
+  Val next = select(a == 0.0, least, select(away, bits + i(1), bits - i(1)));
+  return select(isnan(a), a, select(isnan(b) | (a == b), b, cast(bitcast(next, t), p.type)));
+}
+
 Val xlogy(Val x, Val y, Val log_y) { return select(isnan(y), y, select(x == 0.0, like(x, 0), x * log_y)); }
 
 /// a + w (b - a), from the nearer end
@@ -104,8 +117,7 @@ OpTable pointwise_binary() {
       ANYGPU_POINTWISE("atan2", 1, [](P& p) { return atan2(p.in(0), p.in(1)); }),
       ANYGPU_POINTWISE("hypot", 1, [](P& p) { return binary(ir::ExprOp::Hypot, p.in(0), p.in(1)); }),
       ANYGPU_POINTWISE("copysign", 1, [](P& p) { return copysign(p.in(0), p.in(1)); }),
-      /// nextafter: not in f32 for narrower types
-      ANYGPU_POINTWISE("nextafter", 1, [](P& p) { return binary(ir::ExprOp::Nextafter, p.in(0), p.in(1)); }),
+      ANYGPU_POINTWISE("nextafter", 1, nextafter),
       ANYGPU_POINTWISE("maximum", 1, [](P& p) { return max(p.in(0), p.in(1)); }),
       ANYGPU_POINTWISE("minimum", 1, [](P& p) { return min(p.in(0), p.in(1)); }),
       ANYGPU_POINTWISE("fmax", 1, [](P& p) {

@@ -164,7 +164,25 @@ Val erfcx(Val x) {
   return select(x < 0.0, 2.0 * exp(x * x) - positive, positive);
 }
 
-/// Giles, Approximating the erfinv function (GPU Computing Gems, 2011), single precision; Newton's steps refine it in f64
+/// Where the normal distribution function is q, 0 <= q <= 0.5: AS 26.2.23 to 4.5e-4, then Newton's method on its logarithm
+Val lower_ndtri(Val q) {
+  Val log_q = log(q), t = sqrt(log_q * -2.0);
+  Val x = (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))) - t;
+  for (int i = 0; i < 3; ++i) {
+    Val scaled = erfcx(x * -M_SQRT1_2);
+    Val error = log(scaled * 0.5) - x * x * 0.5 - log_q;
+    x = x - error * scaled * std::sqrt(M_PI / 2);
+  }
+  return select(q == 0.0, like(q, -kInf), x);
+}
+
+Val ndtri(Val p) {
+  Val upper = p > 0.5, x = lower_ndtri(select(upper, 1.0 - p, p));
+  return select((p < 0.0) | (p > 1.0), like(p, kNaN), select(upper, -x, x));
+}
+
+/// Giles, Approximating the erfinv function (GPU Computing Gems, 2011), single precision; in f64 Newton's steps refine it near 0, and
+/// the normal distribution's lower tail serves from 0.5 on.
 Val erfinv(Val x) {
   Val w = -log((1.0 - x) * (1.0 + x));
   auto horner = [](Val v, std::initializer_list<double> c) {
@@ -177,11 +195,10 @@ Val erfinv(Val x) {
   Val far = horner(sqrt(w) - 3.0, {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
                                    1.00167406, 2.83297682});
   Val y = select(w < 5.0, near, far) * x;
-  if (x.type() == DType::F64)
-    for (int i = 0; i < 2; ++i) {
-      Val error = select(abs(x) < 0.5, erf(y) - x, copysign(1.0 - abs(x) - erfc(abs(y)), y));
-      y = y - error / (M_2_SQRTPI * exp(-y * y));
-    }
+  if (x.type() == DType::F64) {
+    for (int i = 0; i < 2; ++i) y = y - (erf(y) - x) / (M_2_SQRTPI * exp(-y * y));
+    y = select(abs(x) < 0.5, y, copysign(lower_ndtri((1.0 - abs(x)) * 0.5) * M_SQRT1_2, x));
+  }
   return select(abs(x) == 1.0, copysign(like(x, kInf), x), select(abs(x) > 1.0, like(x, kNaN), y));
 }
 
@@ -190,19 +207,6 @@ Val log_ndtr(Val x) {
   Val z = min(x, -1.0);
   Val low = log(erfcx(z * -M_SQRT1_2) * 0.5) - z * z * 0.5;
   return select(x < -1.0, low, log1p(erfc(x * M_SQRT1_2) * -0.5));
-}
-
-/// Its inverse: AS 26.2.23 to 4.5e-4, then Newton's method on the logarithm of the smaller tail
-Val ndtri(Val p) {
-  Val upper = p > 0.5, q = select(upper, 1.0 - p, p), log_q = log(q), t = sqrt(log_q * -2.0);
-  Val x = (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))) - t;
-  for (int i = 0; i < 3; ++i) {
-    Val scaled = erfcx(x * -M_SQRT1_2);
-    Val error = log(scaled * 0.5) - x * x * 0.5 - log_q;
-    x = x - error * scaled * std::sqrt(M_PI / 2);
-  }
-  x = select(q == 0.0, like(p, -kInf), x);
-  return select((p < 0.0) | (p > 1.0), like(p, kNaN), select(upper, -x, x));
 }
 
 // ---- Chebyshev polynomials of whole degree, by their trigonometric and hyperbolic forms (DLMF 18.5) ----

@@ -53,13 +53,19 @@ Val uniform_between(P& p) {
   return select(v < high, v, low);
 }
 
-/// scalars 2, 3: first, count > 0. attr 1: how many words are needed (1: count <= 2^32, 2: count < 2^63, 3: any i64)
+/// scalars 2, 3: first, count > 0. attr 1: 1 where count <= 2^24, 2 where count < 2^63, 3 for any i64.
+/// A random fraction times the count: a remainder would favour small numbers.
 Val integer_between(P& p) {
-  Val w = word(p, 0);
-  if (p.attr(0) == 1) return p.s(2, DType::I64) + w % p.s(3, DType::I64);
-  w = w ^ shl(word(p, 1), p.loop.i64(32));
-  if (p.attr(0) == 3) return w;
-  return p.s(2, DType::I64) + (w & p.loop.i64(INT64_MAX)) % p.s(3, DType::I64);
+  auto i = [&](int64_t v) { return p.loop.i64(v); };
+  if (p.attr(0) == 3) return word(p, 0) ^ shl(word(p, 1), i(32));
+  Val first = p.s(2, DType::I64), count = p.s(3, DType::I64);
+  if (p.attr(0) == 1) return first + shr(word(p, 0) * count, i(32));
+  // 93 bits of fraction in digits of 31 bits, a2 the highest; the count in two, r1 < 2^32
+  Val a2 = shr(word(p, 2), i(1)), a1 = shr(word(p, 1), i(1)), a0 = shr(word(p, 0), i(1));
+  Val mask = i((int64_t{1} << 31) - 1), r1 = shr(count, i(31)), r0 = count & mask;
+  Val middle = r1 * a1, other = r0 * a2;
+  Val carry = (middle & mask) + (other & mask) + shr(r1 * a0, i(31)) + shr(r0 * a1, i(31));
+  return first + r1 * a2 + shr(middle, i(31)) + shr(other, i(31)) + shr(carry, i(31));
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ def same(got, want):
         torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("name,kwargs,mode", cases())
+@pytest.mark.parametrize("name,kwargs,mode", list(cases()))
 def test_trains_as_the_cpu_does(name, kwargs, mode):
     how = {"default": {}, "foreach": {"foreach": True}, "forloop": {"foreach": False}, "fused": {"fused": True}}[mode]
     want, _ = train(net(), "cpu", name, kwargs)

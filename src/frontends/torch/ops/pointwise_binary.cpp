@@ -64,11 +64,7 @@ ANYGPU_STUB(clamp_stub, "clamp")
 ANYGPU_STUB(lerp_kernel_tensor_weight, "lerp")
 ANYGPU_STUB(pow_tensor_tensor_stub, "pow")
 
-REGISTER_PRIVATEUSE1_DISPATCH(nextafter_stub, +[](TensorIteratorBase& iter) {
-  ScalarType t = iter.common_dtype();
-  TORCH_CHECK_NOT_IMPLEMENTED(t == kFloat || t == kDouble, "\"nextafter\" not implemented for '", t, "' on this device");
-  record_iter(ANYGPU_OP("nextafter"), iter);
-})
+ANYGPU_STUB(nextafter_stub, "nextafter")
 REGISTER_PRIVATEUSE1_DISPATCH(pow_tensor_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& exponent) {
   double e = exponent.to<double>();
   bool real = at::isFloatingType(iter.common_dtype());

@@ -69,12 +69,12 @@ REGISTER_PRIVATEUSE1_DISPATCH(bernoulli_tensor_stub, +[](const TensorBase& self,
   record_pointwise(ANYGPU_OP("random_bernoulli_of"), 1, {Tensor(self), p}, t, {seed(key), offset(key)});
 })
 
-/// How many words a range of integers takes: see random_integer in the catalogue.
-int64_t words(uint64_t range) { return range <= uint64_t{1} << 32 ? 1 : 2; }
+/// How a range of integers is drawn: see random_integer in the catalogue.
+int64_t way(uint64_t range) { return range <= uint64_t{1} << 24 ? 1 : 2; }
 
 REGISTER_PRIVATEUSE1_DISPATCH(random_from_to_stub, +[](TensorIteratorBase& iter, const uint64_t range, const int64_t base, Gen gen) {
   TORCH_CHECK_NOT_IMPLEMENTED(range < uint64_t{1} << 63, "random_ over a range of 2^63 or more is not implemented on this device");
-  draw(ANYGPU_OP("random_integer"), iter, gen, {N(base), N(static_cast<int64_t>(range))}, {words(range)});
+  draw(ANYGPU_OP("random_integer"), iter, gen, {N(base), N(static_cast<int64_t>(range))}, {way(range)});
 })
 REGISTER_PRIVATEUSE1_DISPATCH(random_full_64_bits_range_stub, +[](TensorIteratorBase& iter, Gen gen) {
   draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(int64_t{1})}, {3});
@@ -94,7 +94,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(random_stub, +[](TensorIteratorBase& iter, Gen gen
     case kFloat: count = (1 << 24) + 1; break;
     default: count = (int64_t{1} << 53) + 1;
   }
-  draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(count)}, {words(static_cast<uint64_t>(count))});
+  draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(count)}, {way(static_cast<uint64_t>(count))});
 })
 
 /// Inverts the cumulative distribution of each row.
