@@ -249,21 +249,25 @@ Value Emitter::philox(Scope& scope, const Node& n, int lanes) {
     const auto it = s->blocks.find(block);
     if (it != s->blocks.end()) return it->second[n.imm.i];
   }
-  // Words stand in the low halves of 64-bit lanes, where the multiplier wants them. The rounds are a loop, to keep the code small.
+  // Words stand in the low halves of 64-bit lanes, where the multiplier wants them; what is in the high halves does not matter until
+  // the end. The rounds are a loop, to keep the code small. Keys mostly are one for all lanes, and then stay scalars.
   const Type wide = b_.vec(b_.i64, lanes);
-  const Value low = b_.constant(wide, 0xffffffff), by32 = b_.constant(wide, 32);
+  auto low = [&](Value v) { return b_.bit_and(v, b_.like(v, 0xffffffff)); };
+  auto high = [&](Value v) { return b_.lshr(v, b_.like(v, 32)); };
   Values start;
-  for (int id : {n.a, n.c, n.b}) {
+  for (int id : {n.a, n.c}) {
     const Value v = operand(scope, id, lanes);
-    start.push_back(b_.bit_and(v, low)), start.push_back(b_.lshr(v, by32));
+    start.push_back(v), start.push_back(high(v));
   }
+  const Value key = known(scope, n.b);
+  start.push_back(key), start.push_back(high(key));
   const Values end = b_.loop(b_.index(0), b_.index(10), b_.index(1), start, [&](Value, const Values& c) {
-    const Value p0 = b_.mul(c[0], b_.constant(wide, 0xD2511F53)), p1 = b_.mul(c[2], b_.constant(wide, 0xCD9E8D57));
-    return Values{b_.bit_xor(b_.bit_xor(b_.lshr(p1, by32), c[1]), c[4]), b_.bit_and(p1, low),
-                  b_.bit_xor(b_.bit_xor(b_.lshr(p0, by32), c[3]), c[5]), b_.bit_and(p0, low),
-                  b_.bit_and(b_.add(c[4], b_.constant(wide, 0x9E3779B9)), low), b_.bit_and(b_.add(c[5], b_.constant(wide, 0xBB67AE85)), low)};
+    const Value p0 = b_.mul(low(c[0]), b_.constant(wide, 0xD2511F53)), p1 = b_.mul(low(c[2]), b_.constant(wide, 0xCD9E8D57));
+    auto all = [&](Value k) { return b_.lanes_of(k) == lanes ? k : b_.splat(k, lanes); };
+    return Values{b_.bit_xor(b_.bit_xor(high(p1), c[1]), all(c[4])), p1, b_.bit_xor(b_.bit_xor(high(p0), c[3]), all(c[5])), p0,
+                  b_.add(c[4], b_.like(c[4], 0x9E3779B9)), b_.add(c[5], b_.like(c[5], 0xBB67AE85))};
   });
-  scope.blocks[block] = Values(end.begin(), end.begin() + 4);
+  scope.blocks[block] = {low(end[0]), low(end[1]), low(end[2]), low(end[3])};
   return scope.blocks[block][n.imm.i];
 }
 

@@ -19,7 +19,7 @@ Emitter::Emitter(IrBuilder& b, const KernelSpec& spec, const Isa& isa)
     ir::for_each_operand(n, [&](int id) { spread(id, lanes); });
   }
   for (size_t i = 0; i < spec.stores.size(); ++i) {
-    if (!spec.vector_reduces || stages_.store_full[i]) spread(spec.stores[i].value, spec.lanes);
+    if (!spec.vector_reduces || spec_.store_full[i]) spread(spec.stores[i].value, spec.lanes);
   }
 }
 
@@ -27,13 +27,13 @@ KernelCode Emitter::run(const std::string& prefix) {
   KernelCode code;
   auto make = [&](Part part, int stage) {
     code.functions.push_back(prefix + "_" + std::to_string(code.functions.size()));
-    code.over_chunks.push_back(part != Part::Post);
+    code.over.push_back(part == Part::Post ? Over::Blocks : part == Part::Join ? Over::BlocksIfChunked : Over::Chunks);
     function(part, stage, code.functions.back());
   };
   if (spec_.split_dim < 0) {
     make(Part::All, 0);
   } else {
-    for (int k = 0; k < stages_.count; ++k) make(Part::Stage, k);
+    for (int k = 0; k < stages_.count; ++k) make(Part::Stage, k), make(Part::Join, k);
     if (stages_.full) make(Part::Full, 0);
     if (stages_.post) make(Part::Post, 0);
   }
@@ -63,7 +63,8 @@ void Emitter::function(Part part, int stage, const std::string& name) {
   Values sizes;
   for (int d = 0; d < spec_.outer; ++d) sizes.push_back(parameter(layout_.size(d)));
   if (!spec_.vector_reduces) sizes.push_back(parameter(ParameterLayout::Blocks));
-  const bool chunks = spec_.split_dim >= 0 && part != Part::Post;
+  if (spec_.tiled) std::swap(sizes[spec_.outer - 1], sizes[spec_.outer]);
+  const bool chunks = spec_.split_dim >= 0 && part != Part::Post && part != Part::Join;
   if (chunks) sizes.push_back(parameter(ParameterLayout::Chunks));
   Values digits(sizes.size());
   Value rest = b_.parameter(1);
@@ -78,15 +79,17 @@ void Emitter::function(Part part, int stage, const std::string& name) {
     inside.outside = &root;
     inside.values.resize(spec_.nodes.size()), inside.splats.resize(spec_.nodes.size());
     inside.pointers = root.pointers;
+    Values digit = now;
+    if (spec_.tiled) std::swap(digit[spec_.outer - 1], digit[spec_.outer]);
     for (int d = 0; d < spec_.outer; ++d) {
-      const Scope next = enter(inside, d, now[d]);
+      const Scope next = enter(inside, d, digit[d]);
       inside.bound = next.bound;
       inside.pointers = next.pointers;
-      inside.indices[d] = now[d];
+      inside.indices[d] = digit[d];
     }
     size_t k = spec_.outer;
-    const Value block = spec_.vector_reduces ? nullptr : now[k++];
-    const Value chunk = chunks ? now[k] : nullptr;
+    const Value block = spec_.vector_reduces ? nullptr : digit[k++];
+    const Value chunk = chunks ? digit[k] : nullptr;
     Value row = nullptr;
     if (spec_.split_dim >= 0) {
       Value per_row = b_.index(1);
@@ -146,7 +149,10 @@ void Emitter::unit(Scope& scope, Part part, int stage, Value row_index, Value bl
     if (spec_.vector_reduces) return row(s, part, stage, row_index, chunk);
     const Value length = parameter(ParameterLayout::Block), lo = b_.mul(block, length), end = b_.add(lo, length);
     const Value n = parameter(layout_.size(vector_));
-    vector_loop(s, lo, b_.select(b_.icmp(LLVMIntSLT, end, n), end, n), {}, [&](Scope& inside, const Values&) {
+    block_ = {lo, b_.select(b_.icmp(LLVMIntSLT, end, n), end, n)};
+    if (spec_.columns && (part == Part::Stage || part == Part::Full)) return row(s, part, stage, row_index, chunk);
+    if (part == Part::Join) return padded_loop(s, [&](Scope& inside) { join_chunks(inside, stage, row_index); });
+    vector_loop(s, block_.first, block_.second, {}, [&](Scope& inside, const Values&) {
       row(inside, part, stage, row_index, chunk);
       return Values{};
     });
@@ -155,29 +161,49 @@ void Emitter::unit(Scope& scope, Part part, int stage, Value row_index, Value bl
 }
 
 void Emitter::row(Scope& scope, Part part, int k, Value row_index, Value chunk) {
-  if (part == Part::All) {
-    for (int i = 0; i < stages_.count; ++i) stage(scope, i, nullptr, nullptr);
-    if (stages_.full) full(scope, nullptr);
-    if (stages_.post) post(scope);
-    return;
+  switch (part) {
+    case Part::All:
+      for (int i = 0; i < stages_.count; ++i) stage(scope, i, nullptr, nullptr);
+      if (stages_.full) full(scope, nullptr, nullptr);
+      if (stages_.post) post(scope);
+      return;
+    case Part::Stage:
+      if (spec_.columns) return stage_in_memory(scope, k, row_index, chunk);
+      load_results(scope, k, row_index);
+      return stage(scope, k, row_index, chunk);
+    case Part::Join: return join_chunks(scope, k, row_index);
+    case Part::Full:
+      if (!spec_.columns) load_results(scope, stages_.count, row_index);
+      return full(scope, row_index, chunk);
+    case Part::Post: load_results(scope, stages_.count, row_index); return post(scope);
   }
-  load_partials(scope, part == Part::Stage ? k : stages_.count, row_index);
-  if (part == Part::Stage) stage(scope, k, row_index, chunk);
-  if (part == Part::Full) full(scope, chunk);
-  if (part == Part::Post) post(scope);
 }
 
-void Emitter::full(Scope& scope, Value chunk) {
+void Emitter::padded_loop(Scope& scope, const std::function<void(Scope&)>& inside) {
+  const Value n = b_.index(spec_.lanes);
+  b_.loop(block_.first, b_.add(block_.first, parameter(ParameterLayout::Block)), n, {}, [&](Value i, const Values&) {
+    const Lanes lanes{i};
+    Scope s = enter(scope, vector_, i, &lanes);
+    inside(s);
+    return Values{};
+  });
+}
+
+void Emitter::full(Scope& scope, Value row_index, Value chunk) {
   std::vector<int> roots = stages_.full_checks;
   for (size_t i = 0; i < spec_.stores.size(); ++i) {
     const ir::Store& s = spec_.stores[i];
-    if (stages_.store_full[i]) roots.push_back(s.value), roots.push_back(s.index), roots.push_back(s.guard);
+    if (spec_.store_full[i]) roots.push_back(s.value), roots.push_back(s.index), roots.push_back(s.guard);
   }
   const std::vector<bool> wanted = reachable(spec_.nodes, roots);
   settle(scope, wanted);
   nest(scope, spec_.first_reduction(), chunk, wanted, {}, [&](Scope& inside, const Values&) {
+    if (spec_.columns) {
+      load_results(inside, stages_.count, row_index);
+      settle(inside, wanted);
+    }
     for (size_t i = 0; i < spec_.stores.size(); ++i) {
-      if (stages_.store_full[i]) store(inside, spec_.stores[i]);
+      if (spec_.store_full[i]) store(inside, spec_.stores[i]);
     }
     return Values{};
   });
@@ -187,17 +213,23 @@ void Emitter::post(Scope& scope) {
   std::vector<int> roots = stages_.post_checks;
   for (size_t i = 0; i < spec_.stores.size(); ++i) {
     const ir::Store& s = spec_.stores[i];
-    if (!stages_.store_full[i]) roots.push_back(s.value), roots.push_back(s.index), roots.push_back(s.guard);
+    if (!spec_.store_full[i]) roots.push_back(s.value), roots.push_back(s.index), roots.push_back(s.guard);
   }
   settle(scope, reachable(spec_.nodes, roots));
   for (size_t i = 0; i < spec_.stores.size(); ++i) {
-    if (!stages_.store_full[i]) store(scope, spec_.stores[i]);
+    if (!spec_.store_full[i]) store(scope, spec_.stores[i]);
   }
 }
 
 // The loops over reduction dimensions, from d inwards.
 Values Emitter::nest(Scope& scope, int d, Value chunk, const std::vector<bool>& wanted, const Values& carried, const Inside& inside) {
-  if (d == spec_.rank()) return inside(scope, carried);
+  if (d == spec_.rank()) {
+    if (!spec_.columns || scope.lanes) return inside(scope, carried);
+    return vector_loop(scope, block_.first, block_.second, carried, [&](Scope& s, const Values& now) {
+      settle(s, wanted);
+      return inside(s, now);
+    });
+  }
   const auto [lo, hi] = range(d, chunk);
   auto deeper = [&, this](Scope& s, const Values& now) {
     settle(s, wanted);

@@ -1,4 +1,6 @@
 // Loads and stores: contiguous, strided, gathered; whole vectors and tails.
+#include <llvm/Config/llvm-config.h>
+
 #include "emitter.h"
 
 namespace anygpu::cpu {

@@ -81,25 +81,33 @@ Values Emitter::join_across(const Accumulator& a, Values acc) {
   return acc;
 }
 
+std::vector<int> Emitter::operands_of(const std::vector<Accumulator>& all) const {
+  std::vector<int> ids;
+  for (const Accumulator& a : all) ids.push_back(spec_.nodes[a.node].a), ids.push_back(spec_.nodes[a.node].b);
+  return ids;
+}
+
+// One index of the reduction, or a vector of them.
+Values Emitter::accumulate(Scope& inside, const std::vector<Accumulator>& all, const Values& now) {
+  Values next;
+  const Value mask = spec_.vector_reduces && inside.lanes ? inside.lanes->mask : nullptr;
+  for (const Accumulator& a : all) {
+    const Node& n = spec_.nodes[a.node];
+    const Values old(now.begin() + next.size(), now.begin() + next.size() + (a.pair ? 2 : 1));
+    Values x = {operand(inside, n.a, a.lanes)};
+    if (a.pair) x.push_back(operand(inside, n.b, a.lanes));
+    const Values joined = join(a, old, x);
+    for (size_t i = 0; i < joined.size(); ++i) next.push_back(mask && a.lanes > 1 ? b_.select(mask, joined[i], old[i]) : joined[i]);
+  }
+  return next;
+}
+
 void Emitter::stage(Scope& scope, int stage, Value row, Value chunk) {
   std::vector<Accumulator> all = accumulators(stage);
-  std::vector<int> roots;
-  for (const Accumulator& a : all) roots.push_back(spec_.nodes[a.node].a), roots.push_back(spec_.nodes[a.node].b);
-  const std::vector<bool> wanted = reachable(spec_.nodes, roots);
+  const std::vector<bool> wanted = reachable(spec_.nodes, operands_of(all));
   settle(scope, wanted);
-  Values results = nest(scope, spec_.first_reduction(), chunk, wanted, identities(all), [&](Scope& inside, const Values& now) {
-    Values next;
-    const Value mask = spec_.vector_reduces && inside.lanes ? inside.lanes->mask : nullptr;
-    for (const Accumulator& a : all) {
-      const Node& n = spec_.nodes[a.node];
-      const Values old(now.begin() + next.size(), now.begin() + next.size() + (a.pair ? 2 : 1));
-      Values x = {operand(inside, n.a, a.lanes)};
-      if (a.pair) x.push_back(operand(inside, n.b, a.lanes));
-      Values joined = join(a, old, x);
-      for (size_t i = 0; i < joined.size(); ++i) next.push_back(mask && a.lanes > 1 ? b_.select(mask, joined[i], old[i]) : joined[i]);
-    }
-    return next;
-  });
+  Values results = nest(scope, spec_.first_reduction(), chunk, wanted, identities(all),
+                        [&](Scope& inside, const Values& now) { return accumulate(inside, all, now); });
   if (spec_.vector_reduces && spec_.lanes > 1) {
     Values across;
     size_t at = 0;
@@ -113,6 +121,50 @@ void Emitter::stage(Scope& scope, int stage, Value row, Value chunk) {
     results = across;
   }
   if (spec_.split_dim >= 0) return store_partials(scope, all, row, chunk, results);
+  know_results(scope, all, results);
+}
+
+void Emitter::stage_in_memory(Scope& scope, int stage, Value row, Value chunk) {
+  const std::vector<Accumulator> all = accumulators(stage);
+  const std::vector<bool> wanted = reachable(spec_.nodes, operands_of(all));
+  padded_loop(scope, [&](Scope& inside) { store_partials(inside, all, row, chunk, identities(all)); });
+  settle(scope, wanted);
+  nest(scope, spec_.first_reduction(), chunk, wanted, {}, [&](Scope& inside, const Values&) {
+    load_results(inside, stage, row);
+    settle(inside, wanted);
+    store_partials(inside, all, row, chunk, accumulate(inside, all, load_partials(inside, all, row, chunk)));
+    return Values{};
+  });
+}
+
+// In order, into the first chunk's place.
+void Emitter::join_chunks(Scope& scope, int stage, Value row) {
+  std::vector<Accumulator> all = accumulators(stage);
+  for (Accumulator& a : all) a.lanes = spec_.vector_reduces ? 1 : a.lanes;
+  const Values first = load_partials(scope, all, row, b_.index(0));
+  const Values results = b_.loop(b_.index(1), parameter(ParameterLayout::Chunks), b_.index(1), first, [&](Value c, const Values& now) {
+    const Values parts = load_partials(scope, all, row, c);
+    Values next;
+    for (const Accumulator& a : all) {
+      const size_t at = next.size(), n = a.pair ? 2 : 1;
+      const Values joined = join(a, Values(now.begin() + at, now.begin() + at + n), Values(parts.begin() + at, parts.begin() + at + n));
+      next.insert(next.end(), joined.begin(), joined.end());
+    }
+    return next;
+  });
+  store_partials(scope, all, row, b_.index(0), results);
+}
+
+void Emitter::load_results(Scope& scope, int stages, Value row) {
+  for (int k = 0; k < stages; ++k) {
+    std::vector<Accumulator> all = accumulators(k);
+    for (Accumulator& a : all) a.lanes = spec_.vector_reduces ? 1 : a.lanes;
+    know_results(scope, all, load_partials(scope, all, row, b_.index(0)));
+  }
+}
+
+// Of a pair, the index is what the Reduce gives.
+void Emitter::know_results(Scope& scope, const std::vector<Accumulator>& all, const Values& results) {
   size_t at = 0;
   for (const Accumulator& a : all) {
     at += a.pair ? 2 : 1;
@@ -143,39 +195,17 @@ void Emitter::store_partials(Scope& scope, const std::vector<Accumulator>& all, 
   }
 }
 
-// Joins the chunks, in order, of all stages before `stages`.
-void Emitter::load_partials(Scope& scope, int stages, Value row) {
-  std::vector<Accumulator> all;
-  for (int k = 0; k < stages; ++k) {
-    for (Accumulator a : accumulators(k)) {
-      if (spec_.vector_reduces) a.lanes = 1;
-      all.push_back(a);
-    }
-  }
-  if (all.empty()) return;
-  const Values results = b_.loop(b_.index(0), parameter(ParameterLayout::Chunks), b_.index(1), identities(all), [&](Value c, const Values& now) {
-    Values next;
-    for (const Accumulator& a : all) {
-      const size_t at = next.size(), n = a.pair ? 2 : 1;
-      Values part;
-      for (size_t k = 0; k < n; ++k) {
-        const DType t = k ? DType::I64 : a.type;
-        const Type element = t == DType::Bool ? b_.i8 : value_type(t);
-        const Value v = b_.load(b_.vec(element, a.lanes), partial_pointer(scope, stages_.partial[a.node] + static_cast<int>(k), element, row, c),
-                                b_.bits_of(element) / 8);
-        part.push_back(t == DType::Bool ? b_.icmp(LLVMIntNE, v, b_.like(v, 0)) : v);
-      }
-      const Values joined = join(a, Values(now.begin() + at, now.begin() + at + n), part);
-      next.insert(next.end(), joined.begin(), joined.end());
-    }
-    return next;
-  });
-  size_t at = 0;
+Values Emitter::load_partials(Scope& scope, const std::vector<Accumulator>& all, Value row, Value chunk) {
+  Values parts;
   for (const Accumulator& a : all) {
-    at += a.pair ? 2 : 1;
-    scope.values[a.node] = results[at - 1];
-    if (wants_splat_[a.node] && a.lanes == 1) scope.splats[a.node] = b_.splat(results[at - 1], spec_.lanes);
+    for (int k = 0; k < (a.pair ? 2 : 1); ++k) {
+      const DType t = k ? DType::I64 : a.type;
+      const Type element = t == DType::Bool ? b_.i8 : value_type(t);
+      const Value v = b_.load(b_.vec(element, a.lanes), partial_pointer(scope, stages_.partial[a.node] + k, element, row, chunk), b_.bits_of(element) / 8);
+      parts.push_back(t == DType::Bool ? b_.icmp(LLVMIntNE, v, b_.like(v, 0)) : v);
+    }
   }
+  return parts;
 }
 
 }  // namespace anygpu::cpu

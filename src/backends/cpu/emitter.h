@@ -8,15 +8,16 @@
 
 #include "ir_builder.h"
 #include "jit.h"
+#include "kernel.h"
 #include "spec.h"
 
 namespace anygpu::cpu {
 
 /// What a kernel consists of: functions to run one after another, each void(const int64_t* parameters, int64_t begin, int64_t end)
-/// over units: row x block x chunk, or row x block where `over_chunks` is false.
+/// over units.
 struct KernelCode {
   std::vector<std::string> functions;
-  std::vector<bool> over_chunks;
+  std::vector<Over> over;
 };
 
 class Emitter {
@@ -26,7 +27,7 @@ class Emitter {
   KernelCode run(const std::string& prefix);
 
  private:
-  enum class Part { All, Stage, Full, Post };
+  enum class Part { All, Stage, Join, Full, Post };
 
   /// Where the vector dimension stands: `index` of lane 0, and which lanes are in range (null: all).
   struct Lanes {
@@ -49,10 +50,12 @@ class Emitter {
   void function(Part, int stage, const std::string& name);
   void unit(Scope&, Part, int stage, Value row, Value block, Value chunk);
   void row(Scope&, Part, int stage, Value row, Value chunk);
-  void full(Scope&, Value chunk);
+  void full(Scope&, Value row, Value chunk);
   void post(Scope&);
   Values nest(Scope&, int d, Value chunk, const std::vector<bool>& wanted, const Values& carried, const Inside&);
   Values vector_loop(Scope&, Value lo, Value hi, const Values& carried, const Inside&);
+  /// Whole vectors over the block, past its end if need be: for partial results, which are padded.
+  void padded_loop(Scope&, const std::function<void(Scope&)>&);
   Scope enter(const Scope& outside, int d, Value index, const Lanes* lanes = nullptr);
   Value parameter(int word);
   Value pointer_parameter(int word);
@@ -104,12 +107,19 @@ class Emitter {
     bool pair;   // value and index
   };
   std::vector<Accumulator> accumulators(int stage) const;
+  std::vector<int> operands_of(const std::vector<Accumulator>&) const;
   Values identities(const std::vector<Accumulator>&);
   Values join(const Accumulator&, const Values& x, const Values& y);
   Values join_across(const Accumulator&, Values acc);
+  Values accumulate(Scope&, const std::vector<Accumulator>&, const Values& now);
   void stage(Scope&, int stage, Value row, Value chunk);
+  void stage_in_memory(Scope&, int stage, Value row, Value chunk);
+  void join_chunks(Scope&, int stage, Value row);
+  /// The results of all stages before `stages`, where they were left in memory.
+  void load_results(Scope&, int stages, Value row);
+  void know_results(Scope&, const std::vector<Accumulator>&, const Values& results);
   void store_partials(Scope&, const std::vector<Accumulator>&, Value row, Value chunk, const Values& results);
-  void load_partials(Scope&, int stages, Value row);
+  Values load_partials(Scope&, const std::vector<Accumulator>&, Value row, Value chunk);
   Value partial_pointer(const Scope&, int array, Type, Value row, Value chunk);
 
   IrBuilder& b_;
@@ -119,6 +129,7 @@ class Emitter {
   const Stages stages_;
   const int vector_;
   std::map<int, Value> parameters_;
+  std::pair<Value, Value> block_;  // the unit's range of the vector dimension, where it is parallel
   std::vector<bool> wants_splat_;
 };
 

@@ -161,6 +161,7 @@ Value IrBuilder::splat(Value scalar, int n) {
 }
 
 Value IrBuilder::lanes(Value vector, int first, int count) {
+  if (count == lanes_of(vector)) return vector;
   if (count == 1) return lane(vector, first);
   Values mask;
   for (int i = 0; i < count; ++i) mask.push_back(constant(i32, first + i));

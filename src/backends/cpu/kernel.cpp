@@ -1,9 +1,5 @@
 #include "kernel.h"
 
-#include <cstdio>
-#include <cstdlib>
-#include <ctime>
-
 #include "emitter.h"
 #include "jit.h"
 
@@ -11,8 +7,6 @@ namespace anygpu::cpu {
 namespace {
 
 std::shared_ptr<const Kernel> compile(const KernelSpec& spec, int64_t number) {
-  auto cpu = [] { timespec t; clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); return t.tv_sec * 1e3 + t.tv_nsec * 1e-6; };
-  const double t0 = cpu();
   LLVMContextRef context = LLVMContextCreate();
   LLVMModuleRef module = LLVMModuleCreateWithNameInContext("kernel", context);
   KernelCode code;
@@ -20,15 +14,12 @@ std::shared_ptr<const Kernel> compile(const KernelSpec& spec, int64_t number) {
     IrBuilder builder(context, module);
     code = Emitter(builder, spec, host_isa()).run("anygpu_kernel_" + std::to_string(number));
   }
-  const double t1 = cpu();
   const std::vector<char> object = compile_module(context, module);
-  const double t2 = cpu();
   LLVMContextDispose(context);
   const std::vector<void*> addresses = link_object(object, code.functions);
-  if (getenv("ANYGPU_T")) fprintf(stderr, "emit %.2f codegen %.2f link %.2f\n", t1 - t0, t2 - t1, cpu() - t2);
   auto kernel = std::make_shared<Kernel>();
   for (size_t i = 0; i < addresses.size(); ++i) {
-    kernel->entries.push_back({reinterpret_cast<Kernel::Function>(addresses[i]), code.over_chunks[i]});
+    kernel->entries.push_back({reinterpret_cast<Kernel::Function>(addresses[i]), code.over[i]});
   }
   return kernel;
 }

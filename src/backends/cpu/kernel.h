@@ -13,11 +13,14 @@
 
 namespace anygpu::cpu {
 
+/// What a function of a kernel runs over: row x block x chunk, or row x block, or that only where there is more than one chunk.
+enum class Over { Chunks, Blocks, BlocksIfChunked };
+
 struct Kernel {
   using Function = void (*)(const int64_t* parameters, int64_t begin, int64_t end);
   struct Entry {
     Function function;
-    bool over_chunks;
+    Over over;
   };
   std::vector<Entry> entries;  ///< to run one after another
 };

@@ -44,7 +44,8 @@ class GenericStep {
   /// Returns the fault, or Fault::None.
   ir::Fault run(CpuLibrary& library, const Bindings& bindings) const {
     if (!kernel_) return ir::Fault::None;
-    std::vector<int64_t> p = parameters_;
+    thread_local std::vector<int64_t> p;  // kept: a small kernel takes less time than an allocation
+    p = parameters_;
     int64_t fault = 0;
     p[ParameterLayout::FaultCode] = reinterpret_cast<int64_t>(&fault);
     for (size_t a = 0; a < base_words_.size(); ++a) {
@@ -59,13 +60,15 @@ class GenericStep {
       const int64_t start = (reinterpret_cast<int64_t>(scratch.get()) + 63) / 64 * 64;
       for (int i = 0; i < partials_; ++i) p[first_partial_ + i] = start + i * partial_bytes_;
     }
+    const int64_t* words = p.data();  // not p itself: on another thread that is another vector
     for (const Kernel::Entry& e : kernel_->entries) {
-      const int64_t n = units_ * (e.over_chunks ? launch_.chunks : 1);
+      if (e.over == Over::BlocksIfChunked && launch_.chunks == 1) continue;
+      const int64_t n = units_ * (e.over == Over::Chunks ? launch_.chunks : 1);
       if (n <= launch_.grain) {
-        e.function(p.data(), 0, n);
+        e.function(words, 0, n);
         continue;
       }
-      parallel_for(library, n, launch_.grain, [&](int64_t begin, int64_t end) { e.function(p.data(), begin, end); });
+      parallel_for(library, n, launch_.grain, [&](int64_t begin, int64_t end) { e.function(words, begin, end); });
     }
     return static_cast<ir::Fault>(fault);
   }

@@ -16,9 +16,13 @@ using ir::Node;
 using ir::ReduceKind;
 
 constexpr int64_t kBlockBytes = 32 << 10;       // of one operand: a unit of pointwise work
-constexpr int64_t kWorthAThread = 1 << 15;      // element operations below which a second thread is not woken
+constexpr int64_t kTile = 16, kTiles = 128;      // least and most elements of the vector dimension in a tile of a transpose
+constexpr int64_t kWorthAThread = 1 << 16;      // element operations below which a second thread is not woken
 constexpr int64_t kEnoughUnits = 48;            // rows below which a long reduction is split
 constexpr int64_t kChunkElements = 1 << 14;     // least length of a chunk of a split reduction
+constexpr int64_t kWideColumns = 128;           // columns up to which accumulators are kept in registers
+constexpr int64_t kLongEnough = 32;             // rows below which they are kept there in any case
+constexpr int64_t kColumnBlock = 1 << 11;       // columns whose accumulators stay in the first cache
 constexpr int64_t kLongestColumn = 1 << 12;     // additions in a row into one accumulator, where a column can be split
 
 bool is_arg_kind(const Node& n) {
@@ -61,7 +65,13 @@ class Scheduler {
       order_.push_back(d);
     }
     nodes_ = g.body.nodes();
-    stores_ = g.stores;
+    const std::vector<bool> varies = ir::varies_in_reduction(g);
+    for (const ir::Store& s : g.stores) {
+      bool full = varies[s.value];
+      for (int d = 0; d < g.rank(); ++d) full = full || (g.reduces(d) && g.accesses[s.access].strides[d] != 0);
+      stores_.push_back(s);
+      full_.push_back(full);
+    }
     for (const ir::Access& a : g.accesses) {
       accesses_.push_back({a.dtype});
       places_.push_back({a.slot, a.offset, {}});
@@ -114,9 +124,6 @@ class Scheduler {
     for (size_t d = 0; d < dims_.size(); ++d) mask |= static_cast<uint32_t>(dims_[d].strides[access] != 0) << d;
     return mask;
   }
-  bool every_index(const ir::Store& s, const std::vector<uint32_t>& depends) const {
-    return ((depends[s.value] | nonzero(s.access)) & reduction_mask()) != 0;
-  }
   bool has_reduce() const {
     return std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == ExprOp::Reduce; });
   }
@@ -138,7 +145,9 @@ class Scheduler {
     if (std::none_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.reduces && d.size == 0; })) return;
     const std::vector<uint32_t> depends = node_dims();
     const uint32_t reduce = reduction_mask();
-    std::erase_if(stores_, [&](const ir::Store& s) { return every_index(s, depends); });
+    for (size_t i = stores_.size(); i-- > 0;) {
+      if (full_[i]) stores_.erase(stores_.begin() + i), full_.erase(full_.begin() + i);
+    }
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (nodes_[i].op == ExprOp::Reduce) nodes_[i] = identity(nodes_[i]);
       else if (depends[i] & reduce) nodes_[i] = Node{ExprOp::Const, nodes_[i].type};  // not reachable any more; a Check would be a root
@@ -181,10 +190,7 @@ class Scheduler {
       }
     }
     if (has_reduce() || reduction_mask() == 0) return;
-    const std::vector<uint32_t> depends = node_dims();
-    bool all_vary = true;
-    for (const ir::Store& s : stores_) all_vary &= every_index(s, depends);
-    if (!all_vary) return;  // some are stored once per parallel index
+    if (std::find(full_.begin(), full_.end(), false) != full_.end()) return;  // some are stored once per parallel index
     for (Dim& d : dims_) d.reduces = false;
   }
 
@@ -248,8 +254,9 @@ class Scheduler {
   void find_sequential() {
     const std::vector<uint32_t> depends = node_dims();
     uint32_t sequential = 0;
-    for (const ir::Store& s : stores_) {
-      const uint32_t space = every_index(s, depends) ? ~0u : ~reduction_mask();
+    for (size_t i = 0; i < stores_.size(); ++i) {
+      const ir::Store& s = stores_[i];
+      const uint32_t space = full_[i] ? ~0u : ~reduction_mask();
       if (s.index >= 0) sequential |= depends[s.index] & space;
       sequential |= ~nonzero(s.access) & space;
       if (s.combine != Combine::None && overlaps(s.access, space)) sequential |= space;
@@ -375,6 +382,30 @@ class Scheduler {
     }
   }
 
+  /// The dimension along which something is contiguous that is strided along the vector dimension, or -1. Pointwise work only.
+  int tile_dim() const {
+    for (const Dim& d : dims_) {
+      if (d.reduces || d.sequential) return -1;
+    }
+    for (size_t a = 0; a < accesses_.size(); ++a) {
+      if (std::abs(dims_[vector_].strides[a]) <= 1 || dims_[vector_].size < 8) continue;
+      for (size_t d = 0; d < dims_.size(); ++d) {
+        if (std::abs(dims_[d].strides[a]) == 1 && dims_[d].size >= 8) return static_cast<int>(d);
+      }
+    }
+    return -1;
+  }
+
+  /// So many elements that their lines stay in the first cache (64 sets of 8 lines): a stride of 4096 bytes meets one set only.
+  int64_t tile_length() const {
+    int64_t length = kTiles;
+    for (size_t a = 0; a < accesses_.size(); ++a) {
+      const int64_t stride = std::abs(dims_[out_.spec.vector_dim()].strides[a]) * size_of(accesses_[a].dtype);
+      if (stride > 64) length = std::min(length, 8 * 4096 / (stride & -stride));
+    }
+    return std::max(length, kTile);
+  }
+
   void lay_out() {
     KernelSpec& spec = out_.spec;
     std::vector<int> order;
@@ -385,11 +416,21 @@ class Scheduler {
       }
     };
     append([](const Dim& d) { return !d.reduces && !d.sequential; }, spec.outer);
+    const int tile = tile_dim();
+    if (tile >= 0) {
+      order.erase(std::find(order.begin(), order.end(), tile));
+      order.push_back(tile);
+      spec.tiled = true;
+    }
     append([](const Dim& d) { return !d.reduces && d.sequential; }, spec.sequential);
     if (!vector.reduces) order.push_back(vector_);
     append([](const Dim& d) { return d.reduces; }, spec.reduction);
     if (vector.reduces) order.push_back(vector_);
     spec.vector_reduces = vector.reduces;
+    int64_t reduced = 1;
+    for (const Dim& d : dims_) reduced *= d.reduces ? d.size : 1;
+    const bool any_sequential = std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.sequential; });
+    spec.columns = !vector.reduces && !any_sequential && vector.size > kWideColumns && reduced >= kLongEnough;
     spec.vector_sequential = vector.sequential;
     permute(order);
     for (size_t a = 0; a < accesses_.size(); ++a) {
@@ -401,6 +442,7 @@ class Scheduler {
     spec.accesses = accesses_;
     spec.nodes = nodes_;
     spec.stores = stores_;
+    for (bool full : full_) spec.store_full.push_back(full && reduction_mask() != 0);
     out_.launch.accesses = places_;
     for (const Dim& d : dims_) out_.launch.sizes.push_back(d.size);
   }
@@ -436,7 +478,7 @@ class Scheduler {
     if (!heavy && !strided && !spec.vector_sequential) {
       if (spec.vector_reduces && accumulators) {
         registers = accumulators * cost <= 12 ? 4 : 2;
-      } else if (accumulators) {
+      } else if (accumulators && !spec.columns) {
         registers = accumulators == 1 && cost <= 8 ? 8 : accumulators <= 2 && cost <= 16 ? 4 : 2;
       } else {
         registers = cost <= 6 ? 4 : cost <= 16 ? 2 : 1;
@@ -448,7 +490,7 @@ class Scheduler {
     while (lanes > 2 && lanes / 2 >= n && !host_isa().masks) lanes /= 2;
     spec.lanes = n == 1 ? 1 : static_cast<int>(lanes);
     // Whether n is a multiple of the lanes is left to run time: one kernel for all sizes.
-    spec.tail = spec.lanes == 1 ? Tail::None : n <= spec.lanes || (accumulators && !spec.vector_reduces && host_isa().masks) ? Tail::Only : Tail::Some;
+    spec.tail = spec.lanes == 1 ? Tail::None : n <= spec.lanes || (accumulators && !spec.vector_reduces && !spec.columns && host_isa().masks) ? Tail::Only : Tail::Some;
   }
 
   void share_out() {
@@ -466,7 +508,11 @@ class Scheduler {
     if (!spec.vector_reduces) {
       auto round = [&](int64_t x) { return std::max<int64_t>((x + lanes - 1) / lanes, 1) * lanes; };
       launch.block = round(n);
-      if (spec.reduction > 0) {
+      if (spec.tiled) {
+        launch.block = std::min(launch.block, round(tile_length()));
+      } else if (spec.columns) {
+        launch.block = std::min(launch.block, round(kColumnBlock));
+      } else if (spec.reduction > 0) {
         launch.block = lanes;
       } else if (!spec.vector_sequential) {
         const int64_t wanted = ordered > 1 ? round(n / kEnoughUnits) : round(std::max<int64_t>(kBlockBytes / 4 / std::max(1, cost / 8), lanes));
@@ -495,6 +541,7 @@ class Scheduler {
         if (launch.chunks > 1) spec.split_dim = split;
       }
       if (spec.split_dim < 0) launch.chunk = 0, launch.chunks = 1;
+      if (spec.columns && spec.split_dim < 0) spec.split_dim = split, launch.chunk = launch.sizes[split];
     }
     units *= launch.chunks;
     double total = static_cast<double>(cost) * ordered;
@@ -508,6 +555,7 @@ class Scheduler {
   std::vector<int> order_;
   std::vector<Node> nodes_;
   std::vector<ir::Store> stores_;
+  std::vector<bool> full_;  // per store: at every index of the reduction, not once per parallel index
   std::vector<SpecAccess> accesses_;
   std::vector<LaunchAccess> places_;
   int kept_accesses_ = 0;

@@ -29,13 +29,20 @@ struct SpecAccess {
 struct KernelSpec {
   int outer = 0, sequential = 0, reduction = 0;  ///< without the vector dimension
   bool vector_reduces = false, vector_sequential = false;
+  /// A long reduction beside a wide parallel vector dimension: the vector loop is innermost nevertheless, so that memory is read
+  /// in its order, and accumulators lie in memory.
+  bool columns = false;
+  /// A transpose: the last outer dimension steps within a block of the vector dimension, so that what is strided along one and
+  /// contiguous along the other is read a tile at a time.
+  bool tiled = false;
   int lanes = 1;
   Tail tail = Tail::Some;
-  /// Few rows and a long reduction: dimension split_dim is cut into chunks, which do each stage apart; -1 if not.
+  /// Few rows and a long reduction, or `columns`: dimension split_dim is cut into chunks, which do each stage apart; -1 if not.
   int split_dim = -1;
   std::vector<SpecAccess> accesses;
   std::vector<ir::Node> nodes;
   std::vector<ir::Store> stores;
+  std::vector<bool> store_full;  ///< per store: written at every index of the reduction, not once per parallel index
 
   int rank() const { return outer + sequential + reduction + 1; }
   int vector_dim() const { return vector_reduces ? rank() - 1 : outer + sequential; }
@@ -88,7 +95,6 @@ struct Stages {
   bool post = false;               ///< something is stored or checked once per parallel index
 
   explicit Stages(const KernelSpec&);
-  std::vector<bool> store_full;    ///< per store: written at every index of the reduction, not once per parallel index
 };
 
 /// Per node: whether `roots` need it without passing through a Reduce.

@@ -1,0 +1,135 @@
+// The cpu backend's own: errors of the functions it computes in line, against f64; the same numbers on any number of threads;
+// many threads preparing and running at once. What every backend must do is in conformance*.cpp.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <thread>
+
+#include "backends/interface/backend.h"
+
+namespace anygpu {
+namespace {
+
+using ir::Val;
+
+/// A Generic over flat f32 arrays: out = f(in).
+ir::Generic unary(int64_t n, Val (*f)(Val)) {
+  ir::Generic g;
+  g.name = "unary";
+  g.sizes = {n};
+  g.accesses = {{0, DType::F32, 0, {1}}, {1, DType::F32, 0, {1}}};
+  g.stores.push_back({1, f(ir::load(g.body, DType::F32, 0)).id});
+  return g;
+}
+
+struct Function {
+  const char* name;
+  Val (*f)(Val);
+  double (*exact)(double);
+  double ulps;
+};
+
+class Functions : public testing::TestWithParam<Function> {};
+
+/// Every 193rd f32, NaN, infinities and subnormals among them; whole vectors and tails.
+TEST_P(Functions, AreAsExactAsStated) {
+  const Function& p = GetParam();
+  const auto backend = make_cpu_backend();
+  constexpr int64_t n = (1 << 20) + 5;
+  const ir::Step step = unary(n, p.f);
+  const auto program = backend->prepare({&step, 1});
+  std::vector<float> x(n), y(n);
+  const Memory slots[] = {{x.data(), 0, 4 * n}, {y.data(), 0, 4 * n}};
+  double worst = 0;
+  float at = 0;
+  uint64_t bits = 0;
+  while (bits < uint64_t{1} << 32) {
+    for (int64_t i = 0; i < n; ++i, bits += 193) x[i] = std::bit_cast<float>(static_cast<uint32_t>(bits));
+    ASSERT_TRUE(program->run({slots, {}}, nullptr).empty());
+    for (int64_t i = 0; i < n; ++i) {
+      const double want = p.exact(x[i]);
+      const float nearest = static_cast<float>(want);
+      if (std::isnan(want)) {
+        ASSERT_TRUE(std::isnan(y[i])) << p.name << "(" << x[i] << ") is " << y[i];
+        continue;
+      }
+      if (std::isinf(nearest) || std::isinf(y[i])) {
+        const bool close = nearest == y[i] || (std::fabs(want) > 3.4028233e38 && std::fabs(y[i]) > 3.4028233e38 && (want > 0) == (y[i] > 0));
+        ASSERT_TRUE(close) << p.name << "(" << x[i] << ") is " << y[i] << ", not " << nearest;
+        continue;
+      }
+      if (want == 0) {
+        ASSERT_EQ(y[i], 0) << p.name << "(" << x[i] << ")";
+      }
+      const double ulp = std::ldexp(1.0, std::max(std::ilogb(std::fabs(want) > 0 ? want : 1e-300), -126) - 23);
+      const double error = std::fabs(y[i] - want) / ulp;
+      if (error > worst) worst = error, at = x[i];
+    }
+  }
+  std::printf("%-6s %.3f ULP at %.9g\n", p.name, worst, at);
+  EXPECT_LE(worst, p.ulps) << p.name << " at " << at;
+}
+
+INSTANTIATE_TEST_SUITE_P(InLine, Functions,
+                         testing::Values(Function{"exp", ir::exp, std::exp, 1.0}, Function{"exp2", ir::exp2, std::exp2, 2.0},
+                                         Function{"expm1", ir::expm1, std::expm1, 2.0}, Function{"log", ir::log, std::log, 1.0},
+                                         Function{"log2", ir::log2, std::log2, 2.0}, Function{"log10", ir::log10, std::log10, 2.0},
+                                         Function{"log1p", ir::log1p, std::log1p, 2.0}, Function{"tanh", ir::tanh, std::tanh, 2.0},
+                                         Function{"erf", ir::erf, std::erf, 2.0}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+/// Programs with kernels of their own, prepared and run from several threads.
+TEST(CpuKernels, ManyThreadsPrepareAndRun) {
+  const auto backend = make_cpu_backend();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&backend, t] {
+      for (int k = 0; k < 6; ++k) {
+        constexpr int64_t n = 1 << 16;
+        ir::Generic g = unary(n, [](Val v) { return v + 1.0; });
+        g.stores[0].value = (Val{&g.body, g.stores[0].value} * static_cast<double>(2 + t * 8 + k)).id;
+        const ir::Step step = g;
+        const auto program = backend->prepare({&step, 1});
+        std::vector<float> x(n, 3), y(n);
+        const Memory slots[] = {{x.data(), 0, 4 * n}, {y.data(), 0, 4 * n}};
+        EXPECT_TRUE(program->run({slots, {}}, nullptr).empty());
+        EXPECT_EQ(y, std::vector<float>(n, 4.0f * (2 + t * 8 + k)));
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+}
+
+/// Sums that are split, over rows, columns and all: how they are split follows from sizes alone, so that runs agree to the bit.
+TEST(CpuKernels, SplitSumsRepeatToTheBit) {
+  const auto backend = make_cpu_backend();
+  constexpr int64_t rows = 3001, columns = 517;
+  std::vector<float> x(rows * columns);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i)) * 1e3f;
+  for (uint32_t mask : {1u, 2u, 3u}) {
+    ir::Generic g;
+    g.name = "sum";
+    g.sizes = {rows, columns};
+    g.reduce = mask;
+    g.accesses = {{0, DType::F32, 0, {columns, 1}}, {1, DType::F32, 0, {mask & 1 ? 0 : 1, mask & 2 ? 0 : 1}}};
+    g.stores.push_back({1, ir::reduce(ir::ReduceKind::Sum, ir::load(g.body, DType::F32, 0)).id});
+    const ir::Step step = g;
+    const auto program = backend->prepare({&step, 1});
+    std::vector<float> first;
+    for (int run = 0; run < 5; ++run) {
+      std::vector<float> y(mask == 1 ? columns : mask == 2 ? rows : 1);
+      const Memory slots[] = {{x.data(), 0, rows * columns * 4}, {y.data(), 0, static_cast<int64_t>(y.size() * 4)}};
+      EXPECT_TRUE(program->run({slots, {}}, nullptr).empty());
+      if (run == 0) first = y;
+      EXPECT_EQ(y, first);
+    }
+    double want = 0;
+    for (int64_t i = 0; i < (mask == 1 ? rows : mask == 2 ? columns : rows * columns); ++i) want += x[mask == 1 ? i * columns : i];
+    EXPECT_NEAR(first[0], want, 0.5);
+  }
+}
+
+}  // namespace
+}  // namespace anygpu
