@@ -96,13 +96,22 @@ void lower_arg(Lowering& l) {
   loop.done();
 }
 
-/// views: values, indices (i64), src. attrs: unused, mask.
-template <ReduceKind kind, ReduceKind arg>
+/// views: values, indices (i64), src. attrs: unused, mask of one dimension. The value is loaded from where the index says: one
+/// reduction is vectorised where two are not.
+template <ReduceKind kind>
 void lower_extremum_with_index(Lowering& l) {
-  Loop loop(l, l.view(2).sizes, mask_attr(l));
-  Val v = loop.load(l.view(2), compute_type(l.view(2).dtype));
-  loop.store(l.view(0), extremum(kind, v));
-  loop.store(l.view(1), position_of(loop, arg, v, mask_attr(l)));
+  const ir::Operand& src = l.view(2);
+  Loop loop(l, src.sizes, mask_attr(l));
+  Val at = position_of(loop, kind, loop.load(src, compute_type(src.dtype)), mask_attr(l));
+  ir::Operand row = src;
+  Val stride = loop.i64(1);
+  for (int d = 0; d < src.rank(); ++d) {
+    if (!(mask_attr(l) >> d & 1)) continue;
+    stride = loop.i64(src.strides[d]);
+    row.strides[d] = 0;
+  }
+  loop.store(l.view(0), loop.load_beside(row, at * stride));
+  loop.store(l.view(1), at);
   loop.done();
 }
 
@@ -188,8 +197,8 @@ OpTable reductions() {
       {"all", check_reduce, lower_logical<ReduceKind::All>},
       {"argmax", check_reduce, lower_arg<ReduceKind::ArgMax>},
       {"argmin", check_reduce, lower_arg<ReduceKind::ArgMin>},
-      {"max_with_index", check_reduce, lower_extremum_with_index<ReduceKind::Max, ReduceKind::ArgMax>, 2},
-      {"min_with_index", check_reduce, lower_extremum_with_index<ReduceKind::Min, ReduceKind::ArgMin>, 2},
+      {"max_with_index", check_reduce, lower_extremum_with_index<ReduceKind::ArgMax>, 2},
+      {"min_with_index", check_reduce, lower_extremum_with_index<ReduceKind::ArgMin>, 2},
       {"aminmax", check_reduce, lower_aminmax, 2},
       {"var", check_reduce, lower_var},
       {"var_mean", check_reduce, lower_var, 2},
