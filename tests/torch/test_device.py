@@ -66,6 +66,11 @@ def test_devices_describe_themselves():
     assert p.name == torch.anygpu.get_device_name() and p.total_memory > 0
 
 
+def test_capability():
+    types = torch.accelerator.get_device_capability()["supported_dtypes"]
+    assert {torch.float32, torch.bfloat16, torch.int64, torch.bool} <= set(types) and torch.float8_e4m3fn not in types
+
+
 def test_wrong_index():
     with pytest.raises(RuntimeError, match="invalid device ordinal 99"):
         torch.empty(1, device="anygpu:99")

@@ -44,6 +44,18 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     if (d.index() >= 0) set_current_device(d.index());
   }
   c10::DeviceIndex deviceCount() const noexcept override { return device_count(); }
+#if __has_include(<c10/core/DeviceCapability.h>)
+  /// The dtypes that operators compute in.
+  c10::DeviceCapability getDeviceCapability(c10::Device) const override {
+    c10::DeviceCapability c;
+    c.capability_data.capability_bits = 0;
+    for (uint64_t bit : {c10::kIndex_Byte, c10::kIndex_Char, c10::kIndex_Short, c10::kIndex_Int, c10::kIndex_Long, c10::kIndex_Half, c10::kIndex_BFloat16,
+                         c10::kIndex_Float, c10::kIndex_Double, c10::kIndex_ComplexFloat, c10::kIndex_ComplexDouble, c10::kIndex_Bool}) {
+      c.capability_data.capability_bits |= uint64_t{1} << bit;
+    }
+    return c;
+  }
+#endif
 
   // ---- streams ----
 

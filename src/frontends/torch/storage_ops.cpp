@@ -1,5 +1,7 @@
 // The operators that make, view and copy tensors: those that no other operator can do without.
+#include <ATen/Context.h>
 #include <ATen/native/Resize.h>
+#include <ATen/native/TensorFactories.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/is_set_to_native.h>
@@ -21,6 +23,14 @@ void check_factory(std::optional<at::Layout> layout, std::optional<bool> pin_mem
   TORCH_CHECK(!pin_memory.value_or(false), "Only dense CPU tensors can be pinned");
 }
 
+/// torch.use_deterministic_algorithms(True) asks that uninitialised memory is the same each time.
+at::Tensor filled_if_deterministic(at::Tensor t) {
+  if (C10_UNLIKELY(at::globalContext().deterministicAlgorithms() && at::globalContext().deterministicFillUninitializedMemory())) {
+    at::native::fill_empty_deterministic_(t);
+  }
+  return t;
+}
+
 at::ScalarType type_or_default(std::optional<at::ScalarType> type) { return type ? *type : at::get_default_dtype_as_scalartype(); }
 
 at::Tensor empty_memory_format(at::IntArrayRef sizes, std::optional<at::ScalarType> type, std::optional<at::Layout> layout, std::optional<at::Device> device,
@@ -28,13 +38,13 @@ at::Tensor empty_memory_format(at::IntArrayRef sizes, std::optional<at::ScalarTy
   check_factory(layout, pin_memory);
   at::Tensor t = empty(sizes, type_or_default(type), index_of(device));
   if (format && *format != at::MemoryFormat::Contiguous) t.unsafeGetTensorImpl()->empty_tensor_restride(*format);
-  return t;
+  return filled_if_deterministic(std::move(t));
 }
 
 at::Tensor empty_strided_(at::IntArrayRef sizes, at::IntArrayRef strides, std::optional<at::ScalarType> type, std::optional<at::Layout> layout,
                           std::optional<at::Device> device, std::optional<bool> pin_memory) {
   check_factory(layout, pin_memory);
-  return empty_strided(sizes, strides, type_or_default(type), index_of(device));
+  return filled_if_deterministic(empty_strided(sizes, strides, type_or_default(type), index_of(device)));
 }
 
 // ---- copies ----
