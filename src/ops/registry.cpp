@@ -30,6 +30,7 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
              ops::normalisations(),
              ops::softmaxes(),
              ops::losses(),
+             ops::ctc(),
              ops::recurrent_cells(),
              ops::resampling(),
              ops::grid_sampling(),

@@ -22,6 +22,7 @@ OpTable pools();
 OpTable normalisations();
 OpTable softmaxes();
 OpTable losses();
+OpTable ctc();
 OpTable recurrent_cells();
 OpTable resampling();
 OpTable grid_sampling();
