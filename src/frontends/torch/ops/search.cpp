@@ -201,12 +201,13 @@ Tensor segment_reduce(const Tensor& data, c10::string_view reduce, const std::op
   const Reduction r = reduction_of(reduce);
   const int64_t segments = bounds.size(-1) - 1;
   auto sizes = data.sizes().vec();
-  sizes[static_cast<size_t>(axis)] = segments;
+  sizes[static_cast<size_t>(axis)] = segments + 1;  // the last takes the rows that belong to none
   const bool mean = r == Reduction::Mean;
   // An empty segment's mean is NaN, unless there is an initial value.
   Tensor out = at::full(sizes, initial ? *initial : identity_of(r, data.scalar_type()), data.options());
-  const Tensor index = over(segment_of(bounds, data.size(axis)).clamp_max(std::max<int64_t>(segments - 1, 0)), data);
+  const Tensor index = over(segment_of(bounds, data.size(axis)), data);
   if (segments && data.numel()) out.scatter_reduce_(axis, index, data, mean ? "sum" : r == Reduction::Sum ? "sum" : r == Reduction::Prod ? "prod" : r == Reduction::Max ? "amax" : "amin", true);
+  out = out.narrow(axis, 0, segments).contiguous();
   if (mean) {
     const Tensor n = bounds.slice(-1, 1) - bounds.slice(-1, 0, -1);
     const Tensor wide = over(n, out);
@@ -220,26 +221,28 @@ Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const T
   const Tensor bounds = offsets_of(lengths, offsets);
   const int64_t segments = bounds.size(-1) - 1;
   if (!segments || !data.numel()) return at::zeros_like(data);
-  const Tensor index = over(segment_of(bounds, data.size(axis)).clamp_max(segments - 1), data);
-  const Tensor g = grad.gather(axis, index);
+  // Rows that belong to no segment get no gradient.
+  const Tensor segment = over(segment_of(bounds, data.size(axis)), data), outside = segment == segments, index = segment.clamp_max(segments - 1);
+  const auto per_row = [&](const Tensor& per_segment) { return per_segment.gather(axis, index); };
+  const auto total = [&](const Tensor& rows) {
+    return per_row(at::zeros(grad.sizes(), data.options()).scatter_add_(axis, index, rows.to(data.scalar_type()).masked_fill(outside, 0)));
+  };
+  const Tensor g = per_row(grad).masked_fill(outside, 0);
   const Reduction r = reduction_of(reduce);
   if (r == Reduction::Sum) return g;
-  const Tensor n = over(bounds.slice(-1, 1) - bounds.slice(-1, 0, -1), grad).gather(axis, index).to(data.scalar_type());
-  if (r == Reduction::Mean) return g / n;
-  const Tensor y = output.gather(axis, index);
+  if (r == Reduction::Mean) return g / per_row(over(bounds.slice(-1, 1) - bounds.slice(-1, 0, -1), grad)).to(data.scalar_type()).clamp_min(1);
+  const Tensor y = per_row(output);
   if (r == Reduction::Max || r == Reduction::Min) {
     // Equal extrema share the gradient.
     const Tensor hit = (data == y).logical_or_(data.isnan());
-    const Tensor hits = at::zeros(grad.sizes(), data.options()).scatter_add_(axis, index, hit.to(data.scalar_type())).gather(axis, index);
-    return at::where(hit, g / hits, at::zeros({}, data.options()));
+    return at::where(hit, g / total(hit), at::zeros({}, data.options())).masked_fill(outside, 0);
   }
   // The product of the others: by division, but around zeros by counting them.
-  const Tensor zero = data == 0;
-  const Tensor zeros = at::zeros(grad.sizes(), data.options()).scatter_add_(axis, index, zero.to(data.scalar_type())).gather(axis, index);
-  const Tensor ones = at::where(zero, at::ones({}, data.options()), data);
-  const Tensor rest = at::full(grad.sizes(), initial.value_or(1), data.options()).scatter_reduce_(axis, index, ones, "prod", true).gather(axis, index);
+  const Tensor zero = data == 0, zeros = total(zero);
+  const Tensor others_than_zero = data.masked_fill(zero.logical_or(outside), 1);
+  const Tensor rest = per_row(at::full(grad.sizes(), initial.value_or(1), data.options()).scatter_reduce_(axis, index, others_than_zero, "prod", true));
   const Tensor others = at::where(zeros == 0, y / data, at::where(zero.logical_and(zeros == 1), rest, at::zeros({}, data.options())));
-  return g * others;
+  return (g * others).masked_fill(outside, 0);
 }
 
 // ---- rows held to a norm; vector products ----
