@@ -60,9 +60,11 @@ Val gcd(P& p) {
   return a;
 }
 
+/// The magnitude is taken before an overflow is cut off, as C++ does in int.
 Val lcm(P& p) {
-  Val g = gcd(p), m = p.in(0) / g * p.in(1);
-  return select(g == 0.0, p.c(0), is_signed(p.type) ? abs(m) : m);
+  DType wide = size_of(p.type) < 4 ? DType::I32 : p.type;
+  Val g = gcd(p), m = cast(p.in(0) / g, wide) * cast(p.in(1), wide);
+  return cast(select(g == 0.0, like(m, 0), is_signed(wide) ? abs(m) : m), p.type);
 }
 
 /// Shifts by less than 0 or by the width and more: 0, or all sign bits.

@@ -4,7 +4,7 @@
 #include <ATen/native/Activation.h>
 #include <ATen/native/BinaryOps.h>
 
-#include "pointwise.h"
+#include "hot.h"
 
 namespace at::native {
 using namespace anygpu;
@@ -75,13 +75,13 @@ struct GeluBackward : at::meta::structured_gelu_backward {
 Tensor relu_of(const Tensor& self) {
   TORCH_CHECK(self.scalar_type() != at::kBool, "Boolean inputs not supported for relu");
   Tensor out = torch_frontend::empty_like(self);
-  record_pointwise(ANYGPU_OP("relu"), 1, {out, self}, self.scalar_type());
+  if (self.numel()) hot_record(ANYGPU_OP("relu"), out, self);
   return out;
 }
 Tensor& relu_in_place(Tensor& self) {
   TORCH_CHECK(self.scalar_type() != at::kBool, "Boolean inputs not supported for relu");
   at::assert_no_internal_overlap(self);
-  record_pointwise(ANYGPU_OP("relu"), 1, {self, self}, self.scalar_type());
+  if (self.numel()) hot_record(ANYGPU_OP("relu"), self, self);
   return self;
 }
 
@@ -106,18 +106,58 @@ Tensor& log_sigmoid_grad_out(const Tensor& dy, const Tensor& self, const Tensor&
   return dx;
 }
 
+// The plain cases of what MLPs, CNNs and transformers do in every layer.
+Tensor gelu_of(const Tensor& x, std::string_view approximate) {
+  if (!plain_float(x)) return torch_frontend::real<_ops::gelu, &Face<Gelu, _ops::gelu>::call>(x, approximate);
+  Tensor y = plain_like(x);
+  if (get_gelutype_enum(approximate) == GeluType::Tanh) hot_record(ANYGPU_OP("tanh_gelu"), y, x);
+  else hot_record(ANYGPU_OP("gelu"), y, x);
+  return y;
+}
+Tensor gelu_gradient(const Tensor& dy, const Tensor& x, std::string_view approximate) {
+  if (!is_anygpu(dy) || !is_anygpu(x) || !plain_float(dy) || !like_plain(dy, x))
+    return torch_frontend::real<_ops::gelu_backward, &Face<GeluBackward, _ops::gelu_backward>::call>(dy, x, approximate);
+  Tensor dx = plain_like(dy);
+  bool approx = get_gelutype_enum(approximate) == GeluType::Tanh;
+  record(approx ? ANYGPU_OP("tanh_gelu_grad") : ANYGPU_OP("gelu_grad"), {dx, dy, x}, {}, {torch_frontend::pointwise_attr(dy.scalar_type())});
+  return dx;
+}
+/// The gradient of relu, as autograd asks for it.
+Tensor threshold_gradient(const Tensor& dy, const Tensor& x, const at::Scalar& threshold) {
+  if (!is_anygpu(dy) || !is_anygpu(x) || !plain_float(dy) || !like_plain(dy, x) || threshold.isComplex() || threshold.toDouble() != 0)
+    return torch_frontend::real<_ops::threshold_backward, &Face<structured_threshold_backward_out, _ops::threshold_backward>::call>(dy, x, threshold);
+  Tensor dx = plain_like(dy);
+  record(ANYGPU_OP("relu_grad"), {dx, dy, x}, {}, {torch_frontend::pointwise_attr(dy.scalar_type())});
+  return dx;
+}
+ANYGPU_NAME(SigmoidGrad, "sigmoid_grad")
+ANYGPU_NAME(TanhGrad, "tanh_grad")
+ANYGPU_NAME(SiluGrad, "silu_grad")
+ANYGPU_NAME(Silu, "silu")
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   on<_ops::relu, relu_of>(m);
   on<_ops::relu_, relu_in_place>(m);
-  faces<Gelu, _ops::gelu, _ops::gelu_, _ops::gelu_out>(m);
-  faces<GeluBackward, _ops::gelu_backward, _ops::gelu_backward_grad_input>(m);
+  m.impl("gelu", gelu_of);
+  faces<Gelu, _ops::gelu_, _ops::gelu_out>(m);
+  m.impl("gelu_backward", gelu_gradient);
+  faces<GeluBackward, _ops::gelu_backward_grad_input>(m);
+  m.impl("threshold_backward", threshold_gradient);
+  faces<structured_threshold_backward_out, _ops::threshold_backward_grad_input>(m);
+  hot_unary_faces<Silu, structured_silu_out, _ops::silu, _ops::silu_>(m);
+  faces<structured_silu_out, _ops::silu_out>(m);
+#define HOT_GRADIENT(name, Name)                                                                             \
+  m.impl(#name "_backward", hot_gradient<Name, structured_##name##_backward_out, _ops::name##_backward>);     \
+  faces<structured_##name##_backward_out, _ops::name##_backward_grad_input>(m)
+  HOT_GRADIENT(sigmoid, SigmoidGrad);
+  HOT_GRADIENT(tanh, TanhGrad);
+  HOT_GRADIENT(silu, SiluGrad);
   ANYGPU_FACES_INPLACE(elu);
   ANYGPU_FACES(glu);
   ANYGPU_FACES(hardshrink);
   ANYGPU_FACES_INPLACE(hardsigmoid);
   ANYGPU_FACES_INPLACE(leaky_relu);
   ANYGPU_FACES_INPLACE(mish);
-  ANYGPU_FACES_INPLACE(silu);
   ANYGPU_FACES(softplus);
   ANYGPU_FACES(softshrink);
   ANYGPU_FACES_INPLACE(threshold);
@@ -127,12 +167,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   GRADIENT(hardsigmoid);
   GRADIENT(leaky_relu);
   GRADIENT(logit);
-  GRADIENT(sigmoid);
-  GRADIENT(silu);
   GRADIENT(softplus);
   GRADIENT(softshrink);
-  GRADIENT(tanh);
-  GRADIENT(threshold);
 
   on<_ops::_prelu_kernel, _prelu_kernel>(m);
   on<_ops::_prelu_kernel_backward, _prelu_kernel_backward>(m);

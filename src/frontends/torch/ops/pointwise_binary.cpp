@@ -9,7 +9,7 @@
 #include <ATen/native/Pow.h>
 #include <ATen/native/TensorCompare.h>
 
-#include "pointwise.h"
+#include "hot.h"
 
 namespace at::native {
 using namespace anygpu;
@@ -40,8 +40,6 @@ ANYGPU_STUB(logaddexp_stub, "logaddexp")
 ANYGPU_STUB(logaddexp2_stub, "logaddexp2")
 ANYGPU_STUB(xlogy_stub, "xlogy")
 ANYGPU_STUB(xlog1py_stub, "xlog1py")
-ANYGPU_STUB(gcd_stub, "gcd")
-ANYGPU_STUB(lcm_stub, "lcm")
 ANYGPU_STUB(maximum_stub, "maximum")
 ANYGPU_STUB(minimum_stub, "minimum")
 ANYGPU_STUB(fmax_stub, "fmax")
@@ -65,6 +63,17 @@ ANYGPU_STUB(lerp_kernel_tensor_weight, "lerp")
 ANYGPU_STUB(pow_tensor_tensor_stub, "pow")
 
 ANYGPU_STUB(nextafter_stub, "nextafter")
+void want_integers(const char* name, const TensorIteratorBase& iter) {
+  TORCH_CHECK_NOT_IMPLEMENTED(at::isIntegralType(iter.common_dtype(), false), "\"", name, "\" not implemented for '", iter.common_dtype(), "'");
+}
+REGISTER_PRIVATEUSE1_DISPATCH(gcd_stub, +[](TensorIteratorBase& iter) {
+  want_integers("gcd", iter);
+  record_iter(ANYGPU_OP("gcd"), iter);
+})
+REGISTER_PRIVATEUSE1_DISPATCH(lcm_stub, +[](TensorIteratorBase& iter) {
+  want_integers("lcm", iter);
+  record_iter(ANYGPU_OP("lcm"), iter);
+})
 REGISTER_PRIVATEUSE1_DISPATCH(pow_tensor_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& exponent) {
   double e = exponent.to<double>();
   bool real = at::isFloatingType(iter.common_dtype());
@@ -121,11 +130,20 @@ void comparison(torch::Library& m) {
 /// Operators of the form name.Tensor, name_.Tensor, name.out (or another overload of the latter)
 #define BINARY(name, out) faces<structured_##name##_out, _ops::name##_Tensor, _ops::name##__Tensor, _ops::name##_##out>(m)
 
+ANYGPU_NAME(Add, "add")
+ANYGPU_NAME(Sub, "sub")
+ANYGPU_NAME(Mul, "mul")
+ANYGPU_NAME(Div, "div")
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  faces<structured_ufunc_add_CPU, _ops::add_Tensor, _ops::add__Tensor, _ops::add_out>(m);
-  BINARY(sub, out);
-  BINARY(mul, out);
-  BINARY(div, out);
+  hot_sum_faces<Add, structured_ufunc_add_CPU, _ops::add_Tensor, _ops::add__Tensor>(m);
+  faces<structured_ufunc_add_CPU, _ops::add_out>(m);
+  hot_sum_faces<Sub, structured_sub_out, _ops::sub_Tensor, _ops::sub__Tensor>(m);
+  faces<structured_sub_out, _ops::sub_out>(m);
+  hot_pair_faces<Mul, structured_mul_out, _ops::mul_Tensor, _ops::mul__Tensor>(m);
+  faces<structured_mul_out, _ops::mul_out>(m);
+  hot_pair_faces<Div, structured_div_out, _ops::div_Tensor, _ops::div__Tensor>(m);
+  faces<structured_div_out, _ops::div_out>(m);
   faces<structured_div_out_mode, _ops::div_Tensor_mode, _ops::div__Tensor_mode, _ops::div_out_mode>(m);
   BINARY(remainder, Tensor_out);
   BINARY(fmod, Tensor_out);

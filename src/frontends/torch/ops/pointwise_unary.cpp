@@ -3,7 +3,7 @@
 #include <ATen/native/TensorCompare.h>
 #include <ATen/native/UnaryOps.h>
 
-#include "pointwise.h"
+#include "hot.h"
 
 namespace at::native {
 using namespace anygpu;
@@ -87,6 +87,13 @@ at::Tensor is_nan(const Tensor& self) {
   return out;
 }
 
+#define HOT(name)                                                                                             \
+  {                                                                                                           \
+    ANYGPU_NAME(Name, #name)                                                                                  \
+    hot_unary_faces<Name, structured_##name##_out, _ops::name, _ops::name##_>(m);                             \
+    faces<structured_##name##_out, _ops::name##_out>(m);                                                      \
+  }
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   ANYGPU_FACES_INPLACE(acos);
   ANYGPU_FACES_INPLACE(acosh);
@@ -96,11 +103,11 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   ANYGPU_FACES_INPLACE(atanh);
   ANYGPU_FACES_INPLACE(bitwise_not);
   ANYGPU_FACES_INPLACE(ceil);
-  ANYGPU_FACES_INPLACE(cos);
+  HOT(cos);
   ANYGPU_FACES_INPLACE(cosh);
-  ANYGPU_FACES_INPLACE(erf);
+  HOT(erf);
   ANYGPU_FACES_INPLACE(erfc);
-  ANYGPU_FACES_INPLACE(exp);
+  HOT(exp);
   ANYGPU_FACES_INPLACE(exp2);
   ANYGPU_FACES_INPLACE(expm1);
   ANYGPU_FACES_INPLACE(floor);
@@ -108,26 +115,26 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   ANYGPU_FACES(isneginf);
   ANYGPU_FACES(isposinf);
   ANYGPU_FACES_INPLACE(lgamma);
-  ANYGPU_FACES_INPLACE(log);
+  HOT(log);
   ANYGPU_FACES_INPLACE(log10);
-  ANYGPU_FACES_INPLACE(log1p);
+  HOT(log1p);
   ANYGPU_FACES_INPLACE(log2);
-  ANYGPU_FACES_INPLACE(neg);
-  ANYGPU_FACES_INPLACE(reciprocal);
+  HOT(neg);
+  HOT(reciprocal);
   ANYGPU_FACES_INPLACE(round);
   faces<structured_round_decimals_out, _ops::round_decimals, _ops::round__decimals, _ops::round_decimals_out>(m);
-  ANYGPU_FACES_INPLACE(rsqrt);
-  ANYGPU_FACES_INPLACE(sigmoid);
+  HOT(rsqrt);
+  HOT(sigmoid);
   ANYGPU_FACES_INPLACE(sgn);
   ANYGPU_FACES_INPLACE(sign);
   ANYGPU_FACES(signbit);
-  ANYGPU_FACES_INPLACE(sin);
+  HOT(sin);
   ANYGPU_FACES_INPLACE(sinc);
   ANYGPU_FACES_INPLACE(sinh);
   ANYGPU_FACES(special_entr);
-  ANYGPU_FACES_INPLACE(sqrt);
+  HOT(sqrt);
   ANYGPU_FACES_INPLACE(tan);
-  ANYGPU_FACES_INPLACE(tanh);
+  HOT(tanh);
   ANYGPU_FACES_INPLACE(trunc);
 
   on<_ops::abs_out, abs_out>(m);

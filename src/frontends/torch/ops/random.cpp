@@ -1,4 +1,5 @@
 // Random numbers. PyTorch's native functions check and shape; the seed and the counters are taken when an operator is recorded.
+#include <ATen/MemoryOverlap.h>
 #include <ATen/NativeFunctions.h>
 #include <ATen/native/TensorFactories.h>
 #include <ATen/native/UnaryOps.h>
@@ -42,6 +43,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(uniform_stub, +[](TensorIteratorBase& iter, const 
   draw(ANYGPU_OP("random_uniform"), iter, gen, {N(from), N(to)});
 })
 REGISTER_PRIVATEUSE1_DISPATCH(normal_stub, +[](const TensorBase& self, const double mean, const double std, Gen gen) {
+  at::assert_no_internal_overlap(self);
   if (self.numel() == 0) return;
   Philox p = philox_for(self, gen);
   record(ANYGPU_OP("random_normal"), {self}, {seed(p), offset(p), N(mean), N(std)}, {torch_frontend::pointwise_attr(self.scalar_type(), 3)});
@@ -59,10 +61,12 @@ REGISTER_PRIVATEUSE1_DISPATCH(geometric_stub, +[](TensorIteratorBase& iter, cons
   draw(ANYGPU_OP("random_geometric"), iter, gen, {N(std::log1p(-p))});
 })
 REGISTER_PRIVATEUSE1_DISPATCH(bernoulli_scalar_stub, +[](const TensorBase& self, const double p, Gen gen) {
+  at::assert_no_internal_overlap(self);
   draw(ANYGPU_OP("random_bernoulli"), Tensor(self), gen, {threshold(p)});
 })
 REGISTER_PRIVATEUSE1_DISPATCH(bernoulli_tensor_stub, +[](const TensorBase& self, const TensorBase& probs, Gen gen) {
   if (self.numel() == 0) return;
+  at::assert_no_internal_overlap(self);
   Tensor p = Tensor(probs).to(self.device());
   Philox key = philox_for(self, gen);
   ScalarType t = at::isFloatingType(p.scalar_type()) ? p.scalar_type() : kFloat;
