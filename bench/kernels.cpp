@@ -212,13 +212,32 @@ void compile_only(Backend& backend) {
   }
 }
 
+/// What a step costs where there is nothing to do: 16 elements.
+void tiny(Backend& backend) {
+  Bench b;
+  b.g.sizes = {16};
+  b.out(b.in(F, {1}) + b.in(F, {1}), {1});
+  float x[3][16] = {};
+  std::vector<Memory> slots;
+  for (auto& a : x) slots.push_back({a, 0, 64});
+  constexpr int kSteps = 1000;
+  const std::vector<ir::Step> steps(kSteps, b.g);
+  const double start = cpu_ms();
+  const auto program = backend.prepare(steps);
+  const double prepared = cpu_ms() - start;
+  const double ms = best_ms([&] { program->run({slots, {}}, nullptr); });
+  std::printf("%-34s %8.3f us to run, %.3f us to prepare when compiled\n", "add of 16 elements", 1e3 * ms / kSteps, 1e3 * prepared / kSteps);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  setenv("ANYGPU_CACHE_DIR", "", 0);  // compile times, not those of the disk
   const auto backend = make_cpu_backend();
   if (argc > 1 && !std::strcmp(argv[1], "compile")) return compile_only(*backend), 0;
   const DeviceInfo info = backend->describe();
   std::printf("%s; %s\n", info.name.c_str(), info.driver.c_str());
+  if (argc < 2 || !std::strcmp(argv[1], "tiny")) tiny(*backend);
   if (argc < 2) handmade();
   for (const Row& row : rows()) {
     if (argc > 1 && row.name.find(argv[1]) == std::string::npos) continue;

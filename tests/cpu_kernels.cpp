@@ -2,17 +2,37 @@
 // many threads preparing and running at once. What every backend must do is in conformance*.cpp.
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
+#include "backends/cpu/disk_cache.h"
 #include "backends/interface/backend.h"
 
 namespace anygpu {
 namespace {
 
 using ir::Val;
+
+/// A cache of this run's own, in a folder that is removed at the end.
+class CacheFolder : public testing::Environment {
+ public:
+  CacheFolder() {
+    char path[] = "/tmp/anygpu-test-XXXXXX";
+    path_ = mkdtemp(path);
+    setenv("ANYGPU_CACHE_DIR", path_.c_str(), 1);
+  }
+  void TearDown() override { EXPECT_EQ(std::system(("rm -r " + path_).c_str()), 0); }
+
+ private:
+  std::string path_;
+};
+const auto* const folder = testing::AddGlobalTestEnvironment(new CacheFolder);
 
 /// A Generic over flat f32 arrays: out = f(in).
 ir::Generic unary(int64_t n, Val (*f)(Val)) {
@@ -129,6 +149,42 @@ TEST(CpuKernels, SplitSumsRepeatToTheBit) {
     for (int64_t i = 0; i < (mask == 1 ? rows : mask == 2 ? columns : rows * columns); ++i) want += x[mask == 1 ? i * columns : i];
     EXPECT_NEAR(first[0], want, 0.5);
   }
+}
+
+TEST(DiskCache, GivesBackWhatIsWholeAndOurs) {
+  const cpu::CachedObject object{{{"one", "two"}, {cpu::Over::Chunks, cpu::Over::Blocks}}, {'a', '\0', 'b'}};
+  const std::string key("a\0key", 5);
+  EXPECT_FALSE(cpu::load_object(key));
+  cpu::save_object(key, object);
+  const auto back = cpu::load_object(key);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->code.functions, object.code.functions);
+  EXPECT_EQ(back->code.over, object.code.over);
+  EXPECT_EQ(back->object, object.object);
+  EXPECT_FALSE(cpu::load_object("another key"));
+
+  const std::string path = cpu::cache_file(key);
+  struct stat s;
+  ASSERT_EQ(stat(path.c_str(), &s), 0);
+  EXPECT_EQ(s.st_mode & 0777, 0600u);
+  std::string bytes;
+  {
+    std::ifstream in(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  auto write = [&](const std::string& b) { std::ofstream(path, std::ios::binary | std::ios::trunc) << b; };
+  for (size_t at = 0; at < bytes.size(); at += 7) {
+    std::string damaged = bytes;
+    damaged[at] ^= 1;
+    write(damaged);
+    EXPECT_FALSE(cpu::load_object(key)) << "byte " << at;
+    write(bytes.substr(0, at));
+    EXPECT_FALSE(cpu::load_object(key)) << "cut at " << at;
+  }
+  write(bytes);
+  EXPECT_TRUE(cpu::load_object(key));
+  chmod(path.c_str(), 0666);
+  EXPECT_FALSE(cpu::load_object(key));
 }
 
 }  // namespace

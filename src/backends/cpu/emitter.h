@@ -13,13 +13,6 @@
 
 namespace anygpu::cpu {
 
-/// What a kernel consists of: functions to run one after another, each void(const int64_t* parameters, int64_t begin, int64_t end)
-/// over units.
-struct KernelCode {
-  std::vector<std::string> functions;
-  std::vector<Over> over;
-};
-
 class Emitter {
  public:
   Emitter(IrBuilder&, const KernelSpec&, const Isa&);

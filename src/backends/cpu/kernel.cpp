@@ -1,25 +1,31 @@
 #include "kernel.h"
 
+#include "anygpu/error.h"
+#include "disk_cache.h"
 #include "emitter.h"
 #include "jit.h"
 
 namespace anygpu::cpu {
 namespace {
 
-std::shared_ptr<const Kernel> compile(const KernelSpec& spec, int64_t number) {
+CachedObject compile(const KernelSpec& spec, const std::string& prefix) {
   LLVMContextRef context = LLVMContextCreate();
   LLVMModuleRef module = LLVMModuleCreateWithNameInContext("kernel", context);
-  KernelCode code;
+  CachedObject made;
   {
     IrBuilder builder(context, module);
-    code = Emitter(builder, spec, host_isa()).run("anygpu_kernel_" + std::to_string(number));
+    made.code = Emitter(builder, spec, host_isa()).run(prefix);
   }
-  const std::vector<char> object = compile_module(context, module);
+  made.object = compile_module(context, module);
   LLVMContextDispose(context);
-  const std::vector<void*> addresses = link_object(object, code.functions);
+  return made;
+}
+
+std::shared_ptr<const Kernel> link(const CachedObject& made) {
+  const std::vector<void*> addresses = link_object(made.object, made.code.functions);
   auto kernel = std::make_shared<Kernel>();
   for (size_t i = 0; i < addresses.size(); ++i) {
-    kernel->entries.push_back({reinterpret_cast<Kernel::Function>(addresses[i]), code.over[i]});
+    kernel->entries.push_back({reinterpret_cast<Kernel::Function>(addresses[i]), made.code.over[i]});
   }
   return kernel;
 }
@@ -30,10 +36,17 @@ std::shared_ptr<const Kernel> KernelCache::get(const KernelSpec& spec) {
   const std::string key = spec.key();
   std::lock_guard lock(mutex_);
   auto& kernel = kernels_[key];
-  if (!kernel) {
-    kernel = compile(spec, compiled_.load());
-    compiled_.fetch_add(1);
+  if (kernel) return kernel;
+  if (const auto cached = load_object(key)) {
+    try {
+      return kernel = link(*cached);
+    } catch (const Error&) {  // whole, and yet unfit: compiled anew, under a name that the linker has not met
+    }
   }
+  const CachedObject made = compile(spec, "anygpu_" + digest(key) + "_" + std::to_string(compiled_.load()));
+  kernel = link(made);
+  compiled_.fetch_add(1);
+  save_object(key, made);
   return kernel;
 }
 

@@ -16,6 +16,12 @@ namespace anygpu::cpu {
 /// What a function of a kernel runs over: row x block x chunk, or row x block, or that only where there is more than one chunk.
 enum class Over { Chunks, Blocks, BlocksIfChunked };
 
+/// The functions of a kernel, by name, to run one after another.
+struct KernelCode {
+  std::vector<std::string> functions;
+  std::vector<Over> over;
+};
+
 struct Kernel {
   using Function = void (*)(const int64_t* parameters, int64_t begin, int64_t end);
   struct Entry {
@@ -27,7 +33,7 @@ struct Kernel {
 
 class KernelCache {
  public:
-  /// Any thread. What is compiled is counted.
+  /// Any thread. From memory, else from disk, else compiled; what is compiled is counted.
   std::shared_ptr<const Kernel> get(const KernelSpec&);
   int64_t compiled() const { return compiled_.load(std::memory_order_relaxed); }
 

@@ -1,0 +1,11 @@
+# Writes OUTPUT: a header with a hash of all that decides what code is emitted for a kernel's key.
+file(GLOB sources ${FOLDER}/*.cpp ${FOLDER}/*.h)
+list(SORT sources)
+list(APPEND sources ${FOLDER}/../../ir/expr.h ${FOLDER}/../../../include/anygpu/dtype.h)
+set(all "")
+foreach(source ${sources})
+  file(SHA256 ${source} hash)
+  string(APPEND all ${hash})
+endforeach()
+string(SHA256 version "${all}")
+file(WRITE ${OUTPUT} "#pragma once\n\nnamespace anygpu::cpu {\ninline constexpr char kCodeVersion[] = \"${version}\";\n}\n")
