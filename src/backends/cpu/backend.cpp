@@ -29,6 +29,11 @@ std::string processor() {
   return host_isa().cpu;
 }
 
+int64_t physical_bytes() {
+  static const int64_t bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return bytes;
+}
+
 void copy(void* dst, const void* src, int64_t bytes) {
   parallel_for(library(), (bytes + kCopyGrain - 1) / kCopyGrain, 4, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kCopyGrain, last = std::min(bytes, end * kCopyGrain);
@@ -44,14 +49,15 @@ class CpuBackend : public Backend {
     info.name = processor() + ", " + std::to_string(cores) + (cores == 1 ? " core, " : " cores, ") + host_isa().name;
     info.backend = "cpu";
     info.driver = llvm_version() + ", " + library().version();
-    info.memory_bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+    info.memory_bytes = physical_bytes();
     return info;
   }
 
   Memory allocate(int64_t bytes) override {
     const int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
     const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-    void* p = bytes < 0 || rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
+    // More than the machine has is refused here: the kernel would promise it, and kill us later.
+    void* p = bytes < 0 || rounded < bytes || rounded > physical_bytes() ? nullptr : std::aligned_alloc(alignment, rounded);
     if (!p) throw Error(ErrorKind::OutOfMemory, "[allocate] the host has no " + std::to_string(bytes) + " bytes");
     if (alignment == kHugePage) madvise(p, rounded, MADV_HUGEPAGE);
     return {p, 0, bytes};
