@@ -59,15 +59,15 @@ class Iterated final : public S {
   bool in_place = false;
 
   const at::Tensor& maybe_get_output(int64_t i) override { return outs[i]; }
-  void set_output_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) override {
-    set(i, sizes, strides, options);
+  void set_output_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options ANYGPU_NAMES) override {
+    set(i, sizes, strides, options ANYGPU_PASS_NAMES);
   }
-  void set_output_raw_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) override {
-    set(i, sizes, strides, options);
+  void set_output_raw_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options ANYGPU_NAMES) override {
+    set(i, sizes, strides, options ANYGPU_PASS_NAMES);
   }
 
  private:
-  void set(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) {
+  void set(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options ANYGPU_NAMES) {
     at::Tensor& out = outs[i];
     if (!out.defined()) {
       at::ScalarType t = c10::typeMetaToScalarType(options.dtype());
@@ -82,7 +82,7 @@ class Iterated final : public S {
     } else {
       set_out(out, sizes, strides, options);
     }
-    if constexpr (std::is_base_of_v<at::TensorIteratorBase, S>) S::set_output_raw_strided(i, sizes, strides, options);
+    if constexpr (std::is_base_of_v<at::TensorIteratorBase, S>) S::set_output_raw_strided(i, sizes, strides, options ANYGPU_PASS_NAMES);
   }
 };
 

@@ -4,11 +4,21 @@
 #include <ATen/TensorMeta.h>
 #include <ATen/native/CPUFallback.h>
 #include <ATen/native/Resize.h>
+#include <torch/headeronly/version.h>
 
 #include <array>
 
 #include "fallback.h"
 #include "tensor.h"
+
+// Until 2.12 the functions that a structured kernel overrides end with the names of dimensions.
+#if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 13
+#define ANYGPU_NAMES , at::DimnameList names
+#define ANYGPU_PASS_NAMES , names
+#else
+#define ANYGPU_NAMES
+#define ANYGPU_PASS_NAMES
+#endif
 
 namespace anygpu::torch_frontend {
 
@@ -27,10 +37,10 @@ class OutShapes final : public Meta {
  public:
   explicit OutShapes(const std::array<const at::Tensor*, N>& outs) : outs_(outs) {}
   const at::Tensor& maybe_get_output(int64_t i) override { return *outs_[static_cast<size_t>(i)]; }
-  void set_output_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) override {
+  void set_output_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options ANYGPU_NAMES) override {
     set_out(maybe_get_output(i), sizes, strides, options);
   }
-  void set_output_raw_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options) override {
+  void set_output_raw_strided(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options ANYGPU_NAMES) override {
     set_out(maybe_get_output(i), sizes, strides, options);
   }
 
