@@ -8,6 +8,20 @@ namespace anygpu::cpu {
 using ir::Combine;
 using ir::Node;
 
+namespace {
+
+/// llvm.masked.*: the alignment is an operand, in the place `align_at`, up to LLVM 21.
+Value masked(IrBuilder& b, const char* name, std::initializer_list<Type> types, Values operands, int align_at, int bytes) {
+#if LLVM_VERSION_MAJOR < 22
+  operands.insert(operands.begin() + align_at, b.constant(b.i32, bytes));
+#else
+  (void)align_at, (void)bytes;
+#endif
+  return b.intrinsic(name, types, operands);
+}
+
+}  // namespace
+
 Type Emitter::storage_type(DType t) const {
   switch (t) {
     case DType::Bool: return b_.i8;
@@ -84,7 +98,7 @@ Value Emitter::load_contiguous(Type element, Value pointer, const Lanes& lanes) 
   const int bytes = b_.bits_of(element) / 8;
   if (!lanes.mask) return b_.load(type, pointer, bytes);
   if (isa_.masks) {
-    return b_.intrinsic("llvm.masked.load", {type, b_.ptr}, {pointer, b_.constant(b_.i32, bytes), lanes.mask, LLVMConstNull(type)});
+    return masked(b_, "llvm.masked.load", {type, b_.ptr}, {pointer, lanes.mask, LLVMConstNull(type)}, 1, bytes);
   }
   const Value slot = b_.stack(type);
   b_.call("memcpy", b_.ptr, {slot, pointer, b_.mul(lanes.active, b_.index(bytes))});
@@ -95,7 +109,7 @@ void Emitter::store_contiguous(Value v, Value pointer, const Lanes& lanes, Value
   const int bytes = b_.bits_of(b_.element_of(b_.type_of(v))) / 8;
   if (!mask) return b_.store(v, pointer, bytes);
   if (isa_.masks) {
-    b_.intrinsic("llvm.masked.store", {b_.type_of(v), b_.ptr}, {v, pointer, b_.constant(b_.i32, bytes), mask});
+    masked(b_, "llvm.masked.store", {b_.type_of(v), b_.ptr}, {v, pointer, mask}, 2, bytes);
     return;
   }
   b_.call("memcpy", b_.ptr, {pointer, spill(v), b_.mul(lanes.active, b_.index(bytes))});  // mask is the tail's own
@@ -111,8 +125,7 @@ Value Emitter::gather(Type element, Value pointer, Value offsets, const Lanes& l
   } else if (lanes.mask) {
     offsets = b_.select(lanes.mask, offsets, b_.splat(b_.lane(offsets, 0), n));
   }
-  return b_.intrinsic("llvm.masked.gather", {type, b_.vec(b_.ptr, n)},
-                      {b_.element(pointer, element, offsets), b_.constant(b_.i32, bytes), mask, LLVMConstNull(type)});
+  return masked(b_, "llvm.masked.gather", {type, b_.vec(b_.ptr, n)}, {b_.element(pointer, element, offsets), mask, LLVMConstNull(type)}, 1, bytes);
 }
 
 Value Emitter::load(Scope& scope, const Node& n, int lanes) {
@@ -200,8 +213,7 @@ void Emitter::store(Scope& scope, const ir::Store& s) {
   if (s.combine == Combine::None && !spread && access.inner == Inner::Strided && isa_.masks && b_.bits_of(element) >= 32) {
     const Value v = encode(value, access.dtype);
     if (!mask) mask = b_.constant(b_.vec(b_.i1, n), 1);
-    b_.intrinsic("llvm.masked.scatter", {b_.type_of(v), b_.vec(b_.ptr, n)},
-                 {v, b_.element(pointer, element, offsets), b_.constant(b_.i32, b_.bits_of(element) / 8), mask});
+    masked(b_, "llvm.masked.scatter", {b_.type_of(v), b_.vec(b_.ptr, n)}, {v, b_.element(pointer, element, offsets), mask}, 2, b_.bits_of(element) / 8);
     return;
   }
   scatter_by_helper(s, pointer, value, offsets, lanes, s.guard >= 0 ? mask : nullptr);

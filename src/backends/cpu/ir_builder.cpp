@@ -140,17 +140,17 @@ Value IrBuilder::fma(Value x, Value y, Value z) {
   return intrinsic("llvm.fma", {x, y, z});
 }
 
-Value IrBuilder::intrinsic(const char* name, std::initializer_list<Type> types, std::initializer_list<Value> operands) {
+Value IrBuilder::intrinsic(const char* name, std::initializer_list<Type> types, const Values& operands) {
   const unsigned id = LLVMLookupIntrinsicID(name, std::strlen(name));
   if (!id) throw Error(ErrorKind::Internal, std::string("[jit] this LLVM has no ") + name);
   std::vector<Type> overloads(types);
   const Value f = LLVMGetIntrinsicDeclaration(module_, id, overloads.data(), overloads.size());
-  Values arguments(operands);
+  Values arguments = operands;
   return LLVMBuildCall2(b, LLVMIntrinsicGetType(context_, id, overloads.data(), overloads.size()), f, arguments.data(), arguments.size(), "");
 }
 
-Value IrBuilder::intrinsic(const char* name, std::initializer_list<Value> operands) {
-  return intrinsic(name, {type_of(*operands.begin())}, operands);
+Value IrBuilder::intrinsic(const char* name, const Values& operands) {
+  return intrinsic(name, {type_of(operands[0])}, operands);
 }
 
 Value IrBuilder::splat(Value scalar, int n) {

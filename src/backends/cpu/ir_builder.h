@@ -85,9 +85,9 @@ class IrBuilder {
   /// x * y + z, in one rounding where the host can, in two where it cannot.
   Value fma(Value x, Value y, Value z);
   /// Any intrinsic overloaded on `types`.
-  Value intrinsic(const char* name, std::initializer_list<Type> types, std::initializer_list<Value> operands);
+  Value intrinsic(const char* name, std::initializer_list<Type> types, const Values& operands);
   /// An intrinsic overloaded on the type of its first operand.
-  Value intrinsic(const char* name, std::initializer_list<Value> operands);
+  Value intrinsic(const char* name, const Values& operands);
 
   // Lanes.
   Value splat(Value scalar, int lanes);
