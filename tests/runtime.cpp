@@ -115,6 +115,12 @@ TEST(Runtime, TransposedConsumerFuses) {
   EXPECT_NE(device().explain(1).find("as 1 kernels"), std::string::npos) << device().explain(1);
 }
 
+TEST(Runtime, ProductIntoItsOwnOperand) {
+  View a = make({2, 2}, {1, 2, 3, 4});
+  record("matmul", {a, a, a}, {}, {});
+  EXPECT_EQ(values(a), (std::vector<float>{7, 10, 15, 22}));
+}
+
 TEST(Runtime, OutOfMemoryLeavesTheDeviceUsable) {
   device().set_memory_limit(1 << 20);
   EXPECT_THROW(device().allocate(8 << 20), Error);

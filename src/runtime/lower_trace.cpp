@@ -1,5 +1,6 @@
 // Trace -> steps: each call's operator describes itself, and what the backend does not claim is lowered further.
 #include "ops/op.h"
+#include "runtime/overlap.h"
 #include "runtime/plan.h"
 
 namespace anygpu {
@@ -20,16 +21,14 @@ class StepSink : public ops::Lowering::Sink {
   void add(ir::Step step) override {
     if (auto* n = std::get_if<ir::Named>(&step)) {
       ir::verify(*n);
+      std::vector<ir::Generic> copies = part_outputs_from_inputs(*n);
+      if (!copies.empty()) {
+        add(std::move(step));
+        for (ir::Generic& g : copies) add_generic(std::move(g));
+        return;
+      }
       if (!backend_.supports(*n)) {
-        auto temp = [&](DType t, const Dims& sizes) {
-          ir::Operand o;
-          o.slot = new_slot(product(sizes) * size_of(t));
-          o.dtype = t;
-          o.sizes = sizes;
-          o.strides = contiguous_strides(sizes);
-          return o;
-        };
-        for (ir::Generic& g : ir::lower(*n, temp)) {
+        for (ir::Generic& g : ir::lower(*n, [&](DType t, const Dims& sizes) { return temp(t, sizes); })) {
           if (g.name.empty()) g.name = n->name;
           add_generic(std::move(g));
         }
@@ -43,6 +42,46 @@ class StepSink : public ops::Lowering::Sink {
   }
 
  private:
+  ir::Operand temp(DType t, const Dims& sizes) {
+    ir::Operand o;
+    o.slot = new_slot(product(sizes) * size_of(t));
+    o.dtype = t;
+    o.sizes = sizes;
+    o.strides = contiguous_strides(sizes);
+    return o;
+  }
+
+  static bool is_output(ir::NamedKind kind, size_t operand) {
+    return operand == 0 || (kind == ir::NamedKind::Sort && operand == 1) || (kind == ir::NamedKind::Scan && operand == 2);
+  }
+
+  /// Libraries write while they still read: an output that overlaps an input goes to a temporary first. Returns what copies it back.
+  std::vector<ir::Generic> part_outputs_from_inputs(ir::Named& n) {
+    auto access = [](const ir::Operand& o) { return ir::Access{o.slot, o.dtype, o.offset, o.strides}; };
+    std::vector<ir::Generic> copies;
+    for (size_t i = 0; i < n.operands.size(); ++i) {
+      if (!is_output(n.kind, i) || n.operands[i].slot < 0) continue;
+      bool meets = false;
+      for (size_t j = 0; j < n.operands.size(); ++j) {
+        const ir::Operand& in = n.operands[j];
+        if (is_output(n.kind, j) || in.slot != n.operands[i].slot) continue;
+        // A bias is read where it is written, and no earlier.
+        bool same = n.kind == ir::NamedKind::Matmul && j == 3 && in.dtype == n.operands[0].dtype && in.offset == n.operands[0].offset && in.strides == n.operands[0].strides;
+        meets |= !same && may_overlap(access(in), in.sizes, access(n.operands[i]), n.operands[i].sizes);
+      }
+      if (!meets) continue;
+      ir::Operand dst = n.operands[i], src = temp(dst.dtype, dst.sizes);
+      ir::Generic copy;
+      copy.name = "copy";
+      copy.sizes = dst.sizes;
+      copy.accesses = {access(src), access(dst)};
+      copy.stores.push_back({1, ir::load(copy.body, src.dtype, 0).id});
+      copies.push_back(std::move(copy));
+      n.operands[i] = src;
+    }
+    return copies;
+  }
+
   void add_generic(ir::Generic g) {
     ir::verify(g);
     bool nothing_to_write = false;
