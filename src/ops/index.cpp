@@ -268,9 +268,12 @@ void check_cat(const CallArgs& call) {
 }
 
 /// views: dst [rows, width], grad [n.., width], index [n..], and, if given, counts [rows] (i64): how often each row is looked up.
-/// Scalar 0: the row that takes no gradient, or -1. dst must be zero before.
+/// Scalar 0: the row that takes no gradient, or -1.
 void lower_embedding_backward(Lowering& l) {
   const Operand &dst = l.view(0), &grad = l.view(1);
+  Loop zero(l, dst.sizes);
+  zero.store(dst, zero.f(dst.dtype, 0));
+  zero.done();
   Loop loop(l, grad.sizes);
   const int last = loop.sizes().size() - 1;
   Val i = cast(loop.load(unsqueezed(l.view(2), last)), DType::I64);

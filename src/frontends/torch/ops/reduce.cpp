@@ -276,6 +276,15 @@ Tensor& vector_norm_out(const Tensor& self, const Scalar& ord, at::OptionalIntAr
          norm_kind(p));
   return out;
 }
+Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
+  // The meta function checks far more than this common case needs.
+  const bool plain = !dtype && self.numel() && ord.toDouble() >= 0 && at::isFloatingType(self.scalar_type());
+  Tensor out = empty(plain ? at::native::shape_from_dim_mask(self, mask_of(dim, self), keepdim) : at::DimVector{0}, dtype.value_or(self.scalar_type()), self);
+  if (!plain) return vector_norm_out(self, ord, dim, keepdim, dtype, out);
+  const double p = ord.toDouble();
+  reduce(ANYGPU_OP("vector_norm"), {&out}, self, mask_of(dim, self), self.scalar_type(), std::nullopt, {to_scalar(p, dtype_of(self.scalar_type()))}, norm_kind(p));
+  return out;
+}
 Tensor& norm_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, Tensor& out) {
   meta_out<at::meta::structured_norm_ScalarOpt_dim>({&out}, self, p ? at::OptionalScalarRef(*p) : at::OptionalScalarRef(), dim, keepdim);
   return at::linalg_vector_norm_out(out, self, p.value_or(2.0), dim, keepdim, out.scalar_type());
@@ -323,6 +332,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("var_mean.correction", real<op::var_mean_correction, var_mean<false>>);
   m.impl("std_mean.correction", real<op::std_mean_correction, var_mean<true>>);
   m.impl("linalg_vector_norm.out", real<op::linalg_vector_norm_out, vector_norm_out>);
+  m.impl("linalg_vector_norm", real<op::linalg_vector_norm, vector_norm>);
   m.impl("norm.out", real<op::norm_out, norm_out>);
   m.impl("norm.dtype_out", real<op::norm_dtype_out, norm_dtype_out>);
 }

@@ -110,8 +110,8 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
   TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt,
               "Expected tensor for argument #2 'indices' to have one of the following scalar types: Long, Int; but got ", indices.scalar_type(),
               " instead (while checking arguments for embedding_backward)");
-  Tensor out = at::zeros({rows, grad.size(-1)}, grad.options());
-  if (grad.numel() == 0) return out;
+  Tensor out = empty({rows, grad.size(-1)}, grad);
+  if (grad.numel() == 0) return out.zero_();
   TORCH_CHECK_INDEX(rows != 0, "index out of range in self");
   const anygpu::Scalar padding(padding_idx);
   if (!scale_by_freq) {
