@@ -19,7 +19,9 @@ namespace {
 using namespace anygpu;
 using ir::Val;
 
-double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now_ms() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /// Of this thread: the compiler runs on it, whatever else the machine does.
 double cpu_ms() {
@@ -65,8 +67,12 @@ struct Row {
 constexpr auto F = DType::F32;
 constexpr int64_t N = 16 << 20;  // 64 MiB of f32
 
-Val gelu(Val x) { return x * 0.5 * (1.0 + erf(x * 0.7071067811865476)); }
-Val gelu_tanh(Val x) { return x * 0.5 * (1.0 + tanh((x + x * x * x * 0.044715) * 0.7978845608028654)); }
+Val gelu(Val x) {
+  return x * 0.5 * (1.0 + erf(x * 0.7071067811865476));
+}
+Val gelu_tanh(Val x) {
+  return x * 0.5 * (1.0 + tanh((x + x * x * x * 0.044715) * 0.7978845608028654));
+}
 
 std::vector<Row> rows() {
   std::vector<Row> all;
@@ -133,7 +139,9 @@ std::vector<Row> rows() {
     Val d = b.in(F, {1}) - b.in(F, {1});
     b.out(reduce(K::Sum, d * d), {0});
   });
-  reduced("argmax rows 16384x1024", {16384, 1024}, 2, [](Bench& b) { b.out(reduce_arg(K::ArgMax, b.in(F, {1024, 1}), ir::index(b.g.body, 1)), {1, 0}); });
+  reduced("argmax rows 16384x1024", {16384, 1024}, 2, [](Bench& b) {
+    b.out(reduce_arg(K::ArgMax, b.in(F, {1024, 1}), ir::index(b.g.body, 1)), {1, 0});
+  });
   reduced("sum rows 16384x1024", {16384, 1024}, 2, [](Bench& b) { b.out(reduce(K::Sum, b.in(F, {1024, 1})), {1, 0}); });
   reduced("sum rows 1Mx16", {1 << 20, 16}, 2, [](Bench& b) { b.out(reduce(K::Sum, b.in(F, {16, 1})), {1, 0}); });
   reduced("sum columns 16384x1024", {16384, 1024}, 1, [](Bench& b) { b.out(reduce(K::Sum, b.in(F, {1024, 1})), {0, 1}); });
@@ -185,7 +193,9 @@ std::vector<Row> rows() {
 
 void handmade() {
   std::vector<float> a(N, 1), b(N, 2), c(N, 3);
-  auto row = [](const char* name, double bytes, const std::function<void()>& f) { std::printf("%-34s %8.1f GB/s  (by hand, one thread)\n", name, bytes / best_ms(f) / 1e6); };
+  auto row = [](const char* name, double bytes, const std::function<void()>& f) {
+    std::printf("%-34s %8.1f GB/s  (by hand, one thread)\n", name, bytes / best_ms(f) / 1e6);
+  };
   row("memcpy", 8.0 * N, [&] { std::memcpy(a.data(), b.data(), 4 * N); });
   row("triad", 12.0 * N, [&] {
     for (int64_t i = 0; i < N; ++i) a[i] = b[i] + 3 * c[i];
@@ -226,7 +236,8 @@ void tiny(Backend& backend) {
   const auto program = backend.prepare(steps);
   const double prepared = cpu_ms() - start;
   const double ms = best_ms([&] { program->run({slots, {}}, nullptr); });
-  std::printf("%-34s %8.3f us to run, %.3f us to prepare when compiled\n", "add of 16 elements", 1e3 * ms / kSteps, 1e3 * prepared / kSteps);
+  std::printf("%-34s %8.3f us to run, %.3f us to prepare when compiled\n", "add of 16 elements", 1e3 * ms / kSteps,
+              1e3 * prepared / kSteps);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // The cpu backend's own: errors of the functions it computes in line, against f64; the same numbers on any number of threads;
 // many threads preparing and running at once. What every backend must do is in conformance*.cpp.
 #include <gtest/gtest.h>
-
 #include <sys/stat.h>
 
 #include <bit>
@@ -76,7 +75,8 @@ TEST_P(Functions, AreAsExactAsStated) {
         continue;
       }
       if (std::isinf(nearest) || std::isinf(y[i])) {
-        const bool close = nearest == y[i] || (std::fabs(want) > 3.4028233e38 && std::fabs(y[i]) > 3.4028233e38 && (want > 0) == (y[i] > 0));
+        const bool close =
+            nearest == y[i] || (std::fabs(want) > 3.4028233e38 && std::fabs(y[i]) > 3.4028233e38 && (want > 0) == (y[i] > 0));
         ASSERT_TRUE(close) << p.name << "(" << x[i] << ") is " << y[i] << ", not " << nearest;
         continue;
       }

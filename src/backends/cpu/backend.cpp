@@ -64,8 +64,12 @@ class CpuBackend : public Backend {
   }
   void release(Memory m) override { std::free(m.handle); }
 
-  void write(Memory dst, int64_t at, const void* src, int64_t bytes) override { copy(static_cast<char*>(dst.handle) + dst.offset + at, src, bytes); }
-  void read(Memory src, int64_t at, void* dst, int64_t bytes) override { copy(dst, static_cast<const char*>(src.handle) + src.offset + at, bytes); }
+  void write(Memory dst, int64_t at, const void* src, int64_t bytes) override {
+    copy(static_cast<char*>(dst.handle) + dst.offset + at, src, bytes);
+  }
+  void read(Memory src, int64_t at, void* dst, int64_t bytes) override {
+    copy(dst, static_cast<const char*>(src.handle) + src.offset + at, bytes);
+  }
 
   bool supports(const ir::Named& n) const override { return library().supports(n); }
   std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(steps); }
@@ -75,6 +79,8 @@ class CpuBackend : public Backend {
 }  // namespace
 }  // namespace cpu
 
-std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<cpu::CpuBackend>(); }
+std::unique_ptr<Backend> make_cpu_backend() {
+  return std::make_unique<cpu::CpuBackend>();
+}
 
 }  // namespace anygpu

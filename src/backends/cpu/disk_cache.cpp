@@ -145,7 +145,9 @@ std::string digest(const std::string& bytes) {
   return text;
 }
 
-std::string cache_file(const std::string& key) { return directory().empty() ? "" : directory() + digest(environment() + key); }
+std::string cache_file(const std::string& key) {
+  return directory().empty() ? "" : directory() + digest(environment() + key);
+}
 
 // magic, digest of the rest, then with their lengths: environment, key, functions (a byte and a name each), object.
 std::optional<CachedObject> load_object(const std::string& key) {

@@ -10,19 +10,28 @@ using ir::ExprOp;
 using ir::Node;
 
 namespace {
-bool is_unsigned(DType t) { return t == DType::U8 || t == DType::Bool; }
+bool is_unsigned(DType t) {
+  return t == DType::U8 || t == DType::Bool;
+}
 }  // namespace
 
 Type Emitter::value_type(DType t) const {
   switch (t) {
-    case DType::Bool: return b_.i1;
+    case DType::Bool:
+      return b_.i1;
     case DType::U8:
-    case DType::I8: return b_.i8;
-    case DType::I16: return b_.i16;
-    case DType::I32: return b_.i32;
-    case DType::I64: return b_.i64;
-    case DType::F64: return b_.f64;
-    default: return b_.f32;
+    case DType::I8:
+      return b_.i8;
+    case DType::I16:
+      return b_.i16;
+    case DType::I32:
+      return b_.i32;
+    case DType::I64:
+      return b_.i64;
+    case DType::F64:
+      return b_.f64;
+    default:
+      return b_.f32;
   }
 }
 
@@ -73,9 +82,12 @@ Value Emitter::emit(Scope& scope, int id) {
   const int lanes = lanes_of(id);
   auto at = [&](int operand_id) { return operand(scope, operand_id, lanes); };
   switch (n.op) {
-    case ExprOp::Load: return load(scope, n, lanes);
-    case ExprOp::Const: return constant(n.type, lanes, n.imm);
-    case ExprOp::Index: return index_of(scope, static_cast<int>(n.imm.i), lanes);
+    case ExprOp::Load:
+      return load(scope, n, lanes);
+    case ExprOp::Const:
+      return constant(n.type, lanes, n.imm);
+    case ExprOp::Index:
+      return index_of(scope, static_cast<int>(n.imm.i), lanes);
     case ExprOp::Arg: {
       const Value pointer = b_.element(b_.parameter(0), b_.i64, b_.index(layout_.argument(static_cast<int>(n.imm.i))));
       if (is_float(n.type)) return cast(b_.load(b_.f64, pointer, 8), DType::F64, n.type);
@@ -84,17 +96,23 @@ Value Emitter::emit(Scope& scope, int id) {
     case ExprOp::Eq:
     case ExprOp::Ne:
     case ExprOp::Lt:
-    case ExprOp::Le: return compare(n.op, type_of(n.a), at(n.a), at(n.b));
-    case ExprOp::Select: return b_.select(at(n.a), at(n.b), at(n.c));
-    case ExprOp::Cast: return cast(at(n.a), type_of(n.a), n.type);
-    case ExprOp::Bitcast: return bits_cast(at(n.a), type_of(n.a), n.type);
-    case ExprOp::Philox: return philox(scope, n, lanes);
+    case ExprOp::Le:
+      return compare(n.op, type_of(n.a), at(n.a), at(n.b));
+    case ExprOp::Select:
+      return b_.select(at(n.a), at(n.b), at(n.c));
+    case ExprOp::Cast:
+      return cast(at(n.a), type_of(n.a), n.type);
+    case ExprOp::Bitcast:
+      return bits_cast(at(n.a), type_of(n.a), n.type);
+    case ExprOp::Philox:
+      return philox(scope, n, lanes);
     case ExprOp::Check: {
       const Value condition = at(n.a);
       check(scope, n, condition);
       return condition;
     }
-    default: return arithmetic(n, at(n.a), ir::arity(n.op) > 1 ? at(n.b) : nullptr);
+    default:
+      return arithmetic(n, at(n.a), ir::arity(n.op) > 1 ? at(n.b) : nullptr);
   }
 }
 
@@ -102,36 +120,54 @@ Value Emitter::arithmetic(const Node& n, Value x, Value y) {
   const bool f = is_float(n.type);
   const int bits = static_cast<int>(8 * size_of(n.type));
   switch (n.op) {
-    case ExprOp::Add: return b_.add(x, y);
-    case ExprOp::Sub: return b_.sub(x, y);
-    case ExprOp::Mul: return b_.mul(x, y);
+    case ExprOp::Add:
+      return b_.add(x, y);
+    case ExprOp::Sub:
+      return b_.sub(x, y);
+    case ExprOp::Mul:
+      return b_.mul(x, y);
     case ExprOp::Div:
     case ExprOp::Rem:
       if (f && n.op == ExprOp::Div) return b_.div(x, y);
       return divide(n, x, y);
-    case ExprOp::Min: return extremum(false, n.type, x, y);
-    case ExprOp::Max: return extremum(true, n.type, x, y);
-    case ExprOp::And: return b_.bit_and(x, y);
-    case ExprOp::Or: return b_.bit_or(x, y);
-    case ExprOp::Xor: return b_.bit_xor(x, y);
-    case ExprOp::Shl: return b_.select(b_.icmp(LLVMIntULT, y, b_.like(y, bits)), b_.shl(x, y), b_.like(x, 0));
+    case ExprOp::Min:
+      return extremum(false, n.type, x, y);
+    case ExprOp::Max:
+      return extremum(true, n.type, x, y);
+    case ExprOp::And:
+      return b_.bit_and(x, y);
+    case ExprOp::Or:
+      return b_.bit_or(x, y);
+    case ExprOp::Xor:
+      return b_.bit_xor(x, y);
+    case ExprOp::Shl:
+      return b_.select(b_.icmp(LLVMIntULT, y, b_.like(y, bits)), b_.shl(x, y), b_.like(x, 0));
     case ExprOp::Shr: {
       const Value inside = b_.icmp(LLVMIntULT, y, b_.like(y, bits));
       if (is_unsigned(n.type)) return b_.select(inside, b_.lshr(x, y), b_.like(x, 0));
       return b_.ashr(x, b_.select(inside, y, b_.like(y, bits - 1)));
     }
-    case ExprOp::Neg: return b_.neg(x);
+    case ExprOp::Neg:
+      return b_.neg(x);
     case ExprOp::Abs:
       if (f) return b_.intrinsic("llvm.fabs", {x});
       return is_unsigned(n.type) ? x : b_.select(b_.icmp(LLVMIntSLT, x, b_.like(x, 0)), b_.neg(x), x);
-    case ExprOp::Not: return b_.bit_not(x);
-    case ExprOp::Floor: return b_.intrinsic("llvm.floor", {x});
-    case ExprOp::Ceil: return b_.intrinsic("llvm.ceil", {x});
-    case ExprOp::Trunc: return b_.intrinsic("llvm.trunc", {x});
-    case ExprOp::Round: return b_.intrinsic("llvm.roundeven", {x});
-    case ExprOp::Sqrt: return b_.intrinsic("llvm.sqrt", {x});
-    case ExprOp::Copysign: return b_.intrinsic("llvm.copysign", {x, y});
-    default: break;
+    case ExprOp::Not:
+      return b_.bit_not(x);
+    case ExprOp::Floor:
+      return b_.intrinsic("llvm.floor", {x});
+    case ExprOp::Ceil:
+      return b_.intrinsic("llvm.ceil", {x});
+    case ExprOp::Trunc:
+      return b_.intrinsic("llvm.trunc", {x});
+    case ExprOp::Round:
+      return b_.intrinsic("llvm.roundeven", {x});
+    case ExprOp::Sqrt:
+      return b_.intrinsic("llvm.sqrt", {x});
+    case ExprOp::Copysign:
+      return b_.intrinsic("llvm.copysign", {x, y});
+    default:
+      break;
   }
   if (!f) {  // Pow alone
     const Type wide = b_.i64;
@@ -140,7 +176,8 @@ Value Emitter::arithmetic(const Node& n, Value x, Value y) {
     return cast(r, DType::I64, t);
   }
   if (const Value v = vector_function(b_, isa_, n.op, x, y)) return v;
-  return by_helper(std::string("anygpu_") + ir::name_of(n.op) + (n.type == DType::F64 ? "_f64" : "_f32"), b_.element_of(b_.type_of(x)), x, y);
+  return by_helper(std::string("anygpu_") + ir::name_of(n.op) + (n.type == DType::F64 ? "_f64" : "_f32"), b_.element_of(b_.type_of(x)), x,
+                   y);
 }
 
 Value Emitter::by_helper(const std::string& helper, Type element, Value x, Value y) {
@@ -264,8 +301,9 @@ Value Emitter::philox(Scope& scope, const Node& n, int lanes) {
   const Values end = b_.loop(b_.index(0), b_.index(10), b_.index(1), start, [&](Value, const Values& c) {
     const Value p0 = b_.mul(low(c[0]), b_.constant(wide, 0xD2511F53)), p1 = b_.mul(low(c[2]), b_.constant(wide, 0xCD9E8D57));
     auto all = [&](Value k) { return b_.lanes_of(k) == lanes ? k : b_.splat(k, lanes); };
-    return Values{b_.bit_xor(b_.bit_xor(high(p1), c[1]), all(c[4])), p1, b_.bit_xor(b_.bit_xor(high(p0), c[3]), all(c[5])), p0,
-                  b_.add(c[4], b_.like(c[4], 0x9E3779B9)), b_.add(c[5], b_.like(c[5], 0xBB67AE85))};
+    return Values{b_.bit_xor(b_.bit_xor(high(p1), c[1]), all(c[4])), p1,
+                  b_.bit_xor(b_.bit_xor(high(p0), c[3]), all(c[5])), p0,
+                  b_.add(c[4], b_.like(c[4], 0x9E3779B9)),           b_.add(c[5], b_.like(c[5], 0xBB67AE85))};
   });
   scope.blocks[block] = {low(end[0]), low(end[1]), low(end[2]), low(end[3])};
   return scope.blocks[block][n.imm.i];

@@ -171,11 +171,14 @@ void Emitter::row(Scope& scope, Part part, int k, Value row_index, Value chunk) 
       if (spec_.columns) return stage_in_memory(scope, k, row_index, chunk);
       load_results(scope, k, row_index);
       return stage(scope, k, row_index, chunk);
-    case Part::Join: return join_chunks(scope, k, row_index);
+    case Part::Join:
+      return join_chunks(scope, k, row_index);
     case Part::Full:
       if (!spec_.columns) load_results(scope, stages_.count, row_index);
       return full(scope, row_index, chunk);
-    case Part::Post: load_results(scope, stages_.count, row_index); return post(scope);
+    case Part::Post:
+      load_results(scope, stages_.count, row_index);
+      return post(scope);
   }
 }
 

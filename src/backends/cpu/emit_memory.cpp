@@ -24,16 +24,20 @@ Value masked(IrBuilder& b, const char* name, std::initializer_list<Type> types, 
 
 Type Emitter::storage_type(DType t) const {
   switch (t) {
-    case DType::Bool: return b_.i8;
+    case DType::Bool:
+      return b_.i8;
     case DType::F16:
-    case DType::BF16: return b_.i16;
-    default: return value_type(t);
+    case DType::BF16:
+      return b_.i16;
+    default:
+      return value_type(t);
   }
 }
 
 Value Emitter::decode(Value v, DType t) {
   switch (t) {
-    case DType::Bool: return b_.icmp(LLVMIntNE, v, b_.like(v, 0));
+    case DType::Bool:
+      return b_.icmp(LLVMIntNE, v, b_.like(v, 0));
     case DType::BF16: {
       const Value wide = b_.zext(v, b_.i32);
       return b_.bitcast(b_.shl(wide, b_.like(wide, 16)), b_.f32);
@@ -53,14 +57,16 @@ Value Emitter::decode(Value v, DType t) {
       const Value magnitude = b_.select(b_.icmp(LLVMIntUGE, rest, b_.like(rest, 0x7c00 << 13)), special, finite);
       return b_.bitcast(b_.bit_or(magnitude, sign), b_.f32);
     }
-    default: return v;
+    default:
+      return v;
   }
 }
 
 // To nearest, ties to even.
 Value Emitter::encode(Value v, DType t) {
   switch (t) {
-    case DType::Bool: return b_.zext(v, b_.i8);
+    case DType::Bool:
+      return b_.zext(v, b_.i8);
     case DType::BF16: {
       const Value bits = b_.bitcast(v, b_.i32);
       const Value odd = b_.bit_and(b_.lshr(bits, b_.like(bits, 16)), b_.like(bits, 1));
@@ -78,11 +84,13 @@ Value Emitter::encode(Value v, DType t) {
       const Value odd = b_.bit_and(b_.lshr(magnitude, b_.like(bits, 13)), b_.like(bits, 1));
       const Value normal = b_.lshr(b_.add(magnitude, b_.add(odd, b_.like(bits, 0xc8000fff))), b_.like(bits, 13));
       const Value finite = b_.select(b_.icmp(LLVMIntULT, magnitude, b_.like(bits, 0x38800000)), small, normal);
-      const Value special = b_.select(b_.icmp(LLVMIntUGT, magnitude, b_.like(bits, 0x7f800000)), b_.like(bits, 0x7e00), b_.like(bits, 0x7c00));
+      const Value special =
+          b_.select(b_.icmp(LLVMIntUGT, magnitude, b_.like(bits, 0x7f800000)), b_.like(bits, 0x7e00), b_.like(bits, 0x7c00));
       const Value result = b_.select(b_.icmp(LLVMIntUGE, magnitude, b_.like(bits, 0x477ff000)), special, finite);
       return b_.trunc(b_.bit_or(result, sign), b_.i16);
     }
-    default: return v;
+    default:
+      return v;
   }
 }
 
@@ -125,7 +133,8 @@ Value Emitter::gather(Type element, Value pointer, Value offsets, const Lanes& l
   } else if (lanes.mask) {
     offsets = b_.select(lanes.mask, offsets, b_.splat(b_.lane(offsets, 0), n));
   }
-  return masked(b_, "llvm.masked.gather", {type, b_.vec(b_.ptr, n)}, {b_.element(pointer, element, offsets), mask, LLVMConstNull(type)}, 1, bytes);
+  return masked(b_, "llvm.masked.gather", {type, b_.vec(b_.ptr, n)}, {b_.element(pointer, element, offsets), mask, LLVMConstNull(type)}, 1,
+                bytes);
 }
 
 Value Emitter::load(Scope& scope, const Node& n, int lanes) {
@@ -154,11 +163,16 @@ Value Emitter::load(Scope& scope, const Node& n, int lanes) {
 Value Emitter::combine(Combine how, DType t, Value old, Value value) {
   const bool is_bool = t == DType::Bool;
   switch (how) {
-    case Combine::None: return value;
-    case Combine::Add: return is_bool ? b_.bit_or(old, value) : b_.add(old, value);
-    case Combine::Mul: return is_bool ? b_.bit_and(old, value) : b_.mul(old, value);
-    case Combine::Max: return extremum(true, t, old, value);
-    case Combine::Min: return extremum(false, t, old, value);
+    case Combine::None:
+      return value;
+    case Combine::Add:
+      return is_bool ? b_.bit_or(old, value) : b_.add(old, value);
+    case Combine::Mul:
+      return is_bool ? b_.bit_and(old, value) : b_.mul(old, value);
+    case Combine::Max:
+      return extremum(true, t, old, value);
+    case Combine::Min:
+      return extremum(false, t, old, value);
   }
   return value;
 }
@@ -213,7 +227,8 @@ void Emitter::store(Scope& scope, const ir::Store& s) {
   if (s.combine == Combine::None && !spread && access.inner == Inner::Strided && isa_.masks && b_.bits_of(element) >= 32) {
     const Value v = encode(value, access.dtype);
     if (!mask) mask = b_.constant(b_.vec(b_.i1, n), 1);
-    masked(b_, "llvm.masked.scatter", {b_.type_of(v), b_.vec(b_.ptr, n)}, {v, b_.element(pointer, element, offsets), mask}, 2, b_.bits_of(element) / 8);
+    masked(b_, "llvm.masked.scatter", {b_.type_of(v), b_.vec(b_.ptr, n)}, {v, b_.element(pointer, element, offsets), mask}, 2,
+           b_.bits_of(element) / 8);
     return;
   }
   scatter_by_helper(s, pointer, value, offsets, lanes, s.guard >= 0 ? mask : nullptr);
@@ -222,8 +237,9 @@ void Emitter::store(Scope& scope, const ir::Store& s) {
 // In the order of the lanes, so that several that meet one element are applied one after another.
 void Emitter::scatter_by_helper(const ir::Store& s, Value pointer, Value value, Value offsets, const Lanes& lanes, Value mask) {
   b_.call("anygpu_store_lanes", b_.none,
-          {pointer, spill(value), spill(offsets), mask ? spill(mask) : LLVMConstNull(b_.ptr), lanes.active ? lanes.active : b_.index(spec_.lanes),
-           b_.constant(b_.i32, static_cast<int>(spec_.accesses[s.access].dtype)), b_.constant(b_.i32, static_cast<int>(s.combine))});
+          {pointer, spill(value), spill(offsets), mask ? spill(mask) : LLVMConstNull(b_.ptr),
+           lanes.active ? lanes.active : b_.index(spec_.lanes), b_.constant(b_.i32, static_cast<int>(spec_.accesses[s.access].dtype)),
+           b_.constant(b_.i32, static_cast<int>(s.combine))});
 }
 
 }  // namespace anygpu::cpu

@@ -17,7 +17,8 @@ std::vector<Emitter::Accumulator> Emitter::accumulators(int stage) const {
     const Node& n = spec_.nodes[i];
     const auto kind = static_cast<ReduceKind>(n.imm.i);
     const int id = static_cast<int>(i);
-    all.push_back({id, kind, type_of(n.a), spec_.vector_reduces ? spec_.lanes : lanes_of(id), kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin});
+    all.push_back({id, kind, type_of(n.a), spec_.vector_reduces ? spec_.lanes : lanes_of(id),
+                   kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin});
   }
   return all;
 }
@@ -33,13 +34,21 @@ Values Emitter::identities(const std::vector<Accumulator>& all) {
     const Value greatest = f ? b_.real(type, INFINITY) : b_.constant(type, u ? 255 : std::numeric_limits<int64_t>::max() >> (64 - bits));
     switch (a.kind) {
       case ReduceKind::Sum:
-      case ReduceKind::Any: v.push_back(number(0)); break;
+      case ReduceKind::Any:
+        v.push_back(number(0));
+        break;
       case ReduceKind::Prod:
-      case ReduceKind::All: v.push_back(number(1)); break;
+      case ReduceKind::All:
+        v.push_back(number(1));
+        break;
       case ReduceKind::Max:
-      case ReduceKind::ArgMax: v.push_back(least); break;
+      case ReduceKind::ArgMax:
+        v.push_back(least);
+        break;
       case ReduceKind::Min:
-      case ReduceKind::ArgMin: v.push_back(greatest); break;
+      case ReduceKind::ArgMin:
+        v.push_back(greatest);
+        break;
     }
     if (a.pair) v.push_back(b_.constant(b_.vec(b_.i64, a.lanes), std::numeric_limits<int64_t>::max()));
   }
@@ -49,14 +58,21 @@ Values Emitter::identities(const std::vector<Accumulator>& all) {
 // x and y: a value each, or a value and an index.
 Values Emitter::join(const Accumulator& a, const Values& x, const Values& y) {
   switch (a.kind) {
-    case ReduceKind::Sum: return {b_.add(x[0], y[0])};
-    case ReduceKind::Prod: return {b_.mul(x[0], y[0])};
-    case ReduceKind::Any: return {b_.bit_or(x[0], y[0])};
-    case ReduceKind::All: return {b_.bit_and(x[0], y[0])};
-    case ReduceKind::Max: return {extremum(true, a.type, x[0], y[0])};
-    case ReduceKind::Min: return {extremum(false, a.type, x[0], y[0])};
+    case ReduceKind::Sum:
+      return {b_.add(x[0], y[0])};
+    case ReduceKind::Prod:
+      return {b_.mul(x[0], y[0])};
+    case ReduceKind::Any:
+      return {b_.bit_or(x[0], y[0])};
+    case ReduceKind::All:
+      return {b_.bit_and(x[0], y[0])};
+    case ReduceKind::Max:
+      return {extremum(true, a.type, x[0], y[0])};
+    case ReduceKind::Min:
+      return {extremum(false, a.type, x[0], y[0])};
     case ReduceKind::ArgMax:
-    case ReduceKind::ArgMin: break;
+    case ReduceKind::ArgMin:
+      break;
   }
   // y wins if it is the more extreme (NaN beats all numbers), or as extreme and of a lower index.
   const bool greatest = a.kind == ReduceKind::ArgMax;
@@ -201,7 +217,8 @@ Values Emitter::load_partials(Scope& scope, const std::vector<Accumulator>& all,
     for (int k = 0; k < (a.pair ? 2 : 1); ++k) {
       const DType t = k ? DType::I64 : a.type;
       const Type element = t == DType::Bool ? b_.i8 : value_type(t);
-      const Value v = b_.load(b_.vec(element, a.lanes), partial_pointer(scope, stages_.partial[a.node] + k, element, row, chunk), b_.bits_of(element) / 8);
+      const Value v = b_.load(b_.vec(element, a.lanes), partial_pointer(scope, stages_.partial[a.node] + k, element, row, chunk),
+                              b_.bits_of(element) / 8);
       parts.push_back(t == DType::Bool ? b_.icmp(LLVMIntNE, v, b_.like(v, 0)) : v);
     }
   }

@@ -97,7 +97,7 @@ class Emitter {
     ir::ReduceKind kind;
     DType type;  // of what is reduced
     int lanes;
-    bool pair;   // value and index
+    bool pair;  // value and index
   };
   std::vector<Accumulator> accumulators(int stage) const;
   std::vector<int> operands_of(const std::vector<Accumulator>&) const;

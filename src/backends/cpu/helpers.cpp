@@ -24,11 +24,14 @@ uint16_t to_half(float f) {
   const uint16_t sign = static_cast<uint16_t>((bits & 0x80000000) >> 16);
   if (magnitude > 0x7f800000) return 0x7e00 | sign;
   if (magnitude >= 0x477ff000) return 0x7c00 | sign;
-  if (magnitude < 0x38800000) return static_cast<uint16_t>(std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000) | sign;
+  if (magnitude < 0x38800000)
+    return static_cast<uint16_t>(std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000) | sign;
   return static_cast<uint16_t>((magnitude + 0xc8000fff + (magnitude >> 13 & 1)) >> 13) | sign;
 }
 
-float from_bfloat(uint16_t h) { return std::bit_cast<float>(static_cast<uint32_t>(h) << 16); }
+float from_bfloat(uint16_t h) {
+  return std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
+}
 
 uint16_t to_bfloat(float f) {
   const uint32_t bits = std::bit_cast<uint32_t>(f);
@@ -39,15 +42,22 @@ uint16_t to_bfloat(float f) {
 template <class T>
 T joined(Combine how, T old, T v) {
   switch (how) {
-    case Combine::None: return v;
+    case Combine::None:
+      return v;
     case Combine::Add:
-      if constexpr (std::is_integral_v<T>) return static_cast<T>(static_cast<std::make_unsigned_t<T>>(old) + static_cast<std::make_unsigned_t<T>>(v));
-      else return old + v;
+      if constexpr (std::is_integral_v<T>)
+        return static_cast<T>(static_cast<std::make_unsigned_t<T>>(old) + static_cast<std::make_unsigned_t<T>>(v));
+      else
+        return old + v;
     case Combine::Mul:
-      if constexpr (std::is_integral_v<T>) return static_cast<T>(static_cast<uint64_t>(old) * static_cast<uint64_t>(v));
-      else return old * v;
-    case Combine::Max: return old != old ? old : old > v ? old : v;
-    case Combine::Min: return old != old ? old : old < v ? old : v;
+      if constexpr (std::is_integral_v<T>)
+        return static_cast<T>(static_cast<uint64_t>(old) * static_cast<uint64_t>(v));
+      else
+        return old * v;
+    case Combine::Max:
+      return old != old ? old : old > v ? old : v;
+    case Combine::Min:
+      return old != old ? old : old < v ? old : v;
   }
   return v;
 }
@@ -91,21 +101,35 @@ void store_any(void* base, const void* values, const int64_t* offsets, const uin
       if (how == Combine::Add) how = Combine::Max;
       if (how == Combine::Mul) how = Combine::Min;
       return store_lanes<Same<uint8_t>>(base, values, offsets, mask, n, how);
-    case DType::U8: return store_lanes<Same<uint8_t>>(base, values, offsets, mask, n, how);
-    case DType::I8: return store_lanes<Same<int8_t>>(base, values, offsets, mask, n, how);
-    case DType::I16: return store_lanes<Same<int16_t>>(base, values, offsets, mask, n, how);
-    case DType::I32: return store_lanes<Same<int32_t>>(base, values, offsets, mask, n, how);
-    case DType::I64: return store_lanes<Same<int64_t>>(base, values, offsets, mask, n, how);
-    case DType::F16: return store_lanes<Half>(base, values, offsets, mask, n, how);
-    case DType::BF16: return store_lanes<BFloat>(base, values, offsets, mask, n, how);
-    case DType::F32: return store_lanes<Same<float>>(base, values, offsets, mask, n, how);
-    case DType::F64: return store_lanes<Same<double>>(base, values, offsets, mask, n, how);
-    default: return;
+    case DType::U8:
+      return store_lanes<Same<uint8_t>>(base, values, offsets, mask, n, how);
+    case DType::I8:
+      return store_lanes<Same<int8_t>>(base, values, offsets, mask, n, how);
+    case DType::I16:
+      return store_lanes<Same<int16_t>>(base, values, offsets, mask, n, how);
+    case DType::I32:
+      return store_lanes<Same<int32_t>>(base, values, offsets, mask, n, how);
+    case DType::I64:
+      return store_lanes<Same<int64_t>>(base, values, offsets, mask, n, how);
+    case DType::F16:
+      return store_lanes<Half>(base, values, offsets, mask, n, how);
+    case DType::BF16:
+      return store_lanes<BFloat>(base, values, offsets, mask, n, how);
+    case DType::F32:
+      return store_lanes<Same<float>>(base, values, offsets, mask, n, how);
+    case DType::F64:
+      return store_lanes<Same<double>>(base, values, offsets, mask, n, how);
+    default:
+      return;
   }
 }
 
-int64_t divided(int64_t x, int64_t y) { return y == 0 ? 0 : y == -1 ? static_cast<int64_t>(-static_cast<uint64_t>(x)) : x / y; }
-int64_t remainder(int64_t x, int64_t y) { return y == 0 || y == -1 ? 0 : x % y; }
+int64_t divided(int64_t x, int64_t y) {
+  return y == 0 ? 0 : y == -1 ? static_cast<int64_t>(-static_cast<uint64_t>(x)) : x / y;
+}
+int64_t remainder(int64_t x, int64_t y) {
+  return y == 0 || y == -1 ? 0 : x % y;
+}
 int64_t power(int64_t x, int64_t n) {
   if (n < 0) return x == 1 ? 1 : x == -1 ? (n % 2 ? -1 : 1) : 0;
   uint64_t r = 1, b = static_cast<uint64_t>(x);
@@ -150,30 +174,30 @@ std::vector<Helper> make() {
       {"anygpu_lgamma_f32", address(each1<float, log_gamma>)},
       {"anygpu_lgamma_f64", address(each1<double, log_gamma>)},
   };
-#define ANYGPU_ONE(name)                                                              \
-  all.push_back({"anygpu_" #name "_f32", address(each1<float, ::name##f>)});          \
+#define ANYGPU_ONE(name)                                                     \
+  all.push_back({"anygpu_" #name "_f32", address(each1<float, ::name##f>)}); \
   all.push_back({"anygpu_" #name "_f64", address(each1<double, ::name>)});
-  ANYGPU_ONE(exp) ANYGPU_ONE(exp2) ANYGPU_ONE(expm1) ANYGPU_ONE(log) ANYGPU_ONE(log2) ANYGPU_ONE(log10) ANYGPU_ONE(log1p)
-  ANYGPU_ONE(sin) ANYGPU_ONE(cos) ANYGPU_ONE(tan) ANYGPU_ONE(asin) ANYGPU_ONE(acos) ANYGPU_ONE(atan)
-  ANYGPU_ONE(sinh) ANYGPU_ONE(cosh) ANYGPU_ONE(tanh) ANYGPU_ONE(asinh) ANYGPU_ONE(acosh) ANYGPU_ONE(atanh)
-  ANYGPU_ONE(erf) ANYGPU_ONE(erfc)
+  ANYGPU_ONE(exp)
+  ANYGPU_ONE(exp2) ANYGPU_ONE(expm1) ANYGPU_ONE(log) ANYGPU_ONE(log2) ANYGPU_ONE(log10) ANYGPU_ONE(log1p) ANYGPU_ONE(sin) ANYGPU_ONE(cos)
+      ANYGPU_ONE(tan) ANYGPU_ONE(asin) ANYGPU_ONE(acos) ANYGPU_ONE(atan) ANYGPU_ONE(sinh) ANYGPU_ONE(cosh) ANYGPU_ONE(tanh) ANYGPU_ONE(
+          asinh) ANYGPU_ONE(acosh) ANYGPU_ONE(atanh) ANYGPU_ONE(erf) ANYGPU_ONE(erfc)
 #undef ANYGPU_ONE
-#define ANYGPU_TWO(name, fn)                                                  \
-  all.push_back({"anygpu_" #name "_f32", address(each2<float, ::fn##f>)});    \
+#define ANYGPU_TWO(name, fn)                                               \
+  all.push_back({"anygpu_" #name "_f32", address(each2<float, ::fn##f>)}); \
   all.push_back({"anygpu_" #name "_f64", address(each2<double, ::fn>)});
-  ANYGPU_TWO(pow, pow) ANYGPU_TWO(atan2, atan2) ANYGPU_TWO(nextafter, nextafter) ANYGPU_TWO(hypot, hypot) ANYGPU_TWO(rem, fmod)
+          ANYGPU_TWO(pow, pow) ANYGPU_TWO(atan2, atan2) ANYGPU_TWO(nextafter, nextafter) ANYGPU_TWO(hypot, hypot) ANYGPU_TWO(rem, fmod)
 #undef ANYGPU_TWO
   // What LLVM may call for an intrinsic that the host has no instruction for.
-#define ANYGPU_LIBM(name)                          \
+#define ANYGPU_LIBM(name)                                  \
   all.push_back({#name, address<double(double)>(::name)}); \
   all.push_back({#name "f", address<float(float)>(::name##f)});
-  ANYGPU_LIBM(floor) ANYGPU_LIBM(ceil) ANYGPU_LIBM(trunc) ANYGPU_LIBM(sqrt)
+              ANYGPU_LIBM(floor) ANYGPU_LIBM(ceil) ANYGPU_LIBM(trunc) ANYGPU_LIBM(sqrt)
 #undef ANYGPU_LIBM
-  all.push_back({"roundeven", address<double(double)>(::nearbyint)});  // in the default rounding mode, the only one here
+                  all.push_back({"roundeven", address<double(double)>(::nearbyint)});  // in the default rounding mode, the only one here
   all.push_back({"roundevenf", address<float(float)>(::nearbyintf)});
   // libmvec's, as far as the machine has them.
-  static const char* const kOne[] = {"sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-                                     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "erf", "erfc"};
+  static const char* const kOne[] = {"sin",   "cos", "tan",  "asin",  "acos", "atan", "sinh",  "cosh",  "tanh", "asinh", "acosh",
+                                     "atanh", "exp", "exp2", "expm1", "log",  "log2", "log10", "log1p", "erf",  "erfc"};
   static const char* const kTwo[] = {"pow", "atan2", "hypot"};
   static const char* const kShapes[][2] = {{"_ZGVeN16", "f"}, {"_ZGVeN8", ""}, {"_ZGVdN8", "f"}, {"_ZGVdN4", ""},
                                            {"_ZGVbN4", "f"},  {"_ZGVbN2", ""}, {"_ZGVnN4", "f"}, {"_ZGVnN2", ""}};

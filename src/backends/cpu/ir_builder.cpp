@@ -20,7 +20,9 @@ IrBuilder::IrBuilder(LLVMContextRef context, LLVMModuleRef module)
   none = LLVMVoidTypeInContext(context);
 }
 
-IrBuilder::~IrBuilder() { LLVMDisposeBuilder(b); }
+IrBuilder::~IrBuilder() {
+  LLVMDisposeBuilder(b);
+}
 
 bool IrBuilder::is_float(Value v) const {
   const LLVMTypeKind kind = LLVMGetTypeKind(element_of(type_of(v)));
@@ -29,10 +31,14 @@ bool IrBuilder::is_float(Value v) const {
 
 int IrBuilder::bits_of(Type t) const {
   switch (LLVMGetTypeKind(t)) {
-    case LLVMIntegerTypeKind: return LLVMGetIntTypeWidth(t);
-    case LLVMHalfTypeKind: return 16;
-    case LLVMFloatTypeKind: return 32;
-    default: return 64;
+    case LLVMIntegerTypeKind:
+      return LLVMGetIntTypeWidth(t);
+    case LLVMHalfTypeKind:
+      return 16;
+    case LLVMFloatTypeKind:
+      return 32;
+    default:
+      return 64;
   }
 }
 
@@ -50,7 +56,9 @@ Value IrBuilder::real(Type t, double v) {
   return LLVMConstVector(Values(LLVMGetVectorSize(t), c).data(), LLVMGetVectorSize(t));
 }
 
-Value IrBuilder::like(Value v, double x) { return is_float(v) ? real(type_of(v), x) : constant(type_of(v), static_cast<int64_t>(x)); }
+Value IrBuilder::like(Value v, double x) {
+  return is_float(v) ? real(type_of(v), x) : constant(type_of(v), static_cast<int64_t>(x));
+}
 
 Value IrBuilder::iota(int lanes) {
   if (lanes == 1) return index(0);
@@ -146,7 +154,8 @@ Value IrBuilder::intrinsic(const char* name, std::initializer_list<Type> types, 
   std::vector<Type> overloads(types);
   const Value f = LLVMGetIntrinsicDeclaration(module_, id, overloads.data(), overloads.size());
   Values arguments = operands;
-  return LLVMBuildCall2(b, LLVMIntrinsicGetType(context_, id, overloads.data(), overloads.size()), f, arguments.data(), arguments.size(), "");
+  return LLVMBuildCall2(b, LLVMIntrinsicGetType(context_, id, overloads.data(), overloads.size()), f, arguments.data(), arguments.size(),
+                        "");
 }
 
 Value IrBuilder::intrinsic(const char* name, const Values& operands) {
@@ -195,7 +204,9 @@ Value IrBuilder::load(Type t, Value pointer, int align) {
   return v;
 }
 
-void IrBuilder::store(Value v, Value pointer, int align) { LLVMSetAlignment(LLVMBuildStore(b, v, pointer), align); }
+void IrBuilder::store(Value v, Value pointer, int align) {
+  LLVMSetAlignment(LLVMBuildStore(b, v, pointer), align);
+}
 
 Value IrBuilder::call(const char* helper, Type result, const Values& arguments) {
   std::vector<Type> types;

@@ -18,7 +18,9 @@
 namespace anygpu::cpu {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) { throw Error(ErrorKind::Internal, "[jit] " + what); }
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorKind::Internal, "[jit] " + what);
+}
 
 void check(LLVMErrorRef error) {
   if (!error) return;
@@ -42,7 +44,9 @@ std::string take(char* text) {
   return s;
 }
 
-bool has(const std::string& features, const char* name) { return (features + ",").find(std::string("+") + name + ",") != std::string::npos; }
+bool has(const std::string& features, const char* name) {
+  return (features + ",").find(std::string("+") + name + ",") != std::string::npos;
+}
 
 Isa find_isa() {
   start_llvm();
@@ -139,7 +143,9 @@ const Isa& host_isa() {
   return isa;
 }
 
-std::string llvm_version() { return "LLVM " LLVM_VERSION_STRING; }
+std::string llvm_version() {
+  return "LLVM " LLVM_VERSION_STRING;
+}
 
 std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
   Machine& m = machine();
@@ -153,7 +159,8 @@ std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
     char* message = nullptr;
     LLVMMemoryBufferRef assembly = nullptr;
     std::lock_guard lock(m.mutex);
-    if (LLVMTargetMachineEmitToMemoryBuffer(m.machine, copy, LLVMAssemblyFile, &message, &assembly)) fail("code generation: " + take(message));
+    if (LLVMTargetMachineEmitToMemoryBuffer(m.machine, copy, LLVMAssemblyFile, &message, &assembly))
+      fail("code generation: " + take(message));
     std::fwrite(LLVMGetBufferStart(assembly), 1, LLVMGetBufferSize(assembly), stderr);
     LLVMDisposeMemoryBuffer(assembly);
     LLVMDisposeModule(copy);

@@ -19,7 +19,7 @@ struct Isa {
   bool masks = false;     ///< loads, stores and gathers under a mask are one instruction, for any element size
   bool gathers = false;   ///< gathers of 4- and 8-byte elements are instructions
   bool fma = false;
-  bool half = false;      ///< f16 <-> f32 conversions are instructions
+  bool half = false;  ///< f16 <-> f32 conversions are instructions
   bool x86 = false, arm = false;
 };
 const Isa& host_isa();

@@ -17,10 +17,7 @@ class GenericStep {
     launch_ = std::move(s.launch);
     kernel_ = kernel_cache().get(s.spec);
     const ParameterLayout layout(s.spec);
-    for (const LaunchAccess& a : launch_.accesses) {
-      bytes_.push_back(size_of(s.spec.accesses[bytes_.size()].dtype));
-      (void)a;
-    }
+    for (const SpecAccess& a : s.spec.accesses) bytes_.push_back(size_of(a.dtype));
     parameters_.resize(layout.words());
     parameters_[ParameterLayout::Block] = launch_.block;
     parameters_[ParameterLayout::Blocks] = launch_.blocks;
@@ -137,6 +134,8 @@ class CpuProgram : public Program {
 
 }  // namespace
 
-std::unique_ptr<Program> make_program(std::span<const ir::Step> steps) { return std::make_unique<CpuProgram>(steps); }
+std::unique_ptr<Program> make_program(std::span<const ir::Step> steps) {
+  return std::make_unique<CpuProgram>(steps);
+}
 
 }  // namespace anygpu::cpu

@@ -15,15 +15,15 @@ using ir::ExprOp;
 using ir::Node;
 using ir::ReduceKind;
 
-constexpr int64_t kBlockBytes = 32 << 10;       // of one operand: a unit of pointwise work
-constexpr int64_t kTile = 16, kTiles = 128;      // least and most elements of the vector dimension in a tile of a transpose
-constexpr int64_t kWorthAThread = 1 << 16;      // element operations below which a second thread is not woken
-constexpr int64_t kEnoughUnits = 48;            // rows below which a long reduction is split
-constexpr int64_t kChunkElements = 1 << 14;     // least length of a chunk of a split reduction
-constexpr int64_t kWideColumns = 128;           // columns up to which accumulators are kept in registers
-constexpr int64_t kLongEnough = 32;             // rows below which they are kept there in any case
-constexpr int64_t kColumnBlock = 1 << 11;       // columns whose accumulators stay in the first cache
-constexpr int64_t kLongestColumn = 1 << 12;     // additions in a row into one accumulator, where a column can be split
+constexpr int64_t kBlockBytes = 32 << 10;    // of one operand: a unit of pointwise work
+constexpr int64_t kTile = 16, kTiles = 128;  // least and most elements of the vector dimension in a tile of a transpose
+constexpr int64_t kWorthAThread = 1 << 16;   // element operations below which a second thread is not woken
+constexpr int64_t kEnoughUnits = 48;         // rows below which a long reduction is split
+constexpr int64_t kChunkElements = 1 << 14;  // least length of a chunk of a split reduction
+constexpr int64_t kWideColumns = 128;        // columns up to which accumulators are kept in registers
+constexpr int64_t kLongEnough = 32;          // rows below which they are kept there in any case
+constexpr int64_t kColumnBlock = 1 << 11;    // columns whose accumulators stay in the first cache
+constexpr int64_t kLongestColumn = 1 << 12;  // additions in a row into one accumulator, where a column can be split
 
 bool is_arg_kind(const Node& n) {
   return n.imm.i == static_cast<int>(ReduceKind::ArgMax) || n.imm.i == static_cast<int>(ReduceKind::ArgMin);
@@ -38,13 +38,24 @@ Node identity(const Node& reduce) {
   const int64_t least = is_unsigned ? 0 : std::numeric_limits<int64_t>::min() >> (64 - bits);
   const int64_t greatest = is_unsigned ? 255 : std::numeric_limits<int64_t>::max() >> (64 - bits);
   switch (static_cast<ReduceKind>(reduce.imm.i)) {
-    case ReduceKind::Prod: f ? void(n.imm.f = 1) : void(n.imm.i = 1); break;
-    case ReduceKind::Max: f ? void(n.imm.f = -INFINITY) : void(n.imm.i = least); break;
-    case ReduceKind::Min: f ? void(n.imm.f = INFINITY) : void(n.imm.i = greatest); break;
-    case ReduceKind::All: n.imm.i = 1; break;
+    case ReduceKind::Prod:
+      f ? void(n.imm.f = 1) : void(n.imm.i = 1);
+      break;
+    case ReduceKind::Max:
+      f ? void(n.imm.f = -INFINITY) : void(n.imm.i = least);
+      break;
+    case ReduceKind::Min:
+      f ? void(n.imm.f = INFINITY) : void(n.imm.i = greatest);
+      break;
+    case ReduceKind::All:
+      n.imm.i = 1;
+      break;
     case ReduceKind::ArgMax:
-    case ReduceKind::ArgMin: n.imm.i = std::numeric_limits<int64_t>::max(); break;
-    default: break;
+    case ReduceKind::ArgMin:
+      n.imm.i = std::numeric_limits<int64_t>::max();
+      break;
+    default:
+      break;
   }
   return n;
 }
@@ -62,7 +73,6 @@ class Scheduler {
       Dim dim{g.sizes[d], g.reduces(d)};
       for (const ir::Access& a : g.accesses) dim.strides.push_back(a.strides[d]);
       dims_.push_back(dim);
-      order_.push_back(d);
     }
     nodes_ = g.body.nodes();
     const std::vector<bool> varies = ir::varies_in_reduction(g);
@@ -149,8 +159,11 @@ class Scheduler {
       if (full_[i]) stores_.erase(stores_.begin() + i), full_.erase(full_.begin() + i);
     }
     for (size_t i = 0; i < nodes_.size(); ++i) {
-      if (nodes_[i].op == ExprOp::Reduce) nodes_[i] = identity(nodes_[i]);
-      else if (depends[i] & reduce) nodes_[i] = Node{ExprOp::Const, nodes_[i].type};  // not reachable any more; a Check would be a root
+      if (nodes_[i].op == ExprOp::Reduce) {
+        nodes_[i] = identity(nodes_[i]);
+      } else if (depends[i] & reduce) {
+        nodes_[i] = Node{ExprOp::Const, nodes_[i].type};  // not reachable any more; a Check would be a root
+      }
     }
     for (int d = static_cast<int>(dims_.size()) - 1; d >= 0; --d) {
       if (dims_[d].reduces) remove_dim(d);
@@ -469,7 +482,8 @@ class Scheduler {
       widest = std::max(widest, bytes);
       narrow |= bytes == 4 && node.op != ExprOp::Const;
       heavy |= is_heavy(node);
-      strided |= node.op == ExprOp::Load && (spec.accesses[node.a].inner == Inner::Strided || (node.b >= 0 && stages.dims[node.b] >> v & 1));
+      strided |=
+          node.op == ExprOp::Load && (spec.accesses[node.a].inner == Inner::Strided || (node.b >= 0 && stages.dims[node.b] >> v & 1));
       ++cost;
     }
     if (narrow && widest == 8) widest = 4;  // a few i64 among f32 take two registers
@@ -490,7 +504,9 @@ class Scheduler {
     while (lanes > 2 && lanes / 2 >= n && !host_isa().masks) lanes /= 2;
     spec.lanes = n == 1 ? 1 : static_cast<int>(lanes);
     // Whether n is a multiple of the lanes is left to run time: one kernel for all sizes.
-    spec.tail = spec.lanes == 1 ? Tail::None : n <= spec.lanes || (accumulators && !spec.vector_reduces && !spec.columns && host_isa().masks) ? Tail::Only : Tail::Some;
+    spec.tail = spec.lanes == 1                                                                                  ? Tail::None
+                : n <= spec.lanes || (accumulators && !spec.vector_reduces && !spec.columns && host_isa().masks) ? Tail::Only
+                                                                                                                 : Tail::Some;
   }
 
   void share_out() {
@@ -515,14 +531,16 @@ class Scheduler {
       } else if (spec.reduction > 0) {
         launch.block = lanes;
       } else if (!spec.vector_sequential) {
-        const int64_t wanted = ordered > 1 ? round(n / kEnoughUnits) : round(std::max<int64_t>(kBlockBytes / 4 / std::max(1, cost / 8), lanes));
+        const int64_t wanted =
+            ordered > 1 ? round(n / kEnoughUnits) : round(std::max<int64_t>(kBlockBytes / 4 / std::max(1, cost / 8), lanes));
         launch.block = std::min(launch.block, wanted);
       }
       launch.blocks = (n + launch.block - 1) / launch.block;
     }
 
     int64_t units = launch.rows * launch.blocks;
-    const bool any_sequential = spec.sequential || spec.vector_sequential || std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.sequential; });
+    const bool any_sequential =
+        spec.sequential || spec.vector_sequential || std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.sequential; });
     if (reduced > 1 && !any_sequential) {
       // Along the longest reduction dimension. The numbers depend on sizes alone.
       int split = spec.first_reduction();
@@ -552,7 +570,6 @@ class Scheduler {
   }
 
   std::vector<Dim> dims_;
-  std::vector<int> order_;
   std::vector<Node> nodes_;
   std::vector<ir::Store> stores_;
   std::vector<bool> full_;  // per store: at every index of the reduction, not once per parallel index
@@ -565,6 +582,8 @@ class Scheduler {
 
 }  // namespace
 
-Schedule schedule(const ir::Generic& g) { return Scheduler(g).run(); }
+Schedule schedule(const ir::Generic& g) {
+  return Scheduler(g).run();
+}
 
 }  // namespace anygpu::cpu

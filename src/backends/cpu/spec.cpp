@@ -17,11 +17,15 @@ uint32_t KernelSpec::reduction_mask() const {
 std::string KernelSpec::key() const {
   std::string k;
   auto put = [&](int64_t v, int bytes) { k.append(reinterpret_cast<const char*>(&v), bytes); };  // little-endian hosts only
-  put(outer, 1), put(sequential, 1), put(reduction, 1), put(vector_reduces | vector_sequential << 1 | static_cast<int>(tail) << 2 | columns << 4 | tiled << 5, 1), put(lanes, 2), put(split_dim, 1);
+  put(outer, 1), put(sequential, 1), put(reduction, 1),
+      put(vector_reduces | vector_sequential << 1 | static_cast<int>(tail) << 2 | columns << 4 | tiled << 5, 1), put(lanes, 2),
+      put(split_dim, 1);
   put(accesses.size(), 2), put(nodes.size(), 4), put(stores.size(), 2);
   for (const SpecAccess& a : accesses) put(static_cast<int>(a.dtype), 1), put(a.nonzero, 4), put(static_cast<int>(a.inner), 1);
-  for (const Node& n : nodes) put(static_cast<int>(n.op), 1), put(static_cast<int>(n.type), 1), put(n.a, 4), put(n.b, 4), put(n.c, 4), put(n.imm.i, 8);
-  for (const ir::Store& s : stores) put(s.access, 4), put(s.value, 4), put(s.index, 4), put(s.guard, 4), put(static_cast<int>(s.combine), 1);
+  for (const Node& n : nodes)
+    put(static_cast<int>(n.op), 1), put(static_cast<int>(n.type), 1), put(n.a, 4), put(n.b, 4), put(n.c, 4), put(n.imm.i, 8);
+  for (const ir::Store& s : stores)
+    put(s.access, 4), put(s.value, 4), put(s.index, 4), put(s.guard, 4), put(static_cast<int>(s.combine), 1);
   for (bool full : store_full) put(full, 1);
   return k;
 }

@@ -63,10 +63,10 @@ struct Launch {
   Dims sizes;
   std::vector<LaunchAccess> accesses;
   std::vector<int32_t> args;
-  int64_t rows = 1;                 ///< product of the outer sizes
-  int64_t block = 1, blocks = 1;    ///< of the vector dimension, where it is parallel
-  int64_t chunk = 0, chunks = 1;    ///< of the split dimension
-  int64_t grain = 1;                ///< units (row x block x chunk) below which a thread is not worth waking
+  int64_t rows = 1;               ///< product of the outer sizes
+  int64_t block = 1, blocks = 1;  ///< of the vector dimension, where it is parallel
+  int64_t chunk = 0, chunks = 1;  ///< of the split dimension
+  int64_t grain = 1;              ///< units (row x block x chunk) below which a thread is not worth waking
 };
 
 /// Where a kernel finds what it works on: an array of 8-byte words.
@@ -85,14 +85,14 @@ struct ParameterLayout {
 /// A stage holds Reduces that need only what earlier stages gave. Nodes are marked by what they need.
 struct Stages {
   int count = 0;
-  std::vector<int> of_reduce;      ///< per node: the stage of a Reduce, else -1
-  std::vector<bool> varies;        ///< per node: with a reduction dimension, outside of any Reduce
-  std::vector<uint32_t> dims;      ///< per node: the dimensions whose index it depends on
-  std::vector<int> partial;        ///< per node: index of a Reduce's array of partial results, else -1; ArgMax and ArgMin take two
+  std::vector<int> of_reduce;  ///< per node: the stage of a Reduce, else -1
+  std::vector<bool> varies;    ///< per node: with a reduction dimension, outside of any Reduce
+  std::vector<uint32_t> dims;  ///< per node: the dimensions whose index it depends on
+  std::vector<int> partial;    ///< per node: index of a Reduce's array of partial results, else -1; ArgMax and ArgMin take two
   int partials = 0;
   std::vector<int> full_checks, post_checks;  ///< Checks that no stage meets: in the loops, and once per parallel index
-  bool full = false;               ///< something is stored or checked at every index of the reduction
-  bool post = false;               ///< something is stored or checked once per parallel index
+  bool full = false;                          ///< something is stored or checked at every index of the reduction
+  bool post = false;                          ///< something is stored or checked once per parallel index
 
   explicit Stages(const KernelSpec&);
 };

@@ -1,7 +1,8 @@
 // Functions of floats, many lanes at a time: the common ones of f32 in line, the others from libmvec.
 //
 // The polynomials are minimax fits of our own. Greatest errors seen over all f32 (tests/cpu_kernels.cpp checks them against
-// f64): exp and log 1.0 ULP; exp2, expm1, log2, log10, log1p, tanh and erf 2.0 (1.5 where the host has FMA). libmvec: 4, as glibc documents.
+// f64): exp and log 1.0 ULP; exp2, expm1, log2, log10, log1p, tanh and erf 2.0 (1.5 where the host has FMA). libmvec: 4, as glibc
+// documents.
 #include <cmath>
 #include <initializer_list>
 #include <limits>
@@ -21,7 +22,8 @@ constexpr double kLog2E = 1.44269504088896340736;
 std::string libmvec_name(const Isa& isa, ExprOp op, bool two, bool f64, int lanes) {
   if (op == ExprOp::Lgamma || op == ExprOp::Nextafter) return "";
   const char letter = isa.arm ? 'n' : isa.vector_bytes == 64 ? 'e' : isa.vector_bytes == 32 ? 'd' : 'b';
-  const std::string name = std::string("_ZGV") + letter + "N" + std::to_string(lanes) + (two ? "vv_" : "v_") + ir::name_of(op) + (f64 ? "" : "f");
+  const std::string name =
+      std::string("_ZGV") + letter + "N" + std::to_string(lanes) + (two ? "vv_" : "v_") + ir::name_of(op) + (f64 ? "" : "f");
   return libmvec_function(name.c_str()) ? name : "";
 }
 
@@ -164,7 +166,8 @@ class Inline {
     return b.fma(e, k(x, of_2_high), b.fma(m, k(x, of_m), b.fma(tail, k(x, of_m), b.mul(e, k(x, of_2_low)))));
   }
   Value log_guarded(Value x, Value r) {
-    const Value negative = b.select(b.fcmp(LLVMRealOLT, x, k(x, 0)), k(x, std::numeric_limits<double>::quiet_NaN()), x);  // infinity, NaN: themselves
+    const Value negative =
+        b.select(b.fcmp(LLVMRealOLT, x, k(x, 0)), k(x, std::numeric_limits<double>::quiet_NaN()), x);  // infinity, NaN: themselves
     const Value special = b.select(b.fcmp(LLVMRealOEQ, x, k(x, 0)), k(x, -INFINITY), negative);
     const Value ok = b.bit_and(b.fcmp(LLVMRealOGT, x, k(x, 0)), b.fcmp(LLVMRealOLT, x, k(x, INFINITY)));
     return b.select(ok, r, special);
@@ -180,16 +183,26 @@ Value vector_function(IrBuilder& b, const Isa& isa, ExprOp op, Value x, Value y)
   if (b.element_of(b.type_of(x)) == b.f32) {
     Inline f(b, isa);
     switch (op) {
-      case ExprOp::Exp: return f.exp(x);
-      case ExprOp::Exp2: return f.exp2(x);
-      case ExprOp::Expm1: return f.expm1(x);
-      case ExprOp::Log: return f.log(x, kLn2High, kLn2Low, 1);
-      case ExprOp::Log2: return f.log(x, 1, 0, kLog2E);
-      case ExprOp::Log10: return f.log(x, 0.301025390625, 4.605038981195214e-6, 0.43429448190325182765);
-      case ExprOp::Log1p: return f.log1p(x);
-      case ExprOp::Tanh: return f.tanh(x);
-      case ExprOp::Erf: return f.erf(x);
-      default: break;
+      case ExprOp::Exp:
+        return f.exp(x);
+      case ExprOp::Exp2:
+        return f.exp2(x);
+      case ExprOp::Expm1:
+        return f.expm1(x);
+      case ExprOp::Log:
+        return f.log(x, kLn2High, kLn2Low, 1);
+      case ExprOp::Log2:
+        return f.log(x, 1, 0, kLog2E);
+      case ExprOp::Log10:
+        return f.log(x, 0.301025390625, 4.605038981195214e-6, 0.43429448190325182765);
+      case ExprOp::Log1p:
+        return f.log1p(x);
+      case ExprOp::Tanh:
+        return f.tanh(x);
+      case ExprOp::Erf:
+        return f.erf(x);
+      default:
+        break;
     }
   }
   return by_libmvec(b, isa, op, x, y);
