@@ -495,7 +495,7 @@ class Scheduler {
       } else if (accumulators && !spec.columns) {
         registers = accumulators == 1 && cost <= 8 ? 8 : accumulators <= 2 && cost <= 16 ? 4 : 2;
       } else {
-        registers = cost <= 6 ? 4 : cost <= 16 ? 2 : 1;
+        registers = spec.columns ? (cost <= 16 ? 2 : 1) : cost <= 6 ? 4 : cost <= 16 ? 2 : 1;
       }
       if (widest == 1) registers = std::min<int64_t>(registers, 2);
     }
