@@ -2,8 +2,10 @@
 // what is recorded later runs later whichever stream it names, and waiting for an event on the device needs no work.
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
+#include <array>
 #include <atomic>
 #include <memory>
+#include <mutex>
 
 #include "tensor.h"
 
@@ -14,6 +16,17 @@ constexpr auto kType = c10::DeviceType::PrivateUse1;
 constexpr int kMaxDevices = 64;
 
 thread_local c10::StreamId current_stream[kMaxDevices] = {};
+
+/// A place in a device's queue, and how many operators had been recorded before it.
+struct LastMark {
+  std::mutex mutex;
+  std::shared_ptr<Marker> place;
+  int64_t operators = -1;
+};
+LastMark& last_mark(const Device& device) {
+  static auto* marks = new std::array<LastMark, kMaxDevices>;  // leaked
+  return (*marks)[static_cast<size_t>(device.index())];
+}
 
 struct Event {
   std::shared_ptr<Marker> place;
@@ -70,12 +83,28 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     c10::StreamId& now = current_stream[slot(s.device_index())];
     return stream(std::exchange(now, s.id()), s.device());
   }
+  /// Flushes, so that asking again and again comes to an end. A fresh mark is never reached at once, so the last one answers
+  /// as long as nothing was recorded after it.
   bool queryStream(const c10::Stream& s) const override {
-    return translated([&] { return device_at(s.device_index()).mark()->done(); });
+    Device& device = device_at(s.device_index());
+    LastMark& last = last_mark(device);
+    std::lock_guard<std::mutex> lock(last.mutex);
+    const int64_t operators = device.run_stats().operators;
+    if (!last.place || last.operators != operators) {
+      last.place = translated([&] { return device.mark(); });
+      last.operators = operators;
+    }
+    return last.place->done();
   }
   void synchronizeStream(const c10::Stream& s) const override { synchronizeDevice(s.device_index()); }
   void synchronizeDevice(const c10::DeviceIndex index) const override {
-    translated([&] { device_at(index).synchronize(); });
+    Device& device = device_at(index);
+    translated([&] { device.synchronize(); });
+    LastMark& last = last_mark(device);
+    std::lock_guard<std::mutex> lock(last.mutex);
+    last.operators = device.run_stats().operators;
+    last.place = translated([&] { return device.mark(); });
+    last.place->wait();
   }
 
   // ---- events ----
