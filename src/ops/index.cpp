@@ -52,8 +52,8 @@ void lower_gather(Lowering& l) {
   loop.done();
 }
 
-/// views: dst (also read), index, src (index's sizes or more). attrs: dim, Combine, whether negative indices wrap. Scalar 0, if given: alpha.
-/// dst[i, index[i, j]] op= alpha * src[i, j] for dim = 1
+/// views: dst (also read), index, src (index's sizes or more). attrs: dim, Combine, whether negative indices wrap. Scalar 0, if given:
+/// alpha. dst[i, index[i, j]] op= alpha * src[i, j] for dim = 1
 void lower_scatter(Lowering& l) {
   const int dim = static_cast<int>(l.attr(0));
   const Operand& dst = l.view(0);
@@ -105,7 +105,8 @@ Advanced advanced(Lowering& l, Loop& loop, const Operand& o, int first, int befo
   return r;
 }
 
-/// views: dst [before.., I.., after..], src [before.., x_1 .. x_k, after..], indices 1 .. k. attrs: rank of `before`, whether negative indices wrap.
+/// views: dst [before.., I.., after..], src [before.., x_1 .. x_k, after..], indices 1 .. k. attrs: rank of `before`, whether negative
+/// indices wrap.
 void lower_index(Lowering& l) {
   Loop loop(l, l.view(0).sizes);
   Advanced a = advanced(l, loop, l.view(1), 2, static_cast<int>(l.attr(0)), l.attr(1) != 0);
@@ -113,8 +114,8 @@ void lower_index(Lowering& l) {
   loop.done();
 }
 
-/// views: dst [before.., x_1 .. x_k, after..] (also read), values [before.., I.., after..], indices. attrs: rank of `before`, whether negative
-/// indices wrap, Combine. Scalar 0, if given: alpha.
+/// views: dst [before.., x_1 .. x_k, after..] (also read), values [before.., I.., after..], indices. attrs: rank of `before`, whether
+/// negative indices wrap, Combine. Scalar 0, if given: alpha.
 void lower_index_put(Lowering& l) {
   Loop loop(l, l.view(1).sizes);
   Advanced a = advanced(l, loop, l.view(0), 2, static_cast<int>(l.attr(0)), l.attr(1) != 0);
@@ -165,7 +166,8 @@ void lower_put(Lowering& l) {
   const Operand& dst = l.view(0);
   Loop loop(l, l.view(2).sizes);
   Place p = checked(loop, loop.load(l.view(2)), product(dst.sizes), true);
-  loop.store_beside(point(dst, loop.sizes()), offset_of_position(loop, dst, p.at), loop.load(l.view(1)), static_cast<Combine>(l.attr(0)), p.ok);
+  loop.store_beside(point(dst, loop.sizes()), offset_of_position(loop, dst, p.at), loop.load(l.view(1)), static_cast<Combine>(l.attr(0)),
+                    p.ok);
   loop.done();
 }
 
@@ -211,8 +213,10 @@ void lower_expand(Lowering& l) {
   Val at = loop.load(reshaped(l.view(2), dst.sizes)) - 1.0;
   Val enough = check((!kept) | (at < loop.i64(product(src.sizes))), Fault::BadArgument);
   Val read = select(kept & enough, at, loop.i64(0));
-  if (product(src.sizes)) loop.store(dst, select(kept, cast(loop.load_beside(point(src, loop.sizes()), read), dst.dtype), loop.load(dst)));
-  else loop.store(dst, select(enough, loop.load(dst), loop.load(dst)));
+  if (product(src.sizes))
+    loop.store(dst, select(kept, cast(loop.load_beside(point(src, loop.sizes()), read), dst.dtype), loop.load(dst)));
+  else
+    loop.store(dst, select(enough, loop.load(dst), loop.load(dst)));
   loop.done();
 }
 
@@ -264,7 +268,8 @@ void check_cat(const CallArgs& call) {
     total += call.views[i].sizes[call.attrs[0]];
   }
   if (total != call.views[0].sizes[call.attrs[0]])
-    throw Error(ErrorKind::Value, "[cat] parts of " + std::to_string(total) + " in a result of " + std::to_string(call.views[0].sizes[call.attrs[0]]));
+    throw Error(ErrorKind::Value,
+                "[cat] parts of " + std::to_string(total) + " in a result of " + std::to_string(call.views[0].sizes[call.attrs[0]]));
 }
 
 /// views: dst [rows, width], grad [n.., width], index [n..], and, if given, counts [rows] (i64): how often each row is looked up.

@@ -8,8 +8,12 @@ using ir::Val;
 
 namespace {
 
-DType compute_attr(Lowering& l) { return compute_type(static_cast<DType>(l.attr(0))); }
-uint32_t mask_attr(Lowering& l) { return static_cast<uint32_t>(l.attr(1)); }
+DType compute_attr(Lowering& l) {
+  return compute_type(static_cast<DType>(l.attr(0)));
+}
+uint32_t mask_attr(Lowering& l) {
+  return static_cast<uint32_t>(l.attr(1));
+}
 
 /// How many elements fall on one result.
 double reduced_count(const Dims& sizes, uint32_t mask) {
@@ -149,11 +153,21 @@ void lower_vector_norm(Lowering& l) {
   auto sum = [](Val v) { return reduce(ReduceKind::Sum, v); };
   Val r;
   switch (static_cast<NormKind>(l.attr(2))) {
-    case NormKind::Zero: r = sum(cast(x != 0.0, t)); break;
-    case NormKind::One: r = sum(abs(x)); break;
-    case NormKind::Two: r = sqrt(sum(x * x)); break;
-    case NormKind::Inf: r = reduce(ReduceKind::Max, abs(x)); break;
-    case NormKind::NegInf: r = reduce(ReduceKind::Min, abs(x)); break;
+    case NormKind::Zero:
+      r = sum(cast(x != 0.0, t));
+      break;
+    case NormKind::One:
+      r = sum(abs(x));
+      break;
+    case NormKind::Two:
+      r = sqrt(sum(x * x));
+      break;
+    case NormKind::Inf:
+      r = reduce(ReduceKind::Max, abs(x));
+      break;
+    case NormKind::NegInf:
+      r = reduce(ReduceKind::Min, abs(x));
+      break;
     case NormKind::P: {
       Val p = loop.scalar(0, t);
       r = pow(sum(pow(abs(x), p)), 1.0 / p);

@@ -60,7 +60,9 @@ ir::Named sort_of(const Operand& values, const Operand& indices, const Operand& 
 }
 
 /// views: values, indices (i64), src. attrs: axis, descending. Stable; NaN is greatest.
-void lower_sort(Lowering& l) { l.add(sort_of(l.view(0), l.view(1), l.view(2), l.attr(0), l.attr(1) != 0)); }
+void lower_sort(Lowering& l) {
+  l.add(sort_of(l.view(0), l.view(1), l.view(2), l.attr(0), l.attr(1) != 0));
+}
 
 /// views: values, indices (i64), src. attrs: axis, largest. The first k of the sorted, k being the values' size along axis.
 void lower_topk(Lowering& l) {

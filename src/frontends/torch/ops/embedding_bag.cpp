@@ -14,42 +14,50 @@ Tensor bag_of(const Tensor& offsets, int64_t n) {
 }
 
 /// 1 for what counts, 0 for the padding row; undefined where there is none.
-Tensor counted(const Tensor& indices, int64_t padding_idx) { return padding_idx < 0 ? Tensor() : indices != padding_idx; }
+Tensor counted(const Tensor& indices, int64_t padding_idx) {
+  return padding_idx < 0 ? Tensor() : indices != padding_idx;
+}
 
-void check(const Tensor& weight, const Tensor& indices, const Tensor& offsets, int64_t mode, const std::optional<Tensor>& weights, bool include_last) {
+void check(const Tensor& weight, const Tensor& indices, const Tensor& offsets, int64_t mode, const std::optional<Tensor>& weights,
+           bool include_last) {
   TORCH_CHECK(indices.dim() == 1, "input has to be a 1D Tensor, but got Tensor of dimension ", indices.dim());
   TORCH_CHECK(offsets.dim() == 1, "offsets has to be a 1D Tensor, but got Tensor of dimension ", offsets.dim());
   for (const Tensor* t : {&indices, &offsets})
-    TORCH_CHECK(t->scalar_type() == at::kLong || t->scalar_type() == at::kInt,
-                "Expected tensor for argument #1 '", t == &indices ? "indices" : "offsets", "' to have one of the following scalar types: Long, Int; but got ",
-                t->scalar_type(), " instead (while checking arguments for embedding_bag)");
-  TORCH_CHECK(at::isFloatingType(weight.scalar_type()), "Expected tensor for argument #1 'weight' to have a floating-point type (while checking arguments for embedding_bag)");
+    TORCH_CHECK(t->scalar_type() == at::kLong || t->scalar_type() == at::kInt, "Expected tensor for argument #1 '",
+                t == &indices ? "indices" : "offsets", "' to have one of the following scalar types: Long, Int; but got ", t->scalar_type(),
+                " instead (while checking arguments for embedding_bag)");
+  TORCH_CHECK(at::isFloatingType(weight.scalar_type()),
+              "Expected tensor for argument #1 'weight' to have a floating-point type (while checking arguments for embedding_bag)");
   if (include_last) TORCH_CHECK(offsets.size(0) >= 1, "include_last_offset: number of offset should be at least 1");
   if (offsets.size(0) > 0) {
     const int64_t first = offsets[0].item().toLong(), last = offsets[-1].item().toLong();
-    TORCH_CHECK(first == 0, "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ", first);
-    TORCH_CHECK(last <= indices.size(0), "offsets[-1] can not be greater than input's length ", indices.size(0), " but got offsets[-1] of ", last);
+    TORCH_CHECK(first == 0,
+                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got ", first);
+    TORCH_CHECK(last <= indices.size(0), "offsets[-1] can not be greater than input's length ", indices.size(0), " but got offsets[-1] of ",
+                last);
   }
   if (weights && weights->defined()) {
     TORCH_CHECK(mode == kSum, "embedding_bag: per_sample_weights only supported with mode='sum'");
     TORCH_CHECK(weights->scalar_type() == weight.scalar_type(), "expected weight and per_sample_weights to have the same dtype");
-    TORCH_CHECK(weights->dim() == 1 && weights->numel() == indices.numel(), "expected per_sample_weights to be 1D and of the same length as input");
+    TORCH_CHECK(weights->dim() == 1 && weights->numel() == indices.numel(),
+                "expected per_sample_weights to be 1D and of the same length as input");
   }
 }
 
-Bags embedding_bag(const Tensor& weight, const Tensor& indices_in, const Tensor& offsets_in, bool /*scale_grad_by_freq*/, int64_t mode, bool /*sparse*/,
-                   const std::optional<Tensor>& weights, bool include_last, int64_t padding_idx) {
+Bags embedding_bag(const Tensor& weight, const Tensor& indices_in, const Tensor& offsets_in, bool /*scale_grad_by_freq*/, int64_t mode,
+                   bool /*sparse*/, const std::optional<Tensor>& weights, bool include_last, int64_t padding_idx) {
   check(weight, indices_in, offsets_in, mode, weights, include_last);
   if (padding_idx < -1) padding_idx += weight.size(0);
-  TORCH_CHECK(padding_idx >= -1 && padding_idx < weight.size(0), "padding_idx must be within the number of embeddings, -", weight.size(0), " through ",
-              weight.size(0) - 1, ", but got ", padding_idx);
+  TORCH_CHECK(padding_idx >= -1 && padding_idx < weight.size(0), "padding_idx must be within the number of embeddings, -", weight.size(0),
+              " through ", weight.size(0) - 1, ", but got ", padding_idx);
   const Tensor indices = indices_in.to(at::kLong), offsets = offsets_in.to(at::kLong);
   const int64_t n = indices.size(0), bags = offsets.size(0) - include_last, width = weight.size(1);
   const Tensor starts = offsets.slice(0, 0, bags).contiguous();
   const Tensor bag = bags ? bag_of(starts, n) : at::zeros({n}, indices.options());
   const Tensor keep = counted(indices, padding_idx);
   const Tensor sizes = at::zeros({bags}, indices.options());
-  Tensor out = at::zeros({bags, width}, weight.options()), max_indices = at::full({mode == kMax ? bags : 0, mode == kMax ? width : 0}, -1, indices.options());
+  Tensor out = at::zeros({bags, width}, weight.options()),
+         max_indices = at::full({mode == kMax ? bags : 0, mode == kMax ? width : 0}, -1, indices.options());
   if (n == 0 || bags == 0) return {out, bag, sizes, max_indices};
   sizes.index_add_(0, bag, keep.defined() ? keep.to(at::kLong) : at::ones_like(indices));
   const Tensor rows = weight.index_select(0, indices);
@@ -79,8 +87,8 @@ Bags embedding_bag(const Tensor& weight, const Tensor& indices_in, const Tensor&
 }
 
 /// Gradient of each lookup becomes gradient of its row.
-Tensor dense_backward(const Tensor& grad, const Tensor& indices_in, const Tensor& bag, const Tensor& sizes, const Tensor& max_indices, int64_t rows,
-                      bool scale_by_freq, int64_t mode, const std::optional<Tensor>& weights, int64_t padding_idx) {
+Tensor dense_backward(const Tensor& grad, const Tensor& indices_in, const Tensor& bag, const Tensor& sizes, const Tensor& max_indices,
+                      int64_t rows, bool scale_by_freq, int64_t mode, const std::optional<Tensor>& weights, int64_t padding_idx) {
   const Tensor indices = indices_in.to(at::kLong);
   if (mode == kMax) {
     Tensor out = at::zeros({rows, grad.size(1)}, grad.options());
@@ -96,14 +104,16 @@ Tensor dense_backward(const Tensor& grad, const Tensor& indices_in, const Tensor
   return at::embedding_dense_backward(g, indices, rows, padding_idx, scale_by_freq);
 }
 
-Tensor backward(const Tensor& grad, const Tensor& indices, const Tensor& offsets, const Tensor& bag, const Tensor& sizes, const Tensor& max_indices, int64_t rows,
-                bool scale_by_freq, int64_t mode, bool sparse, const std::optional<Tensor>& weights, int64_t padding_idx) {
+Tensor backward(const Tensor& grad, const Tensor& indices, const Tensor& offsets, const Tensor& bag, const Tensor& sizes,
+                const Tensor& max_indices, int64_t rows, bool scale_by_freq, int64_t mode, bool sparse,
+                const std::optional<Tensor>& weights, int64_t padding_idx) {
   const Tensor b = indices.numel() && !bag.numel() ? bag_of(offsets.to(at::kLong).contiguous(), indices.numel()) : bag;
   TORCH_CHECK_NOT_IMPLEMENTED(!sparse, "embedding_bag: sparse gradients are not done on this device");
   return at::_embedding_bag_dense_backward(grad, indices, b, sizes, max_indices, rows, scale_by_freq, mode, weights, padding_idx);
 }
 
-Tensor weights_backward(const Tensor& grad, const Tensor& weight, const Tensor& indices, const Tensor& offsets, const Tensor& bag, int64_t mode, int64_t padding_idx) {
+Tensor weights_backward(const Tensor& grad, const Tensor& weight, const Tensor& indices, const Tensor& offsets, const Tensor& bag,
+                        int64_t mode, int64_t padding_idx) {
   TORCH_CHECK(mode == kSum, "embedding_bag_backward: per_sample_weights only supported for mode='sum'");
   if (indices.numel() == 0) return at::zeros({0}, grad.options());
   const Tensor i = indices.to(at::kLong), b = bag.numel() ? bag : bag_of(offsets.to(at::kLong).contiguous(), indices.numel());

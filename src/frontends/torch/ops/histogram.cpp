@@ -37,30 +37,37 @@ Tensor histogram_of(const Tensor& points, at::TensorList edges, const std::optio
 
 void check(const Tensor& self, size_t dims, const std::optional<Tensor>& weight) {
   TORCH_CHECK(self.dim() >= 2, "torch.histogramdd: input tensor should have at least 2 dimensions, but got ", self.dim());
-  TORCH_CHECK(static_cast<int64_t>(dims) == self.size(-1), "torch.histogramdd: expected ", self.size(-1),
-              " sequences of bin edges for a ", self.size(-1), "-dimensional histogram but got ", dims);
+  TORCH_CHECK(static_cast<int64_t>(dims) == self.size(-1), "torch.histogramdd: expected ", self.size(-1), " sequences of bin edges for a ",
+              self.size(-1), "-dimensional histogram but got ", dims);
   TORCH_CHECK(at::isFloatingType(self.scalar_type()), "\"histogramdd\" not implemented for '", self.scalar_type(), "'");
   if (!weight || !weight->defined()) return;
-  TORCH_CHECK(weight->dtype() == self.dtype(), "torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same dtype, but got input(",
+  TORCH_CHECK(weight->dtype() == self.dtype(),
+              "torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same dtype, but got input(",
               self.dtype(), ")", ", and weight(", weight->dtype(), ")");
   TORCH_CHECK(weight->sizes() == self.sizes().slice(0, self.sizes().size() - 1),
-              "torch.histogramdd: if weight tensor is provided it should have the same shape as the input tensor excluding its innermost dimension, but got input with shape ",
+              "torch.histogramdd: if weight tensor is provided it should have the same shape as the input tensor excluding its innermost "
+              "dimension, but got input with shape ",
               self.sizes(), " and weight with shape ", weight->sizes());
 }
 void check_edges(at::TensorList edges, const Tensor& self) {
   for (size_t d = 0; d < edges.size(); ++d) {
-    TORCH_CHECK(edges[d].dtype() == self.dtype(), "torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype ", self.dtype(),
+    TORCH_CHECK(edges[d].dtype() == self.dtype(),
+                "torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype ", self.dtype(),
                 " and bins for dimension ", d, " with dtype ", edges[d].dtype());
-    TORCH_CHECK(edges[d].dim() == 1, "torch.histogramdd: bins tensor should have one dimension, but got ", edges[d].dim(), " dimensions in the bins tensor for dimension ", d);
-    TORCH_CHECK(edges[d].numel() > 0, "torch.histogramdd: bins tensor should have at least 1 element, but got ", edges[d].numel(), " elements in the bins tensor for dimension ", d);
+    TORCH_CHECK(edges[d].dim() == 1, "torch.histogramdd: bins tensor should have one dimension, but got ", edges[d].dim(),
+                " dimensions in the bins tensor for dimension ", d);
+    TORCH_CHECK(edges[d].numel() > 0, "torch.histogramdd: bins tensor should have at least 1 element, but got ", edges[d].numel(),
+                " elements in the bins tensor for dimension ", d);
   }
 }
-Tensor points_of(const Tensor& self) { return self.reshape({self.numel() / std::max<int64_t>(self.size(-1), 1), self.size(-1)}); }
+Tensor points_of(const Tensor& self) {
+  return self.reshape({self.numel() / std::max<int64_t>(self.size(-1), 1), self.size(-1)});
+}
 
 /// Evenly spaced edges over the given ranges, or the data's.
 std::vector<Tensor> even_edges(const Tensor& self, at::IntArrayRef bins, std::optional<at::ArrayRef<double>> range) {
-  TORCH_CHECK(!range || range->size() == bins.size() * 2, "torch.histogramdd: for a ", bins.size(), "-dimensional histogram range should have ", bins.size() * 2,
-              " elements, but got ", range ? range->size() : 0);
+  TORCH_CHECK(!range || range->size() == bins.size() * 2, "torch.histogramdd: for a ", bins.size(),
+              "-dimensional histogram range should have ", bins.size() * 2, " elements, but got ", range ? range->size() : 0);
   const Tensor points = points_of(self);
   Tensor low, high;
   if (!range && points.size(0)) {
@@ -79,7 +86,8 @@ std::vector<Tensor> even_edges(const Tensor& self, at::IntArrayRef bins, std::op
       from = low.data_ptr<double>()[d];
       to = high.data_ptr<double>()[d];
     }
-    TORCH_CHECK(std::isfinite(from) && std::isfinite(to), "torch.histogramdd: dimension ", d, "'s range [", from, ", ", to, "] is not finite");
+    TORCH_CHECK(std::isfinite(from) && std::isfinite(to), "torch.histogramdd: dimension ", d, "'s range [", from, ", ", to,
+                "] is not finite");
     TORCH_CHECK(from <= to, "torch.histogramdd: min should not exceed max, but got min ", from, " max ", to, " for dimension ", d);
     if (from == to) {
       from -= 0.5;
@@ -90,11 +98,13 @@ std::vector<Tensor> even_edges(const Tensor& self, at::IntArrayRef bins, std::op
   return edges;
 }
 
-std::vector<Tensor> dd_edges(const Tensor& self, at::IntArrayRef bins, std::optional<at::ArrayRef<double>> range, const std::optional<Tensor>& weight, bool) {
+std::vector<Tensor> dd_edges(const Tensor& self, at::IntArrayRef bins, std::optional<at::ArrayRef<double>> range,
+                             const std::optional<Tensor>& weight, bool) {
   check(self, bins.size(), weight);
   return even_edges(self, bins, range);
 }
-Tensor dd_from_counts(const Tensor& self, at::IntArrayRef bins, std::optional<at::ArrayRef<double>> range, const std::optional<Tensor>& weight, bool density) {
+Tensor dd_from_counts(const Tensor& self, at::IntArrayRef bins, std::optional<at::ArrayRef<double>> range,
+                      const std::optional<Tensor>& weight, bool density) {
   check(self, bins.size(), weight);
   return histogram_of(points_of(self), even_edges(self, bins, range), weight, density);
 }
@@ -111,7 +121,8 @@ std::tuple<Tensor, Tensor> histogram_tensor(const Tensor& self, const Tensor& bi
   check_edges({bins}, self);
   return {histogram_of(column, {bins}, w, density), bins.clone()};
 }
-std::tuple<Tensor, Tensor> histogram_count(const Tensor& self, int64_t bins, std::optional<at::ArrayRef<double>> range, const std::optional<Tensor>& weight, bool density) {
+std::tuple<Tensor, Tensor> histogram_count(const Tensor& self, int64_t bins, std::optional<at::ArrayRef<double>> range,
+                                           const std::optional<Tensor>& weight, bool density) {
   const Tensor column = self.reshape({self.numel(), 1});
   const std::optional<Tensor> w = weight && weight->defined() ? std::optional(weight->reshape({weight->numel()})) : std::nullopt;
   check(column, 1, w);
@@ -120,17 +131,19 @@ std::tuple<Tensor, Tensor> histogram_count(const Tensor& self, int64_t bins, std
 }
 std::tuple<Tensor&, Tensor&> give(const std::tuple<Tensor, Tensor>& from, Tensor& hist, Tensor& edges) {
   for (auto [src, dst] : {std::pair(std::get<0>(from), hist), std::pair(std::get<1>(from), edges)}) {
-    TORCH_CHECK(src.dtype() == dst.dtype(), "torch.histogram: input tensor and hist tensor should have the same dtype, but got input ", src.dtype(), " and hist ", dst.dtype());
+    TORCH_CHECK(src.dtype() == dst.dtype(), "torch.histogram: input tensor and hist tensor should have the same dtype, but got input ",
+                src.dtype(), " and hist ", dst.dtype());
     at::native::resize_output(dst, src.sizes());
     dst.copy_(src);
   }
   return {hist, edges};
 }
-std::tuple<Tensor&, Tensor&> histogram_tensor_out(const Tensor& self, const Tensor& bins, const std::optional<Tensor>& weight, bool density, Tensor& hist, Tensor& edges) {
+std::tuple<Tensor&, Tensor&> histogram_tensor_out(const Tensor& self, const Tensor& bins, const std::optional<Tensor>& weight, bool density,
+                                                  Tensor& hist, Tensor& edges) {
   return give(histogram_tensor(self, bins, weight, density), hist, edges);
 }
-std::tuple<Tensor&, Tensor&> histogram_count_out(const Tensor& self, int64_t bins, std::optional<at::ArrayRef<double>> range, const std::optional<Tensor>& weight,
-                                                 bool density, Tensor& hist, Tensor& edges) {
+std::tuple<Tensor&, Tensor&> histogram_count_out(const Tensor& self, int64_t bins, std::optional<at::ArrayRef<double>> range,
+                                                 const std::optional<Tensor>& weight, bool density, Tensor& hist, Tensor& edges) {
   return give(histogram_count(self, bins, range, weight, density), hist, edges);
 }
 

@@ -1,19 +1,22 @@
 // Indexing by tensors and masks, along one dimension, and by position; rearrangement.
+#include "index.h"
+
+#include <ATen/MemoryOverlap.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/WrapDimUtilsMulti.h>
-#include <ATen/MemoryOverlap.h>
 #include <ATen/native/IndexingUtils.h>
 #include <ATen/native/TensorAdvancedIndexingUtils.h>
 #include <ATen/ops/index_add_meta.h>
 #include <ATen/ops/index_copy_meta.h>
 #include <ATen/ops/index_reduce_meta.h>
 
-#include "index.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
 
-Tensor some_dims(const Tensor& t) { return t.dim() ? t : t.unsqueeze(0); }
+Tensor some_dims(const Tensor& t) {
+  return t.dim() ? t : t.unsqueeze(0);
+}
 
 Counts count_nonzeros(const Tensor& mask) {
   Counts c;
@@ -39,22 +42,25 @@ using OptTensorList = c10::List<std::optional<Tensor>>;
 
 /// A tensor with its indexed dimensions side by side, and what indexes them.
 struct Indexed {
-  Tensor self;                   ///< [before.., x_1 .. x_k, after..]
-  std::vector<Tensor> indices;   ///< k, of one shape
+  Tensor self;                  ///< [before.., x_1 .. x_k, after..]
+  std::vector<Tensor> indices;  ///< k, of one shape
   int64_t before = 0;
-  std::vector<int64_t> sizes;    ///< [before.., I.., after..]
+  std::vector<int64_t> sizes;  ///< [before.., I.., after..]
 };
 
 Indexed indexed(Tensor self, at::IOptTensorListRef list) {
   at::native::checkIndexTensorTypes(list, /*allow_int=*/true);
-  TORCH_CHECK_INDEX(list.size() <= static_cast<size_t>(self.dim()), "too many indices for tensor of dimension ", self.dim(), " (got ", list.size(), ")");
+  TORCH_CHECK_INDEX(list.size() <= static_cast<size_t>(self.dim()), "too many indices for tensor of dimension ", self.dim(), " (got ",
+                    list.size(), ")");
   auto all = at::native::expandTensors(self, list, /*ensure_same_device=*/true);
   try {
     all = at::expand_outplace(all);
   } catch (std::exception&) {
-    TORCH_CHECK_INDEX(false, "shape mismatch: indexing tensors could not be broadcast together with shapes ", at::native::shapes_as_str(all));
+    TORCH_CHECK_INDEX(false, "shape mismatch: indexing tensors could not be broadcast together with shapes ",
+                      at::native::shapes_as_str(all));
   }
-  TORCH_CHECK_INDEX(all.size() <= static_cast<size_t>(self.dim()), "too many indices for tensor of dimension ", self.dim(), " (got ", all.size(), ")");
+  TORCH_CHECK_INDEX(all.size() <= static_cast<size_t>(self.dim()), "too many indices for tensor of dimension ", self.dim(), " (got ",
+                    all.size(), ")");
   all.resize(static_cast<size_t>(self.dim()));
   if (!at::native::hasContiguousSubspace(all)) std::tie(self, all) = at::native::transposeToFront(self, all);
   Indexed r;
@@ -106,12 +112,15 @@ Tensor& index_out(const Tensor& self, const OptTensorList& list, Tensor& out) {
 }
 
 Tensor& index_put(Tensor& self, const OptTensorList& list, const Tensor& value, bool accumulate, bool /*unsafe*/) {
-  TORCH_CHECK_INDEX(list.size() <= static_cast<size_t>(self.dim()), "too many indices for tensor of dimension ", self.dim(), " (got ", list.size(), ")");
+  TORCH_CHECK_INDEX(list.size() <= static_cast<size_t>(self.dim()), "too many indices for tensor of dimension ", self.dim(), " (got ",
+                    list.size(), ")");
   if (at::has_internal_overlap(self) == at::MemOverlap::Yes)
     TORCH_WARN("Use of index_put_ on expanded tensors is deprecated. Please clone() the tensor before performing this operation.");
   if (!accumulate && value.dim() == 0) {
-    auto [masked, mask] = at::native::canDispatchToMaskedFill(self, list, value.is_cpu() ? value : at::empty({}, value.options().device(at::kCPU)));
-    if (masked && value.scalar_type() == self.scalar_type()) return value.is_cpu() ? self.masked_fill_(mask, value.item()) : self.masked_fill_(mask, value);
+    auto [masked, mask] =
+        at::native::canDispatchToMaskedFill(self, list, value.is_cpu() ? value : at::empty({}, value.options().device(at::kCPU)));
+    if (masked && value.scalar_type() == self.scalar_type())
+      return value.is_cpu() ? self.masked_fill_(mask, value.item()) : self.masked_fill_(mask, value);
   }
   const Tensor values = value.device() != self.device() && value.numel() == 1 && value.dim() == 0 ? value.to(self.device()) : value;
   at::assert_no_overlap(self, values);
@@ -120,11 +129,13 @@ Tensor& index_put(Tensor& self, const OptTensorList& list, const Tensor& value, 
   Indexed x = indexed(self, list);
   TORCH_CHECK(at::is_expandable_to(values.sizes(), x.sizes), "shape mismatch: value tensor of shape ", values.sizes(),
               " cannot be broadcast to indexing result of shape ", at::IntArrayRef(x.sizes));
-  TORCH_CHECK(values.scalar_type() == self.scalar_type(), "Index put requires the source and destination dtypes match, got ", self.scalar_type(),
-              " for the destination and ", values.scalar_type(), " for the source.");
+  TORCH_CHECK(values.scalar_type() == self.scalar_type(), "Index put requires the source and destination dtypes match, got ",
+              self.scalar_type(), " for the destination and ", values.scalar_type(), " for the source.");
   if (x.indices.empty()) {
-    if (accumulate) x.self.add_(values);
-    else x.self.copy_(values);
+    if (accumulate)
+      x.self.add_(values);
+    else
+      x.self.copy_(values);
     return self;
   }
   const View v = expand_to(values, x.sizes);
@@ -140,9 +151,10 @@ Tensor& index_put(Tensor& self, const OptTensorList& list, const Tensor& value, 
 Tensor& index_select_out(const Tensor& self, int64_t dim, const Tensor& index, Tensor& out) {
   if (self.is_quantized()) TORCH_CHECK(false, "index_select: quantized tensors are not supported");
   TORCH_CHECK_INDEX(index.dim() <= 1, "index_select(): Index is supposed to be a vector");
-  TORCH_CHECK(!(self.dim() == 0 && index.numel() != 1),
-              "index_select(): Index to scalar can have only 1 value, got ", index.numel(), " value(s)");
-  TORCH_CHECK(index.scalar_type() == at::kLong || index.scalar_type() == at::kInt, "index_select(): Expected dtype int32 or int64 for index");
+  TORCH_CHECK(!(self.dim() == 0 && index.numel() != 1), "index_select(): Index to scalar can have only 1 value, got ", index.numel(),
+              " value(s)");
+  TORCH_CHECK(index.scalar_type() == at::kLong || index.scalar_type() == at::kInt,
+              "index_select(): Expected dtype int32 or int64 for index");
   TORCH_CHECK(self.scalar_type() == out.scalar_type(), "index_select(): self and result must have the same scalar type");
   dim = at::maybe_wrap_dim(dim, self.dim());
   at::assert_no_internal_overlap(out);
@@ -162,20 +174,25 @@ Tensor index_select(const Tensor& self, int64_t dim, const Tensor& index) {
 }
 
 /// out[.., index[i], ..] op= alpha * source[.., i, ..]
-void put_along(const Tensor& out, int64_t dim, const Tensor& index, const Tensor& source, Combine combine, std::optional<anygpu::Scalar> alpha = {}) {
+void put_along(const Tensor& out, int64_t dim, const Tensor& index, const Tensor& source, Combine combine,
+               std::optional<anygpu::Scalar> alpha = {}) {
   if (source.numel() == 0 || index.numel() == 0) return;
   const Tensor to = some_dims(out), from = some_dims(source), by = some_dims(index);
   TORCH_CHECK_INDEX(to.size(dim) != 0, "index out of range in self");
-  if (alpha) record(ANYGPU_OP("index_put"), {to, from, by}, {*alpha}, {dim, 0, combine_for(combine, out)});
-  else record(ANYGPU_OP("index_put"), {to, from, by}, {}, {dim, 0, combine_for(combine, out)});
+  if (alpha)
+    record(ANYGPU_OP("index_put"), {to, from, by}, {*alpha}, {dim, 0, combine_for(combine, out)});
+  else
+    record(ANYGPU_OP("index_put"), {to, from, by}, {}, {dim, 0, combine_for(combine, out)});
 }
 
 Tensor& index_add_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha, Tensor& out) {
   dim = meta_out<at::meta::structured_index_add>({&out}, self, dim, index, source, alpha).dim;
   if (!out.is_same(self)) out.copy_(self);
   const bool plain = !alpha.isFloatingPoint() ? alpha.toLong() == 1 : alpha.toDouble() == 1;
-  if (plain) put_along(out, dim, index, source, Combine::Add);
-  else put_along(out, dim, index, source, Combine::Add, to_scalar(alpha, compute_type(dtype_of(out.scalar_type()))));
+  if (plain)
+    put_along(out, dim, index, source, Combine::Add);
+  else
+    put_along(out, dim, index, source, Combine::Add, to_scalar(alpha, compute_type(dtype_of(out.scalar_type()))));
   return out;
 }
 
@@ -186,7 +203,8 @@ Tensor& index_copy_out(const Tensor& self, int64_t dim, const Tensor& index, con
   return out;
 }
 
-Tensor& index_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source, c10::string_view reduce, bool include_self, Tensor& out) {
+Tensor& index_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source, c10::string_view reduce,
+                         bool include_self, Tensor& out) {
   TORCH_WARN_ONCE("index_reduce() is in beta and the API may change at any time.");
   dim = meta_out<at::meta::structured_index_reduce>({&out}, self, dim, index, source, reduce, include_self).dim;
   if (!out.is_same(self)) out.copy_(self);
@@ -197,15 +215,18 @@ Tensor& index_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, c
     Tensor counts = include_self ? at::ones_like(out) : at::zeros_like(out);
     counts.index_add_(dim, index, at::ones_like(source));
     counts.masked_fill_(counts == 0, 1);
-    if (out.is_floating_point()) out.div_(counts);
-    else out.div_(counts, "floor");
+    if (out.is_floating_point())
+      out.div_(counts);
+    else
+      out.div_(counts, "floor");
   }
   return out;
 }
 
 Tensor checked_fill_index(const Tensor& self, int64_t& dim, const Tensor& index) {
   TORCH_CHECK_INDEX(index.scalar_type() == at::kLong, "index_fill_(): Expected dtype int64 for index.");
-  TORCH_CHECK(self.device() == index.device(), "index_fill_(): self and index are on different devices: ", self.device(), " and ", index.device());
+  TORCH_CHECK(self.device() == index.device(), "index_fill_(): self and index are on different devices: ", self.device(), " and ",
+              index.device());
   at::assert_no_overlap(self, index);
   if (at::has_internal_overlap(self) == at::MemOverlap::Yes)
     TORCH_WARN("Use of index_fill_ on expanded tensors is deprecated. Please clone() the tensor before performing this operation.");
@@ -225,7 +246,8 @@ Tensor& index_fill_scalar(Tensor& self, int64_t dim, const Tensor& index, const 
   return self;
 }
 Tensor& index_fill_tensor(Tensor& self, int64_t dim, const Tensor& index, const Tensor& value) {
-  TORCH_CHECK(value.dim() == 0, "index_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(), " dimension(s).");
+  TORCH_CHECK(value.dim() == 0, "index_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(),
+              " dimension(s).");
   if (value.is_cpu()) return index_fill_scalar(self, dim, index, value.item());
   const Tensor by = checked_fill_index(self, dim, index);
   if (by.numel() == 0) return self;
@@ -238,7 +260,8 @@ Tensor& index_fill_tensor(Tensor& self, int64_t dim, const Tensor& index, const 
 Tensor& take_out(const Tensor& self, const Tensor& index, Tensor& out) {
   TORCH_CHECK(index.scalar_type() == at::kLong, "take(): Expected a long tensor for index, but got ", index.scalar_type());
   TORCH_CHECK_INDEX(!(self.numel() == 0 && index.numel() != 0), "take(): tried to take from an empty tensor");
-  TORCH_CHECK(self.scalar_type() == out.scalar_type(), "take(): self and out expected to have the same dtype, but got self.dtype = ", self.scalar_type(),
+  TORCH_CHECK(self.scalar_type() == out.scalar_type(),
+              "take(): self and out expected to have the same dtype, but got self.dtype = ", self.scalar_type(),
               " and out.dtype = ", out.scalar_type());
   TORCH_CHECK(self.device() == index.device(), "take(): self and index must be on the same device");
   at::assert_no_internal_overlap(out);
@@ -254,11 +277,14 @@ Tensor take(const Tensor& self, const Tensor& index) {
 Tensor& put(Tensor& self, const Tensor& index, const Tensor& source, bool accumulate) {
   at::assert_no_internal_overlap(self);
   TORCH_CHECK(index.scalar_type() == at::kLong, "put_(): Expected a long tensor for index, but got ", index.scalar_type());
-  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "put_(): self and source expected to have the same dtype, but got self.dtype = ",
-              self.scalar_type(), " and source.dtype = ", source.scalar_type());
-  TORCH_CHECK(self.device() == source.device() && self.device() == index.device(), "put_(): self, index and source expected to be in the same device");
-  TORCH_CHECK_INDEX(source.numel() == index.numel(), "put_(): Expected source and index to have the same number of elements, but got source.numel() = ",
-                    source.numel(), ", index.numel() = ", index.numel());
+  TORCH_CHECK(self.scalar_type() == source.scalar_type(),
+              "put_(): self and source expected to have the same dtype, but got self.dtype = ", self.scalar_type(),
+              " and source.dtype = ", source.scalar_type());
+  TORCH_CHECK(self.device() == source.device() && self.device() == index.device(),
+              "put_(): self, index and source expected to be in the same device");
+  TORCH_CHECK_INDEX(source.numel() == index.numel(),
+                    "put_(): Expected source and index to have the same number of elements, but got source.numel() = ", source.numel(),
+                    ", index.numel() = ", index.numel());
   TORCH_CHECK_INDEX(!(self.numel() == 0 && index.numel() != 0), "put_(): Tried to put elements into an empty tensor");
   if (index.numel() == 0) return self;
   record(ANYGPU_OP("put"), {self, source.reshape(index.sizes()), index}, {}, {accumulate ? combine_for(Combine::Add, self) : 0});
@@ -268,7 +294,8 @@ Tensor& put(Tensor& self, const Tensor& index, const Tensor& source, bool accumu
 // ---- masks ----
 
 Tensor& nonzero_out(const Tensor& self, Tensor& out) {
-  TORCH_CHECK(out.scalar_type() == at::kLong, "nonzero: Expected out tensor to have scalar type Long but got scalar type", out.scalar_type());
+  TORCH_CHECK(out.scalar_type() == at::kLong, "nonzero: Expected out tensor to have scalar type Long but got scalar type",
+              out.scalar_type());
   at::assert_no_internal_overlap(out);
   at::assert_no_overlap(out, self);
   const Counts c = count_nonzeros(self);
@@ -282,7 +309,8 @@ Tensor nonzero(const Tensor& self) {
 }
 Tensor& nonzero_static_out(const Tensor& self, int64_t size, int64_t fill_value, Tensor& out) {
   TORCH_CHECK(size >= 0, "nonzero_static: 'size' must be an non-negative integer");
-  TORCH_CHECK(out.scalar_type() == at::kLong, "nonzero_static: Expected out tensor to have scalar type Long but got scalar type", out.scalar_type());
+  TORCH_CHECK(out.scalar_type() == at::kLong, "nonzero_static: Expected out tensor to have scalar type Long but got scalar type",
+              out.scalar_type());
   if (out.dim() != 2 || out.size(0) != size || out.size(1) != self.dim()) at::native::resize_output(out, {size, self.dim()});
   if (out.numel() == 0) return out;
   out.fill_(fill_value);
@@ -301,8 +329,8 @@ Tensor nonzero_static(const Tensor& self, int64_t size, int64_t fill_value) {
 Tensor& masked_select_out(const Tensor& self, const Tensor& mask, Tensor& out) {
   TORCH_CHECK(mask.scalar_type() == at::kBool, "masked_select: expected BoolTensor for mask");
   TORCH_CHECK(self.scalar_type() == out.scalar_type(), "masked_select(): self and result must have the same scalar type");
-  TORCH_CHECK(self.device() == mask.device(), "masked_select(): expected self and mask to be on the same device, but got mask on ", mask.device(),
-              " and self on ", self.device());
+  TORCH_CHECK(self.device() == mask.device(), "masked_select(): expected self and mask to be on the same device, but got mask on ",
+              mask.device(), " and self on ", self.device());
   at::assert_no_internal_overlap(out);
   at::assert_no_overlap(out, self);
   at::assert_no_overlap(out, mask);
@@ -319,9 +347,10 @@ Tensor masked_select(const Tensor& self, const Tensor& mask) {
 
 Tensor& masked_scatter(Tensor& self, const Tensor& mask, const Tensor& source) {
   at::assert_no_internal_overlap(self);
-  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "masked_scatter: expected self and source to have same dtypes but got", self.scalar_type(), " and ",
-              source.scalar_type());
-  TORCH_CHECK(self.device() == mask.device() && self.device() == source.device(), "masked_scatter: expected self, mask and source to be on the same device");
+  TORCH_CHECK(self.scalar_type() == source.scalar_type(), "masked_scatter: expected self and source to have same dtypes but got",
+              self.scalar_type(), " and ", source.scalar_type());
+  TORCH_CHECK(self.device() == mask.device() && self.device() == source.device(),
+              "masked_scatter: expected self, mask and source to be on the same device");
   TORCH_CHECK(mask.scalar_type() == at::kBool, "masked_scatter_ only supports boolean masks, but got mask with dtype ", mask.scalar_type());
   const Tensor m = mask.expand(self.sizes());
   if (self.numel() == 0) return self;

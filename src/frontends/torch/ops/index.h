@@ -40,10 +40,14 @@ inline Reduction reduction_of(c10::string_view name) {
 }
 inline Combine combine_of(Reduction r) {
   switch (r) {
-    case Reduction::Prod: return Combine::Mul;
-    case Reduction::Max: return Combine::Max;
-    case Reduction::Min: return Combine::Min;
-    default: return Combine::Add;
+    case Reduction::Prod:
+      return Combine::Mul;
+    case Reduction::Max:
+      return Combine::Max;
+    case Reduction::Min:
+      return Combine::Min;
+    default:
+      return Combine::Add;
   }
 }
 /// What leaves the other operand as it is.

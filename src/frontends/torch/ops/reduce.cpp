@@ -35,7 +35,9 @@ uint64_t mask_of(std::optional<int64_t> dim, const Tensor& self) {
   return uint64_t{1} << at::maybe_wrap_dim(*dim, self.dim());
 }
 
-uint64_t all_of(const Tensor& self) { return (uint64_t{1} << self.dim()) - 1; }
+uint64_t all_of(const Tensor& self) {
+  return (uint64_t{1} << self.dim()) - 1;
+}
 
 /// A result with its reduced dimensions put back as size 1.
 View kept_view(const Tensor& out, const Tensor& self, uint64_t mask) {
@@ -51,7 +53,8 @@ View kept_view(const Tensor& out, const Tensor& self, uint64_t mask) {
 
 /// Records a reduction of `self` into results that have their shapes already. An empty `self` gives `identity`.
 void reduce(const Op& op, std::initializer_list<const Tensor*> outs, const Tensor& self, uint64_t mask, ScalarType compute,
-            std::optional<Scalar> identity = std::nullopt, c10::ArrayRef<anygpu::Scalar> scalars = {}, std::optional<int64_t> attribute = {}) {
+            std::optional<Scalar> identity = std::nullopt, c10::ArrayRef<anygpu::Scalar> scalars = {},
+            std::optional<int64_t> attribute = {}) {
   const Tensor& first = **outs.begin();
   if (first.numel() == 0) return;
   if (self.numel() == 0) {
@@ -69,7 +72,9 @@ void reduce(const Op& op, std::initializer_list<const Tensor*> outs, const Tenso
   record(op, operands, scalars, attrs);
 }
 
-double nan() { return std::numeric_limits<double>::quiet_NaN(); }
+double nan() {
+  return std::numeric_limits<double>::quiet_NaN();
+}
 
 // ---- sums and products ----
 
@@ -91,7 +96,8 @@ Tensor& mean_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, 
 }
 Tensor& nansum_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
   TORCH_CHECK(!self.is_complex(), "nansum does not support complex inputs");
-  TORCH_CHECK(!dtype || *dtype == out.scalar_type(), "nansum: provided dtype must match dtype of result. Got ", out.scalar_type(), " and ", *dtype, ".");
+  TORCH_CHECK(!dtype || *dtype == out.scalar_type(), "nansum: provided dtype must match dtype of result. Got ", out.scalar_type(), " and ",
+              *dtype, ".");
   const uint64_t mask = mask_of(dim, self);
   at::native::resize_output(out, at::native::shape_from_dim_mask(self, mask, keepdim));
   reduce(ANYGPU_OP("nansum"), {&out}, self, mask, out.scalar_type(), 0);
@@ -151,7 +157,8 @@ Tensor& all_all_out(const Tensor& self, Tensor& out) {
 }
 bool equal(const Tensor& a, const Tensor& b) {
   TORCH_CHECK(a.device() == b.device(), "Cannot compare two tensors on different devices. Got: ", a.device(), " and ", b.device());
-  TORCH_CHECK(a.dtype() == b.dtype(), "Expected all tensors to have the same dtype, but found at least two dtypes: ", a.dtype(), " and ", b.dtype());
+  TORCH_CHECK(a.dtype() == b.dtype(), "Expected all tensors to have the same dtype, but found at least two dtypes: ", a.dtype(), " and ",
+              b.dtype());
   if (a.sizes() != b.sizes()) return false;
   if (a.numel() == 0) return true;
   Tensor out = empty({}, at::kBool, a);
@@ -178,8 +185,10 @@ Tensor& amin_out(const Tensor& self, at::IntArrayRef dim, bool keepdim, Tensor& 
 }
 template <bool greatest>
 const Op& extremum_op() {
-  if constexpr (greatest) return ANYGPU_OP("amax");
-  else return ANYGPU_OP("amin");
+  if constexpr (greatest)
+    return ANYGPU_OP("amax");
+  else
+    return ANYGPU_OP("amin");
 }
 template <bool greatest>
 Tensor& extremum_out(const Tensor& self, Tensor& out) {
@@ -221,8 +230,12 @@ std::tuple<Tensor&, Tensor&> aminmax_out(const Tensor& self, std::optional<int64
   reduce(ANYGPU_OP("aminmax"), {&min, &max}, self, mask_of(dim, self), self.scalar_type());
   return {min, max};
 }
-std::tuple<Tensor, Tensor> aminmax_all(const Tensor& self) { return at::aminmax(self); }
-std::tuple<Tensor, Tensor> aminmax_dim(const Tensor& self, int64_t dim, bool keepdim) { return at::aminmax(self, dim, keepdim); }
+std::tuple<Tensor, Tensor> aminmax_all(const Tensor& self) {
+  return at::aminmax(self);
+}
+std::tuple<Tensor, Tensor> aminmax_dim(const Tensor& self, int64_t dim, bool keepdim) {
+  return at::aminmax(self, dim, keepdim);
+}
 
 // ---- moments ----
 
@@ -237,8 +250,12 @@ void moments(const char* name, std::initializer_list<const Tensor*> outs, const 
   double n = 1;
   for (int64_t d = 0; d < self.dim(); ++d)
     if (mask >> d & 1) n *= static_cast<double>(self.size(d));
-  if (n - c <= 0 && self.numel()) TORCH_WARN(name, "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by output numel).");
-  reduce(outs.size() > 1 ? ANYGPU_OP("var_mean") : ANYGPU_OP("var"), outs, self, mask, self.scalar_type(), nan(), {anygpu::Scalar(c)}, root);
+  if (n - c <= 0 && self.numel())
+    TORCH_WARN(name,
+               "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by "
+               "output numel).");
+  reduce(outs.size() > 1 ? ANYGPU_OP("var_mean") : ANYGPU_OP("var"), outs, self, mask, self.scalar_type(), nan(), {anygpu::Scalar(c)},
+         root);
 }
 template <bool root>
 Tensor& var_out(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim, Tensor& out) {
@@ -252,7 +269,8 @@ Tensor var(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<
   return out;
 }
 template <bool root>
-std::tuple<Tensor, Tensor> var_mean(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) {
+std::tuple<Tensor, Tensor> var_mean(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<Scalar>& correction,
+                                    bool keepdim) {
   Tensor out = empty({0}, self), mean = empty({0}, self);
   moments(root ? "std_mean" : "var_mean", {&out, &mean}, self, dim, correction, keepdim, root);
   return {out, mean};
@@ -272,25 +290,29 @@ Tensor& vector_norm_out(const Tensor& self, const Scalar& ord, at::OptionalIntAr
   meta_out<at::meta::structured_linalg_vector_norm>({&out}, self, ord, dim, keepdim, dtype);
   const double p = ord.toDouble();
   const ScalarType t = out.scalar_type();
-  reduce(ANYGPU_OP("vector_norm"), {&out}, self, mask_of(dim, self), t, p < 0 ? std::numeric_limits<double>::infinity() : 0.0, {to_scalar(p, dtype_of(t))},
-         norm_kind(p));
+  reduce(ANYGPU_OP("vector_norm"), {&out}, self, mask_of(dim, self), t, p < 0 ? std::numeric_limits<double>::infinity() : 0.0,
+         {to_scalar(p, dtype_of(t))}, norm_kind(p));
   return out;
 }
 Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
   // The meta function checks far more than this common case needs.
   const bool plain = !dtype && self.numel() && ord.toDouble() >= 0 && at::isFloatingType(self.scalar_type());
-  Tensor out = empty(plain ? at::native::shape_from_dim_mask(self, mask_of(dim, self), keepdim) : at::DimVector{0}, dtype.value_or(self.scalar_type()), self);
+  Tensor out = empty(plain ? at::native::shape_from_dim_mask(self, mask_of(dim, self), keepdim) : at::DimVector{0},
+                     dtype.value_or(self.scalar_type()), self);
   if (!plain) return vector_norm_out(self, ord, dim, keepdim, dtype, out);
   const double p = ord.toDouble();
-  reduce(ANYGPU_OP("vector_norm"), {&out}, self, mask_of(dim, self), self.scalar_type(), std::nullopt, {to_scalar(p, dtype_of(self.scalar_type()))}, norm_kind(p));
+  reduce(ANYGPU_OP("vector_norm"), {&out}, self, mask_of(dim, self), self.scalar_type(), std::nullopt,
+         {to_scalar(p, dtype_of(self.scalar_type()))}, norm_kind(p));
   return out;
 }
 Tensor& norm_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, Tensor& out) {
   meta_out<at::meta::structured_norm_ScalarOpt_dim>({&out}, self, p ? at::OptionalScalarRef(*p) : at::OptionalScalarRef(), dim, keepdim);
   return at::linalg_vector_norm_out(out, self, p.value_or(2.0), dim, keepdim, out.scalar_type());
 }
-Tensor& norm_dtype_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, ScalarType dtype, Tensor& out) {
-  meta_out<at::meta::structured_norm_ScalarOpt_dim_dtype>({&out}, self, p ? at::OptionalScalarRef(*p) : at::OptionalScalarRef(), dim, keepdim, dtype);
+Tensor& norm_dtype_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, ScalarType dtype,
+                       Tensor& out) {
+  meta_out<at::meta::structured_norm_ScalarOpt_dim_dtype>({&out}, self, p ? at::OptionalScalarRef(*p) : at::OptionalScalarRef(), dim,
+                                                          keepdim, dtype);
   return at::linalg_vector_norm_out(out, self, p.value_or(2.0), dim, keepdim, dtype);
 }
 

@@ -51,13 +51,16 @@ void cummin(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {
 
 // ---- sorting ----
 
-std::tuple<Tensor&, Tensor&> sort_out(const Tensor& self, std::optional<bool> stable, int64_t dim, bool descending, Tensor& values, Tensor& indices) {
+std::tuple<Tensor&, Tensor&> sort_out(const Tensor& self, std::optional<bool> stable, int64_t dim, bool descending, Tensor& values,
+                                      Tensor& indices) {
   meta_out<at::meta::structured_sort_stable>({&values, &indices}, self, stable, dim, descending);
   if (self.numel() == 0) return {values, indices};
-  record(ANYGPU_OP("sort"), {some_dims(values), some_dims(indices), some_dims(self)}, {}, {at::maybe_wrap_dim(dim, self.dim()), descending});
+  record(ANYGPU_OP("sort"), {some_dims(values), some_dims(indices), some_dims(self)}, {},
+         {at::maybe_wrap_dim(dim, self.dim()), descending});
   return {values, indices};
 }
-std::tuple<Tensor&, Tensor&> topk_out(const Tensor& self, int64_t k, int64_t dim, bool largest, bool sorted, Tensor& values, Tensor& indices) {
+std::tuple<Tensor&, Tensor&> topk_out(const Tensor& self, int64_t k, int64_t dim, bool largest, bool sorted, Tensor& values,
+                                      Tensor& indices) {
   meta_out<at::meta::structured_topk>({&values, &indices}, self, k, dim, largest, sorted);
   if (values.numel() == 0) return {values, indices};
   record(ANYGPU_OP("topk"), {some_dims(values), some_dims(indices), some_dims(self)}, {}, {at::maybe_wrap_dim(dim, self.dim()), largest});
@@ -94,7 +97,8 @@ std::pair<Tensor, Tensor> median_along(const Tensor& self, int64_t dim, bool ign
   const int64_t n = self.size(dim), middle = (n - 1) / 2;
   if (!self.is_floating_point()) return {sorted.narrow(dim, middle, 1), order.narrow(dim, middle, 1)};
   const Tensor numbers = n - at::isnan(self).sum({dim}, true);  // NaNs are the last of the sorted
-  Tensor place = ignore_nan ? (numbers - 1).div(2, "floor").clamp_min(0) : at::where(numbers < n, numbers, at::scalar_tensor(middle, numbers.options()));
+  Tensor place = ignore_nan ? (numbers - 1).div(2, "floor").clamp_min(0)
+                            : at::where(numbers < n, numbers, at::scalar_tensor(middle, numbers.options()));
   return {sorted.gather(dim, place), order.gather(dim, place)};
 }
 template <bool ignore_nan>
@@ -118,9 +122,12 @@ Tensor median(const Tensor& self) {
 }
 
 std::tuple<Tensor&, Tensor&> mode_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
-  TORCH_CHECK(self.device() == values.device() && self.device() == indices.device(), "expected device '", self.device(), "' for values and indices outputs");
-  TORCH_CHECK(self.scalar_type() == values.scalar_type(), "expected scalar type '", self.scalar_type(), "' but got '", values.scalar_type(), "' for values output");
-  TORCH_CHECK(indices.scalar_type() == at::kLong, "expected scalar type '", at::kLong, "' but got '", indices.scalar_type(), "' for indices output");
+  TORCH_CHECK(self.device() == values.device() && self.device() == indices.device(), "expected device '", self.device(),
+              "' for values and indices outputs");
+  TORCH_CHECK(self.scalar_type() == values.scalar_type(), "expected scalar type '", self.scalar_type(), "' but got '", values.scalar_type(),
+              "' for values output");
+  TORCH_CHECK(indices.scalar_type() == at::kLong, "expected scalar type '", at::kLong, "' but got '", indices.scalar_type(),
+              "' for indices output");
   dim = at::maybe_wrap_dim(dim, self.dim());
   if (self.numel() == 0) {
     at::native::zero_numel_tensor_resize(values, indices, self, dim, keepdim, "mode()");
@@ -155,8 +162,10 @@ void search(const Tensor& bounds, const Tensor& values, bool right, const std::o
     return;
   }
   const ScalarType t = at::result_type(bounds, values);
-  if (sorter && sorter->defined()) record(ANYGPU_OP("searchsorted"), {out, bounds, values, *sorter}, {}, {attr(t), right});
-  else record(ANYGPU_OP("searchsorted"), {out, bounds, values}, {}, {attr(t), right});
+  if (sorter && sorter->defined())
+    record(ANYGPU_OP("searchsorted"), {out, bounds, values, *sorter}, {}, {attr(t), right});
+  else
+    record(ANYGPU_OP("searchsorted"), {out, bounds, values}, {}, {attr(t), right});
 }
 Tensor& searchsorted_out(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
                          const std::optional<Tensor>& sorter, Tensor& out) {
@@ -166,12 +175,12 @@ Tensor& searchsorted_out(const Tensor& sequence, const Tensor& self, bool out_in
   return out;
 }
 Tensor searchsorted_new(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
-                    const std::optional<Tensor>& sorter) {
+                        const std::optional<Tensor>& sorter) {
   Tensor out = empty({0}, out_int32 ? at::kInt : at::kLong, sequence);
   return searchsorted_out(sequence, self, out_int32, right, side, sorter, out);
 }
-Tensor& searchsorted_scalar_out(const Tensor& sequence, const Scalar& self, bool out_int32, bool right, std::optional<c10::string_view> side,
-                                const std::optional<Tensor>& sorter, Tensor& out) {
+Tensor& searchsorted_scalar_out(const Tensor& sequence, const Scalar& self, bool out_int32, bool right,
+                                std::optional<c10::string_view> side, const std::optional<Tensor>& sorter, Tensor& out) {
   return searchsorted_out(sequence, at::native::searchsorted_scalar_tensor(self, sequence.device()), out_int32, right, side, sorter, out);
 }
 Tensor searchsorted_scalar(const Tensor& sequence, const Scalar& self, bool out_int32, bool right, std::optional<c10::string_view> side,

@@ -19,12 +19,18 @@ at::Scalar identity_of(Reduction r, at::ScalarType t) {
   const bool lowest = r == Reduction::Max;
   if (at::isFloatingType(t)) return lowest ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
   switch (t) {
-    case at::kBool: return !lowest;
-    case at::kByte: return lowest ? 0 : 255;
-    case at::kChar: return lowest ? -128 : 127;
-    case at::kShort: return lowest ? -32768 : 32767;
-    case at::kInt: return lowest ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int32_t>::max();
-    default: return lowest ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+    case at::kBool:
+      return !lowest;
+    case at::kByte:
+      return lowest ? 0 : 255;
+    case at::kChar:
+      return lowest ? -128 : 127;
+    case at::kShort:
+      return lowest ? -32768 : 32767;
+    case at::kInt:
+      return lowest ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int32_t>::max();
+    default:
+      return lowest ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
   }
 }
 
@@ -78,7 +84,8 @@ Tensor& scatter_reduce_out(const Tensor& self, int64_t dim, const Tensor& index,
   scatter_into(out, begin(self, dim, out), index, src, combine_of(reduction_of(reduce)));
   return out;
 }
-Tensor& scatter_value_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, c10::string_view reduce, Tensor& out) {
+Tensor& scatter_value_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, c10::string_view reduce,
+                                 Tensor& out) {
   meta_out<at::meta::structured_scatter_value_reduce>({&out}, self, dim, index, value, reduce);
   scatter_into(out, begin(self, dim, out), index, value, combine_of(reduction_of(reduce)));
   return out;
@@ -88,7 +95,8 @@ Tensor& scatter_add_out(const Tensor& self, int64_t dim, const Tensor& index, co
   scatter_into(out, begin(self, dim, out), index, src, Combine::Add);
   return out;
 }
-Tensor& scatter_reduce_two_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, c10::string_view reduce, bool include_self, Tensor& out) {
+Tensor& scatter_reduce_two_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& src, c10::string_view reduce,
+                               bool include_self, Tensor& out) {
   meta_out<at::meta::structured_scatter_reduce_two>({&out}, self, dim, index, src, reduce, include_self);
   dim = begin(self, dim, out);
   const Reduction r = reduction_of(reduce);
@@ -98,8 +106,10 @@ Tensor& scatter_reduce_two_out(const Tensor& self, int64_t dim, const Tensor& in
     Tensor counts = include_self ? at::ones_like(out) : at::zeros_like(out);
     counts.scatter_add_(dim, index, at::ones_like(src));
     counts.masked_fill_(counts == 0, 1);
-    if (out.is_floating_point()) out.div_(counts);
-    else out.div_(counts, "floor");
+    if (out.is_floating_point())
+      out.div_(counts);
+    else
+      out.div_(counts, "floor");
   }
   return out;
 }
@@ -108,8 +118,8 @@ Tensor& scatter_reduce_two_out(const Tensor& self, int64_t dim, const Tensor& in
 
 Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64_t rows, int64_t padding_idx, bool scale_by_freq) {
   TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt,
-              "Expected tensor for argument #2 'indices' to have one of the following scalar types: Long, Int; but got ", indices.scalar_type(),
-              " instead (while checking arguments for embedding_backward)");
+              "Expected tensor for argument #2 'indices' to have one of the following scalar types: Long, Int; but got ",
+              indices.scalar_type(), " instead (while checking arguments for embedding_backward)");
   Tensor out = empty({rows, grad.size(-1)}, grad);
   if (grad.numel() == 0) return out.zero_();
   TORCH_CHECK_INDEX(rows != 0, "index out of range in self");
@@ -126,8 +136,10 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
 }
 
 Tensor& embedding_renorm(Tensor& self, const Tensor& indices, double max_norm, double norm_type) {
-  TORCH_CHECK(self.dim() == 2, "Expected 2-dimensional tensor, but got ", self.dim(), "-dimensional tensor for argument #1 'self' (while checking arguments for embedding_renorm_)");
-  TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt, "Expected tensor for argument #2 'indices' to be Long or Int");
+  TORCH_CHECK(self.dim() == 2, "Expected 2-dimensional tensor, but got ", self.dim(),
+              "-dimensional tensor for argument #1 'self' (while checking arguments for embedding_renorm_)");
+  TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt,
+              "Expected tensor for argument #2 'indices' to be Long or Int");
   if (indices.numel() == 0) return self;
   // Only the rows that are looked up change, each once, however often it is.
   Tensor used = at::zeros({self.size(0)}, self.options().dtype(at::kBool));
@@ -140,7 +152,9 @@ Tensor& embedding_renorm(Tensor& self, const Tensor& indices, double max_norm, d
 // ---- cat ----
 
 /// What PyTorch's cat skips for old times' sake: vectors without elements.
-bool skipped(const Tensor& t) { return t.numel() == 0 && t.dim() == 1; }
+bool skipped(const Tensor& t) {
+  return t.numel() == 0 && t.dim() == 1;
+}
 
 Tensor& cat_out(const at::ITensorListRef& tensors, int64_t dim, Tensor& out) {
   const auto shape = meta_out<at::meta::structured_cat>({&out}, tensors, dim);

@@ -37,7 +37,9 @@ Tensor changes(const Tensor& flat) {
   if (flat.numel() > 1) begins.slice(0, 1).copy_(flat.slice(0, 1) != flat.slice(0, 0, -1));
   return begins;
 }
-Tensor no_longs(const Tensor& like) { return empty({0}, at::kLong, like); }
+Tensor no_longs(const Tensor& like) {
+  return empty({0}, at::kLong, like);
+}
 
 Triple unique_flat(const Tensor& self, bool inverse, bool counts) {
   const Tensor flat = self.reshape(-1);
@@ -52,13 +54,17 @@ std::tuple<Tensor, Tensor> unique(const Tensor& self, bool /*sorted*/, bool inve
   auto [values, where, _] = unique_flat(self, inverse, false);
   return {values, where};
 }
-Triple unique2(const Tensor& self, bool /*sorted*/, bool inverse, bool counts) { return unique_flat(self, inverse, counts); }
+Triple unique2(const Tensor& self, bool /*sorted*/, bool inverse, bool counts) {
+  return unique_flat(self, inverse, counts);
+}
 
 /// Marks, per slice along dim 0 of a matrix, of those that differ from the one before.
 Tensor row_changes(const Tensor& rows) {
   Tensor begins = at::ones({rows.size(0)}, rows.options().dtype(at::kBool));
-  if (rows.size(0) > 1 && rows.size(1) > 0) begins.slice(0, 1).copy_((rows.slice(0, 1) != rows.slice(0, 0, -1)).any(1));
-  else if (rows.size(0) > 1) begins.slice(0, 1).fill_(false);
+  if (rows.size(0) > 1 && rows.size(1) > 0)
+    begins.slice(0, 1).copy_((rows.slice(0, 1) != rows.slice(0, 0, -1)).any(1));
+  else if (rows.size(0) > 1)
+    begins.slice(0, 1).fill_(false);
   return begins;
 }
 
@@ -66,7 +72,8 @@ Triple unique_rows(const Tensor& self, int64_t dim, bool consecutive, bool inver
   dim = at::maybe_wrap_dim(dim, self.dim());
   if (self.size(dim) == 0) {
     auto sizes = self.sizes().vec();
-    TORCH_CHECK(std::count(sizes.begin(), sizes.end(), 0) == 1, "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
+    TORCH_CHECK(std::count(sizes.begin(), sizes.end(), 0) == 1,
+                "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
     return {empty(self.sizes(), self), no_longs(self), no_longs(self)};
   }
   TORCH_CHECK(self.numel() > 0, "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
@@ -74,7 +81,8 @@ Triple unique_rows(const Tensor& self, int64_t dim, bool consecutive, bool inver
   Tensor order = at::arange(rows.size(0), rows.options().dtype(at::kLong)), sorted = rows;
   if (!consecutive) {
     // Lexicographic: stable sorts from the last column to the first.
-    for (int64_t c = rows.size(1) - 1; c >= 0; --c) order = order.index({std::get<1>(rows.select(1, c).index({order}).sort(/*stable=*/true, 0, false))});
+    for (int64_t c = rows.size(1) - 1; c >= 0; --c)
+      order = order.index({std::get<1>(rows.select(1, c).index({order}).sort(/*stable=*/true, 0, false))});
     sorted = rows.index({order});
   }
   const Groups g = groups_of(row_changes(sorted), counts);
@@ -84,8 +92,12 @@ Triple unique_rows(const Tensor& self, int64_t dim, bool consecutive, bool inver
   sizes[0] = g.firsts.numel();
   return {sorted.index({g.firsts}).view(sizes).moveaxis(0, dim).contiguous(), where, counts ? g.counts : no_longs(self)};
 }
-Triple unique_dim(const Tensor& self, int64_t dim, bool /*sorted*/, bool inverse, bool counts) { return unique_rows(self, dim, false, inverse, counts); }
-Triple unique_dim_consecutive(const Tensor& self, int64_t dim, bool inverse, bool counts) { return unique_rows(self, dim, true, inverse, counts); }
+Triple unique_dim(const Tensor& self, int64_t dim, bool /*sorted*/, bool inverse, bool counts) {
+  return unique_rows(self, dim, false, inverse, counts);
+}
+Triple unique_dim_consecutive(const Tensor& self, int64_t dim, bool inverse, bool counts) {
+  return unique_rows(self, dim, true, inverse, counts);
+}
 Triple unique_consecutive(const Tensor& self, bool inverse, bool counts, std::optional<int64_t> dim) {
   if (dim && !(self.dim() == 0 || (*dim == 0 && self.dim() == 1))) return unique_rows(self, *dim, true, inverse, counts);
   const Tensor flat = self.reshape(-1);
@@ -104,7 +116,8 @@ Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, int64_
   TORCH_CHECK(self.dim() == 1, "bincount only supports 1-d non-negative integral inputs.");
   auto [low, high] = self.aminmax();
   TORCH_CHECK(low.item<int64_t>() >= 0, "bincount only supports 1-d non-negative integral inputs.");
-  TORCH_CHECK(!weighted || (weights->dim() == 1 && weights->size(0) == self.size(0)), "weights should be 1-d and have the same length as input");
+  TORCH_CHECK(!weighted || (weights->dim() == 1 && weights->size(0) == self.size(0)),
+              "weights should be 1-d and have the same length as input");
   const int64_t bins = std::max(high.item<int64_t>() + 1, minlength);
   const Tensor index = self.to(at::kLong);
   if (!weighted) return at::zeros({bins}, self.options().dtype(at::kLong)).scatter_add_(0, index, at::ones_like(index));
@@ -181,8 +194,9 @@ Tensor over(const Tensor& index, const Tensor& data) {
   while (i.dim() < data.dim()) i = i.unsqueeze(-1);
   return i.expand(data.sizes());
 }
-Tensor segment_reduce(const Tensor& data, c10::string_view reduce, const std::optional<Tensor>& lengths, const std::optional<Tensor>& indices,
-                      const std::optional<Tensor>& offsets, int64_t axis, bool unsafe, const std::optional<Scalar>& initial) {
+Tensor segment_reduce(const Tensor& data, c10::string_view reduce, const std::optional<Tensor>& lengths,
+                      const std::optional<Tensor>& indices, const std::optional<Tensor>& offsets, int64_t axis, bool unsafe,
+                      const std::optional<Scalar>& initial) {
   axis = at::maybe_wrap_dim(axis, data.dim());
   TORCH_CHECK(data.numel() >= 0);
   const bool by_length = lengths && lengths->defined(), by_offset = offsets && offsets->defined();
@@ -191,10 +205,12 @@ Tensor segment_reduce(const Tensor& data, c10::string_view reduce, const std::op
   const Tensor& given = by_length ? *lengths : *offsets;
   TORCH_CHECK(data.device() == given.device());
   TORCH_CHECK(data.dim() >= given.dim());
-  TORCH_CHECK(axis == given.dim() - 1, "segment_reduce(): Expected axis to be the last dimension of ", by_length ? "lengths" : "offsets", " but got ", axis, ".");
+  TORCH_CHECK(axis == given.dim() - 1, "segment_reduce(): Expected axis to be the last dimension of ", by_length ? "lengths" : "offsets",
+              " but got ", axis, ".");
   if (by_length && !unsafe) {
     TORCH_CHECK(given.numel() == 0 || given.min().item<int64_t>() >= 0, "lengths contains negative value!");
-    TORCH_CHECK(at::equal(given.sum(-1).to(at::kLong), at::full(given.sizes().slice(0, given.dim() - 1), data.size(axis), given.options().dtype(at::kLong))),
+    TORCH_CHECK(at::equal(given.sum(-1).to(at::kLong),
+                          at::full(given.sizes().slice(0, given.dim() - 1), data.size(axis), given.options().dtype(at::kLong))),
                 "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when !unsafe.");
   }
   const Tensor bounds = offsets_of(lengths, offsets);
@@ -206,23 +222,33 @@ Tensor segment_reduce(const Tensor& data, c10::string_view reduce, const std::op
   // An empty segment's mean is NaN, unless there is an initial value.
   Tensor out = at::full(sizes, initial ? *initial : identity_of(r, data.scalar_type()), data.options());
   const Tensor index = over(segment_of(bounds, data.size(axis)), data);
-  if (segments && data.numel()) out.scatter_reduce_(axis, index, data, mean ? "sum" : r == Reduction::Sum ? "sum" : r == Reduction::Prod ? "prod" : r == Reduction::Max ? "amax" : "amin", true);
+  if (segments && data.numel())
+    out.scatter_reduce_(axis, index, data,
+                        mean                   ? "sum"
+                        : r == Reduction::Sum  ? "sum"
+                        : r == Reduction::Prod ? "prod"
+                        : r == Reduction::Max  ? "amax"
+                                               : "amin",
+                        true);
   out = out.narrow(axis, 0, segments).contiguous();
   if (mean) {
     const Tensor n = bounds.slice(-1, 1) - bounds.slice(-1, 0, -1);
     const Tensor wide = over(n, out);
-    out = at::where(wide > 0, out / wide.to(out.scalar_type()).clamp_min(1), initial ? out : at::full({}, std::numeric_limits<double>::quiet_NaN(), out.options()));
+    out = at::where(wide > 0, out / wide.to(out.scalar_type()).clamp_min(1),
+                    initial ? out : at::full({}, std::numeric_limits<double>::quiet_NaN(), out.options()));
   }
   return out;
 }
-Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const Tensor& data, c10::string_view reduce, const std::optional<Tensor>& lengths,
-                               const std::optional<Tensor>& offsets, int64_t axis, const std::optional<Scalar>& initial) {
+Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const Tensor& data, c10::string_view reduce,
+                               const std::optional<Tensor>& lengths, const std::optional<Tensor>& offsets, int64_t axis,
+                               const std::optional<Scalar>& initial) {
   axis = at::maybe_wrap_dim(axis, data.dim());
   const Tensor bounds = offsets_of(lengths, offsets);
   const int64_t segments = bounds.size(-1) - 1;
   if (!segments || !data.numel()) return at::zeros_like(data);
   // Rows that belong to no segment get no gradient.
-  const Tensor segment = over(segment_of(bounds, data.size(axis)), data), outside = segment == segments, index = segment.clamp_max(segments - 1);
+  const Tensor segment = over(segment_of(bounds, data.size(axis)), data), outside = segment == segments,
+               index = segment.clamp_max(segments - 1);
   const auto per_row = [&](const Tensor& per_segment) { return per_segment.gather(axis, index); };
   const auto total = [&](const Tensor& rows) {
     return per_row(at::zeros(grad.sizes(), data.options()).scatter_add_(axis, index, rows.to(data.scalar_type()).masked_fill(outside, 0)));
@@ -230,7 +256,8 @@ Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const T
   const Tensor g = per_row(grad).masked_fill(outside, 0);
   const Reduction r = reduction_of(reduce);
   if (r == Reduction::Sum) return g;
-  if (r == Reduction::Mean) return g / per_row(over(bounds.slice(-1, 1) - bounds.slice(-1, 0, -1), grad)).to(data.scalar_type()).clamp_min(1);
+  if (r == Reduction::Mean)
+    return g / per_row(over(bounds.slice(-1, 1) - bounds.slice(-1, 0, -1), grad)).to(data.scalar_type()).clamp_min(1);
   const Tensor y = per_row(output);
   if (r == Reduction::Max || r == Reduction::Min) {
     // Equal extrema share the gradient.
@@ -240,7 +267,8 @@ Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const T
   // The product of the others: by division, but around zeros by counting them.
   const Tensor zero = data == 0, zeros = total(zero);
   const Tensor others_than_zero = data.masked_fill(zero.logical_or(outside), 1);
-  const Tensor rest = per_row(at::full(grad.sizes(), initial.value_or(1), data.options()).scatter_reduce_(axis, index, others_than_zero, "prod", true));
+  const Tensor rest =
+      per_row(at::full(grad.sizes(), initial.value_or(1), data.options()).scatter_reduce_(axis, index, others_than_zero, "prod", true));
   const Tensor others = at::where(zeros == 0, y / data, at::where(zero.logical_and(zeros == 1), rest, at::zeros({}, data.options())));
   return (g * others).masked_fill(outside, 0);
 }

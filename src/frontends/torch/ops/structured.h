@@ -25,7 +25,8 @@ namespace anygpu::torch_frontend {
 /// Gives `out` what a meta function decided for it, as PyTorch's own structured kernels do.
 inline void set_out(const at::Tensor& out, at::IntArrayRef sizes, at::IntArrayRef strides, const at::TensorOptions& options) {
   TORCH_CHECK(options.dtype() == out.dtype(), "Expected out tensor to have dtype ", options.dtype(), ", but got ", out.dtype(), " instead");
-  TORCH_CHECK(options.device() == out.device(), "Expected out tensor to have device ", options.device(), ", but got ", out.device(), " instead");
+  TORCH_CHECK(options.device() == out.device(), "Expected out tensor to have device ", options.device(), ", but got ", out.device(),
+              " instead");
   if (out.sizes() == sizes) return;
   at::native::resize_output(out, sizes);
   if (!strides.empty()) out.as_strided_(sizes, strides);
@@ -57,17 +58,29 @@ decltype(auto) meta_out(const at::Tensor* const (&outs)[N], Args&&... args) {
   return meta.meta(std::forward<Args>(args)...);
 }
 
-inline bool any_complex(const at::Tensor& t) { return t.defined() && t.is_complex(); }
-inline bool any_complex(const std::optional<at::Tensor>& t) { return t && any_complex(*t); }
-inline bool any_complex(const at::Scalar& s) { return s.isComplex(); }
+inline bool any_complex(const at::Tensor& t) {
+  return t.defined() && t.is_complex();
+}
+inline bool any_complex(const std::optional<at::Tensor>& t) {
+  return t && any_complex(*t);
+}
+inline bool any_complex(const at::Scalar& s) {
+  return s.isComplex();
+}
 inline bool any_complex(const at::ITensorListRef& list) {
   for (const at::Tensor& t : list)
     if (any_complex(t)) return true;
   return false;
 }
-inline bool any_complex(const std::optional<at::ScalarType>& t) { return t && c10::isComplexType(*t); }
-inline bool any_complex(const c10::List<std::optional<at::Tensor>>&) { return false; }
-inline bool any_complex(const at::OptionalIntArrayRef&) { return false; }
+inline bool any_complex(const std::optional<at::ScalarType>& t) {
+  return t && c10::isComplexType(*t);
+}
+inline bool any_complex(const c10::List<std::optional<at::Tensor>>&) {
+  return false;
+}
+inline bool any_complex(const at::OptionalIntArrayRef&) {
+  return false;
+}
 template <class T>
 bool any_complex(const T&) {
   return false;
