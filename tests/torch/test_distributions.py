@@ -61,6 +61,9 @@ def test_bernoulli_refuses_what_is_no_probability():
         torch.bernoulli(torch.tensor([0.5, 1.5], device=DEV)).cpu()
     with pytest.raises(RuntimeError):
         torch.empty(3, device=DEV).bernoulli_(-0.1)
+    for fill in ("bernoulli_", "normal_", "uniform_"):
+        with pytest.raises(RuntimeError, match="unsupported operation"):  # several elements are one
+            getattr(torch.empty(1, device=DEV).expand(6), fill)()
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

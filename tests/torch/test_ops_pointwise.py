@@ -201,6 +201,24 @@ def test_factories(dtype):
     both(lambda d: torch.zeros(2, 2, dtype=torch.complex64, device=d).fill_(1 + 2j))
 
 
+def test_operators_that_opdb_never_reaches():
+    a, b = torch.tensor([1, -5, 7]), torch.tensor([2, 1, 0])
+    for other in (b, 2):
+        on_both(lambda x, y: x << y, a, other)
+        on_both(lambda x, y: x >> y, a, other)
+        on_both(lambda x, y: x.__ilshift__(y), a, other)
+        on_both(lambda x, y: x.__irshift__(y), a, other)
+    x, y, z = (torch.randn(4, 6, generator=torch.Generator().manual_seed(i)) for i in range(3))
+    half = x[:, :3].contiguous()
+    on_both(lambda g, x, dx: torch.ops.aten.glu_jvp(torch.nn.functional.glu(x), x, dx, 1), half, y, z)
+    on_both(lambda g, x, dx: torch.ops.aten.glu_backward_jvp(torch.ops.aten.glu_backward(g, x, 1), g, x, g * 2, dx, 1), half, y, z)
+    on_both(lambda g, x: torch.ops.aten.mish_backward(g, x), x, y, rtol=1e-5, atol=1e-5)
+    same(torch.range(0, 4, device=DEV), torch.arange(5.0))
+    torch._assert_async(torch.tensor(True, device=DEV), "fine")
+    with pytest.raises(RuntimeError, match="not so"):
+        torch._assert_async(torch.tensor(0, device=DEV), "not so")
+
+
 def test_complex_takes_the_cpu(request):
     from anygpu import _torch
 
