@@ -13,7 +13,13 @@ def lists(n, dtype=torch.float32, seed=0):
 
 def check(name, *args, **kwargs):
     """Runs torch.<name> on copies on both devices; results and changed arguments must agree."""
-    move = lambda x, d: [t.clone().to(d) for t in x] if isinstance(x, list) and x and isinstance(x[0], torch.Tensor) else x.to(d) if isinstance(x, torch.Tensor) else x
+    move = lambda x, d: (
+        [t.clone().to(d) for t in x]
+        if isinstance(x, list) and x and isinstance(x[0], torch.Tensor)
+        else x.to(d)
+        if isinstance(x, torch.Tensor)
+        else x
+    )
     out = {}
     for d in ("cpu", "anygpu"):
         a = [move(x, d) for x in args]

@@ -8,7 +8,30 @@ import torch
 
 DEV = "anygpu"
 INF, NAN = math.inf, math.nan
-FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, -1.5, 2.5, -2.5, 3.0, -7.0, 100.25, 1e-3, 1e30, -1e30, 3e38, 2e-38, INF, -INF, NAN, 88.0, -104.0, 0.9990234375]
+FLOATS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -1.5,
+    2.5,
+    -2.5,
+    3.0,
+    -7.0,
+    100.25,
+    1e-3,
+    1e30,
+    -1e30,
+    3e38,
+    2e-38,
+    INF,
+    -INF,
+    NAN,
+    88.0,
+    -104.0,
+    0.9990234375,
+]
 INTS = [0, 1, 2, 3, 5, 7, 63, 64, 127, -1, -2, -3, -7, -128]
 
 
@@ -22,8 +45,9 @@ def on_both(f, *args, **tolerance):
     same(got, want, **tolerance)
 
 
-UNARY = """abs acos acosh angle asin asinh atan atanh ceil cos cosh digamma erf erfc erfinv exp exp2 expm1 floor frac i0 isinf isfinite isnan lgamma
-log log10 log1p log2 logical_not logit nan_to_num neg reciprocal relu round rsqrt sigmoid sgn signbit sin sinc sinh sqrt square tan tanh trunc""".split()
+UNARY = """abs acos acosh angle asin asinh atan atanh ceil cos cosh digamma erf erfc erfinv exp exp2 expm1 floor frac i0 isinf isfinite isnan
+lgamma log log10 log1p log2 logical_not logit nan_to_num neg reciprocal relu round rsqrt sigmoid sgn signbit sin sinc
+sinh sqrt square tan tanh trunc""".split()
 
 
 @pytest.mark.parametrize("name", UNARY)
@@ -34,8 +58,8 @@ def test_unary_of_special_values(name):
     on_both(getattr(torch, name), x, rtol=3e-5, atol=1e-5)
 
 
-BINARY = """add sub mul true_divide floor_divide pow atan2 copysign heaviside logaddexp logaddexp2 xlogy maximum minimum fmax fmin eq ne lt le gt ge
-logical_and logical_or logical_xor hypot nextafter""".split()
+BINARY = """add sub mul true_divide floor_divide pow atan2 copysign heaviside logaddexp logaddexp2 xlogy maximum minimum
+fmax fmin eq ne lt le gt ge logical_and logical_or logical_xor hypot nextafter""".split()
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -46,7 +70,11 @@ def test_binary_of_special_values(name):
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int8, torch.uint8])
 @pytest.mark.parametrize(
-    "name", "add sub mul true_divide floor_divide fmod remainder gcd lcm bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift maximum lt ge".split()
+    "name",
+    (
+        "add sub mul true_divide floor_divide fmod remainder gcd "
+        "lcm bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift maximum lt ge"
+    ).split(),
 )
 def test_integers_of_special_values(name, dtype):
     info = torch.iinfo(dtype)
@@ -229,10 +257,20 @@ def test_complex_takes_the_cpu(request):
     on_both(lambda a: a.real * 2, x)
 
 
-@pytest.mark.parametrize("name", "entr erfcx i0e i1 i1e log_ndtr ndtri bessel_j0 bessel_j1 bessel_y0 bessel_y1 modified_bessel_k0 modified_bessel_k1 spherical_bessel_j0".split())
+@pytest.mark.parametrize(
+    "name",
+    (
+        "entr erfcx i0e i1 i1e log_ndtr ndtri "
+        "bessel_j0 bessel_j1 bessel_y0 bessel_y1 modified_bessel_k0 modified_bessel_k1 spherical_bessel_j0"
+    ).split(),
+)
 def test_special_functions_in_f64(name):
     special = pytest.importorskip("scipy.special")
-    x = torch.linspace(0.001, 0.999, 101, dtype=torch.float64) if name in ("ndtri", "entr") else torch.linspace(0.05, 40, 799, dtype=torch.float64)
+    x = (
+        torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
+        if name in ("ndtri", "entr")
+        else torch.linspace(0.05, 40, 799, dtype=torch.float64)
+    )
     reference = getattr(special, {"modified_bessel_k0": "k0", "modified_bessel_k1": "k1"}.get(name, name.replace("bessel_", "")), None)
     want = torch.from_numpy(special.spherical_jn(0, x.numpy()) if name == "spherical_bessel_j0" else reference(x.numpy()))
     same(getattr(torch.special, name)(x.to(DEV)), want, rtol=1e-11, atol=1e-13)

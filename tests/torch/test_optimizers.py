@@ -21,7 +21,12 @@ OPTIMIZERS = {
     "RAdam": [ADAM, dict(ADAM, weight_decay=0.1)],
     "RMSprop": [dict(), dict(momentum=0.9, centered=True, weight_decay=0.1)],
     "Rprop": [dict()],
-    "SGD": [dict(lr=0.05), dict(lr=0.05, momentum=0.9), dict(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.1), dict(lr=0.05, momentum=0.9, dampening=0.5, maximize=True)],
+    "SGD": [
+        dict(lr=0.05),
+        dict(lr=0.05, momentum=0.9),
+        dict(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.1),
+        dict(lr=0.05, momentum=0.9, dampening=0.5, maximize=True),
+    ],
 }
 FUSED = {"Adagrad", "Adam", "AdamW", "SGD"}
 
@@ -90,14 +95,20 @@ def test_lbfgs():
 @pytest.mark.parametrize("name", sorted(FUSED))
 def test_fused_with_a_learning_rate_that_is_a_tensor(name):
     want, _ = train(net(), "cpu", name, dict(lr=0.01))
-    got, _ = train(net(), "anygpu", name, dict(lr=torch.tensor(0.01), fused=True)) if name != "Adagrad" else train(net(), "anygpu", name, dict(lr=0.01, fused=True))
+    got, _ = (
+        train(net(), "anygpu", name, dict(lr=torch.tensor(0.01), fused=True))
+        if name != "Adagrad"
+        else train(net(), "anygpu", name, dict(lr=0.01, fused=True))
+    )
     same(got, want)
     if name in ("Adam", "AdamW"):
         got, _ = train(net(), "anygpu", name, dict(lr=torch.tensor(0.01, device="anygpu"), fused=True))
         same(got, want)
 
 
-@pytest.mark.parametrize("name,kwargs", [("SGD", dict(momentum=0.9)), ("Adam", {}), ("AdamW", {}), ("AdamW", dict(fused=True)), ("RMSprop", {})])
+@pytest.mark.parametrize(
+    "name,kwargs", [("SGD", dict(momentum=0.9)), ("Adam", {}), ("AdamW", {}), ("AdamW", dict(fused=True)), ("RMSprop", {})]
+)
 def test_a_changing_learning_rate_makes_no_new_plan(name, kwargs):
     model = net().to("anygpu")
     opt = getattr(torch.optim, name)(model.parameters(), lr=1e-3, **kwargs)
