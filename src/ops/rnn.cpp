@@ -30,16 +30,15 @@ Val gate(Loop& loop, DType t, int i, int n, std::initializer_list<const Operand*
   return v;
 }
 
-/// views: h[N,H], c[N,H], activated gates[N,4H], input gates[N,4H], hidden gates[N,4H], old c[N,H], then biases [4H] (none, or two).
+/// views: h[N,H], c[N,H], activated gates[N,4H], old c[N,H], then 1 to 4 operands that add up to the gates: [N,4H], or biases [4H].
 /// Gates in the order input, forget, cell, output.
 void lower_lstm_cell(Lowering& l) {
-  const DType t = compute_type(l.view(3).dtype);
-  const bool biased = l.views() > 6;
-  const Operand *b1 = biased ? &l.view(6) : nullptr, *b2 = biased ? &l.view(7) : nullptr;
+  const DType t = compute_type(l.view(0).dtype);
+  auto given = [&](int i) { return i < l.views() ? &l.view(i) : nullptr; };
   Loop loop(l, l.view(0).sizes);
-  auto part = [&](int i) { return gate(loop, t, i, 4, {&l.view(3), &l.view(4), b1, b2}); };
+  auto part = [&](int i) { return gate(loop, t, i, 4, {given(4), given(5), given(6), given(7)}); };
   Val in = sigmoid(part(0)), forget = sigmoid(part(1)), cell = tanh(part(2)), out = sigmoid(part(3));
-  Val c = forget * loop.load(l.view(5), t) + in * cell;
+  Val c = forget * loop.load(l.view(3), t) + in * cell;
   loop.store(l.view(0), out * tanh(c));
   loop.store(l.view(1), c);
   loop.store(chunk(l.view(2), 0, 4), in);
@@ -49,7 +48,8 @@ void lower_lstm_cell(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of gates[N,4H], grad of old c[N,H], activated gates, old c, c, then those there of: grad of h, grad of c. attrs: which (bits)
+/// views: grad of gates[N,4H], grad of old c[N,H], activated gates, old c, c, then those there of: grad of h, grad of c, more grad of h to
+/// be added. attrs: which (bits)
 void lower_lstm_cell_grad(Lowering& l) {
   const DType t = compute_type(l.view(2).dtype);
   Loop loop(l, l.view(1).sizes);
@@ -58,8 +58,10 @@ void lower_lstm_cell_grad(Lowering& l) {
   Val old = loop.load(l.view(3), t), tc = tanh(loop.load(l.view(4), t));
   int at = 5;
   Val dh = l.attr(0) & 1 ? loop.load(l.view(at++), t) : loop.f(t, 0);
+  const int dc_at = l.attr(0) & 2 ? at++ : -1;
+  if (l.attr(0) & 4) dh = dh + loop.load(l.view(at), t);
   Val dc = dh * out * (1.0 - tc * tc);
-  if (l.attr(0) & 2) dc = dc + loop.load(l.view(at), t);
+  if (dc_at >= 0) dc = dc + loop.load(l.view(dc_at), t);
   auto through_sigmoid = [](Val g, Val s) { return g * (1.0 - s) * s; };
   loop.store(chunk(l.view(0), 0, 4), through_sigmoid(dc * cell, in));
   loop.store(chunk(l.view(0), 1, 4), through_sigmoid(dc * old, forget));
@@ -87,13 +89,14 @@ void lower_gru_cell(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of input gates[N,3H], grad of hidden gates[N,3H], grad of old h[N,H], grad of h, workspace
+/// views: grad of input gates[N,3H], grad of hidden gates[N,3H], grad of old h[N,H], grad of h, workspace, and more grad of h to be added, if any
 void lower_gru_cell_grad(Lowering& l) {
   const DType t = compute_type(l.view(4).dtype);
   Loop loop(l, l.view(2).sizes);
   auto part = [&](int i) { return loop.load(chunk(l.view(4), i, 5), t); };
   Val r = part(0), z = part(1), n = part(2), h = part(3), hidden = part(4);
   Val g = loop.load(l.view(3), t);
+  if (l.views() > 5) g = g + loop.load(l.view(5), t);
   Val dz = g * (h - n) * (1.0 - z) * z;
   Val dn = g * (1.0 - z) * (1.0 - n * n);
   Val dr = dn * hidden * (1.0 - r) * r;

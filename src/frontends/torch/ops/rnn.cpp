@@ -22,7 +22,7 @@ std::tuple<Tensor, Tensor, Tensor> lstm_cell(const Tensor& input_gates, const Te
   check_cell(input_gates, hidden_gates, cx, b1, b2, 4);
   Tensor hy = empty(cx.sizes(), cx), cy = empty(cx.sizes(), cx), workspace = empty(input_gates.sizes(), input_gates);
   if (hy.numel() == 0) return {hy, cy, workspace};
-  c10::SmallVector<Operand, 8> operands{hy, cy, workspace, input_gates, hidden_gates, cx};
+  c10::SmallVector<Operand, 8> operands{hy, cy, workspace, cx, input_gates, hidden_gates};
   if (given(b1)) {
     operands.emplace_back(*b1);
     operands.emplace_back(*b2);
