@@ -1,5 +1,7 @@
 // GFLOP/s of the CPU backend's library, by shape: `anygpu_bench_library [seconds per line]`. The best run of each counts.
 // With ANYGPU_NUM_THREADS=1 processor time is measured, so that a busy machine does not blur it.
+#include "backends/cpu/library/library.h"
+
 #include <time.h>
 
 #include <algorithm>
@@ -9,8 +11,6 @@
 #include <functional>
 #include <string>
 #include <vector>
-
-#include "backends/cpu/library/library.h"
 
 namespace {
 
@@ -37,8 +37,12 @@ double best_us(const std::function<void()>& f) {
   return best;
 }
 
-Operand operand(int slot, DType t, const Dims& sizes, const Dims& strides) { return {slot, t, 0, sizes, strides}; }
-Operand dense(int slot, DType t, const Dims& sizes) { return operand(slot, t, sizes, contiguous_strides(sizes)); }
+Operand operand(int slot, DType t, const Dims& sizes, const Dims& strides) {
+  return {slot, t, 0, sizes, strides};
+}
+Operand dense(int slot, DType t, const Dims& sizes) {
+  return operand(slot, t, sizes, contiguous_strides(sizes));
+}
 
 /// What one line says: the time of one run, of the first prepare(), and `work` a second in 1e9.
 void measure(const std::string& what, const ir::Named& named, double work, const char* unit) {
@@ -89,7 +93,8 @@ void matmul(const Dims& batch, int64_t m, int64_t n, int64_t k, bool lhs_transpo
   measure(what, named, 2.0 * static_cast<double>(product(batch) * m * n * k), "GFLOP/s");
 }
 
-void convolution(int64_t batch, int64_t in, int64_t size, int64_t out, int64_t kernel, int64_t stride, int64_t groups = 1, DType t = DType::F32) {
+void convolution(int64_t batch, int64_t in, int64_t size, int64_t out, int64_t kernel, int64_t stride, int64_t groups = 1,
+                 DType t = DType::F32) {
   int64_t padding = kernel / 2, o = (size + 2 * padding - kernel) / stride + 1;
   Dims src{batch, in, size, size}, weight{out, in / groups, kernel, kernel}, dst{batch, out, o, o};
   double work = 2.0 * static_cast<double>(product(dst) * product(weight)) / static_cast<double>(out);
@@ -104,7 +109,8 @@ void convolution(int64_t batch, int64_t in, int64_t size, int64_t out, int64_t k
   measure("conv " + what, {NamedKind::Conv, {dense(0, t, dst), dense(1, t, src), dense(2, t, weight), dense(3, t, {out})}, attrs, ""}, work,
           "GFLOP/s");
   measure("  grad of src", {NamedKind::ConvSrcGrad, {dense(0, t, src), dense(1, t, dst), dense(2, t, weight)}, attrs, ""}, work, "GFLOP/s");
-  measure("  grad of weight", {NamedKind::ConvWeightGrad, {dense(0, t, weight), dense(1, t, dst), dense(2, t, src)}, attrs, ""}, work, "GFLOP/s");
+  measure("  grad of weight", {NamedKind::ConvWeightGrad, {dense(0, t, weight), dense(1, t, dst), dense(2, t, src)}, attrs, ""}, work,
+          "GFLOP/s");
 }
 
 void average_pool(int64_t batch, int64_t channels, int64_t size, int64_t kernel) {
@@ -112,8 +118,8 @@ void average_pool(int64_t batch, int64_t channels, int64_t size, int64_t kernel)
   ir::NamedAttrs attrs;
   attrs.kernel = attrs.stride = {kernel, kernel};
   attrs.padding = {0, 0};
-  std::string what = std::to_string(batch) + "x" + std::to_string(channels) + "x" + std::to_string(size) + "x" + std::to_string(size) + " " +
-                     std::to_string(kernel) + "x" + std::to_string(kernel);
+  std::string what = std::to_string(batch) + "x" + std::to_string(channels) + "x" + std::to_string(size) + "x" + std::to_string(size) +
+                     " " + std::to_string(kernel) + "x" + std::to_string(kernel);
   double bytes = 4.0 * static_cast<double>(product(src) + product(dst));
   measure("avg_pool " + what, {NamedKind::AvgPool, {dense(0, DType::F32, dst), dense(1, DType::F32, src)}, attrs, ""}, bytes, "GB/s");
   measure("  grad", {NamedKind::AvgPoolGrad, {dense(0, DType::F32, src), dense(1, DType::F32, dst)}, attrs, ""}, bytes, "GB/s");
@@ -122,8 +128,10 @@ void average_pool(int64_t batch, int64_t channels, int64_t size, int64_t kernel)
 void rows(NamedKind kind, const Dims& sizes, int axis, DType t, const char* name) {
   ir::Named named{kind, {}, {}, ""};
   named.attrs.axis = axis;
-  if (kind == NamedKind::Scan) named.operands = {dense(0, t, sizes), dense(1, t, sizes)};
-  else named.operands = {dense(0, t, sizes), dense(1, DType::I64, sizes), dense(2, t, sizes)};
+  if (kind == NamedKind::Scan)
+    named.operands = {dense(0, t, sizes), dense(1, t, sizes)};
+  else
+    named.operands = {dense(0, t, sizes), dense(1, DType::I64, sizes), dense(2, t, sizes)};
   std::string what = std::string(name) + " " + name_of(t) + " ";
   for (int d = 0; d < sizes.size(); ++d) what += (d ? "x" : "") + std::to_string(sizes[d]);
   measure(what + " axis " + std::to_string(axis), named, static_cast<double>(product(sizes)), "G elements/s");
@@ -135,7 +143,8 @@ int main(int argc, char** argv) {
   if (argc > 1) seconds_a_line = std::atof(argv[1]);
   std::printf("%s, %d threads\n", cpu::library().version().c_str(), cpu::library().threads());
   measure("matmul 4x4x4 (the cost of a call)",
-          {NamedKind::Matmul, {dense(0, DType::F32, {4, 4}), dense(1, DType::F32, {4, 4}), dense(2, DType::F32, {4, 4})}, {}, ""}, 128, "GFLOP/s");
+          {NamedKind::Matmul, {dense(0, DType::F32, {4, 4}), dense(1, DType::F32, {4, 4}), dense(2, DType::F32, {4, 4})}, {}, ""}, 128,
+          "GFLOP/s");
   for (int t = 0; t < 4; ++t) matmul({}, 128, 512, 784, t & 1, t & 2);
   for (int t = 0; t < 4; ++t) matmul({}, 1024, 768, 192, t & 1, t & 2);
   for (int t = 0; t < 4; ++t) matmul({}, 1024, 1024, 1024, t & 1, t & 2);

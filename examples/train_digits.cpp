@@ -17,10 +17,11 @@ namespace {
 struct DigitNetImpl : torch::nn::Module {
   DigitNetImpl() {
     features = register_module(
-        "features", torch::nn::Sequential(torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 32, 3).padding(1)), torch::nn::BatchNorm2d(32), torch::nn::ReLU(),
-                                          torch::nn::Conv2d(torch::nn::Conv2dOptions(32, 64, 3).padding(1)), torch::nn::BatchNorm2d(64), torch::nn::ReLU(),
-                                          torch::nn::MaxPool2d(2)));
-    head = register_module("head", torch::nn::Sequential(torch::nn::Flatten(), torch::nn::Linear(64 * 4 * 4, 64), torch::nn::ReLU(), torch::nn::Linear(64, 10)));
+        "features", torch::nn::Sequential(torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 32, 3).padding(1)), torch::nn::BatchNorm2d(32),
+                                          torch::nn::ReLU(), torch::nn::Conv2d(torch::nn::Conv2dOptions(32, 64, 3).padding(1)),
+                                          torch::nn::BatchNorm2d(64), torch::nn::ReLU(), torch::nn::MaxPool2d(2)));
+    head = register_module("head", torch::nn::Sequential(torch::nn::Flatten(), torch::nn::Linear(64 * 4 * 4, 64), torch::nn::ReLU(),
+                                                         torch::nn::Linear(64, 10)));
   }
   torch::Tensor forward(const torch::Tensor& x) { return head->forward(features->forward(x)); }
   torch::nn::Sequential features, head;
@@ -61,7 +62,8 @@ int main(int argc, char** argv) {
   torch::manual_seed(0);
   torch::Tensor order = torch::randperm(images.size(0));
   int64_t n_train = images.size(0) * 4 / 5, batch = 64;
-  torch::Tensor test_x = images.index_select(0, order.slice(0, n_train)).to(device), test_y = labels.index_select(0, order.slice(0, n_train)).to(device);
+  torch::Tensor test_x = images.index_select(0, order.slice(0, n_train)).to(device),
+                test_y = labels.index_select(0, order.slice(0, n_train)).to(device);
 
   DigitNet model;
   model->to(device);
@@ -72,7 +74,8 @@ int main(int argc, char** argv) {
     torch::Tensor shuffled = order.slice(0, 0, n_train).index_select(0, torch::randperm(n_train)), loss;
     for (int64_t at = 0; at + batch <= n_train; at += batch, ++steps) {
       torch::Tensor pick = shuffled.slice(0, at, at + batch);
-      loss = torch::nn::functional::cross_entropy(model->forward(images.index_select(0, pick).to(device)), labels.index_select(0, pick).to(device));
+      loss = torch::nn::functional::cross_entropy(model->forward(images.index_select(0, pick).to(device)),
+                                                  labels.index_select(0, pick).to(device));
       optimizer.zero_grad();
       loss.backward();
       optimizer.step();
@@ -83,6 +86,7 @@ int main(int argc, char** argv) {
   model->eval();
   torch::NoGradGuard no_grad;
   double right = (model->forward(test_x).argmax(1) == test_y).sum().item<int64_t>();
-  std::printf("device %s, test accuracy %.2f%%, %.0f steps per second\n", device.str().c_str(), 100 * right / static_cast<double>(test_y.size(0)), steps / seconds);
+  std::printf("device %s, test accuracy %.2f%%, %.0f steps per second\n", device.str().c_str(),
+              100 * right / static_cast<double>(test_y.size(0)), steps / seconds);
   return 0;
 }

@@ -3,6 +3,8 @@
 
 namespace anygpu {
 
-const char* version() { return ANYGPU_VERSION; }
+const char* version() {
+  return ANYGPU_VERSION;
+}
 
 }  // namespace anygpu

@@ -299,7 +299,8 @@ Case checked(Maker& m, Fault fault, int64_t size, int64_t bad_at, int where) {
 
 TEST_P(Conformance, Checks) {
   Maker m(210);
-  for (Fault fault : {Fault::IndexOutOfRange, Fault::BadProbability, Fault::DivisionByZero, Fault::TargetOutOfRange, Fault::BadArgument, Fault::OutOfBounds}) {
+  for (Fault fault : {Fault::IndexOutOfRange, Fault::BadProbability, Fault::DivisionByZero, Fault::TargetOutOfRange, Fault::BadArgument,
+                      Fault::OutOfBounds}) {
     for (int64_t size : {1, 17, 1000}) {
       for (int64_t bad_at : {int64_t{-1}, int64_t{0}, size / 2, size - 1}) {
         for (int where = 0; where < 3; ++where) {

@@ -1,6 +1,4 @@
 // The CPU backend's library against naive loops: odd strides, offsets, groups, zero sizes, guard elements around every output.
-#include "backends/cpu/library/library.h"
-
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -9,6 +7,8 @@
 #include <limits>
 #include <random>
 #include <thread>
+
+#include "backends/cpu/library/library.h"
 
 namespace anygpu::cpu {
 namespace {
@@ -39,30 +39,56 @@ uint16_t to_bf16(double d) {
 double get(DType t, const void* base, int64_t i) {
   switch (t) {
     case DType::Bool:
-    case DType::U8: return static_cast<const uint8_t*>(base)[i];
-    case DType::I8: return static_cast<const int8_t*>(base)[i];
-    case DType::I16: return static_cast<const int16_t*>(base)[i];
-    case DType::I32: return static_cast<const int32_t*>(base)[i];
-    case DType::I64: return static_cast<double>(static_cast<const int64_t*>(base)[i]);
-    case DType::BF16: return from_bf16(static_cast<const uint16_t*>(base)[i]);
-    case DType::F32: return static_cast<const float*>(base)[i];
-    case DType::F64: return static_cast<const double*>(base)[i];
-    default: throw std::logic_error("dtype");
+    case DType::U8:
+      return static_cast<const uint8_t*>(base)[i];
+    case DType::I8:
+      return static_cast<const int8_t*>(base)[i];
+    case DType::I16:
+      return static_cast<const int16_t*>(base)[i];
+    case DType::I32:
+      return static_cast<const int32_t*>(base)[i];
+    case DType::I64:
+      return static_cast<double>(static_cast<const int64_t*>(base)[i]);
+    case DType::BF16:
+      return from_bf16(static_cast<const uint16_t*>(base)[i]);
+    case DType::F32:
+      return static_cast<const float*>(base)[i];
+    case DType::F64:
+      return static_cast<const double*>(base)[i];
+    default:
+      throw std::logic_error("dtype");
   }
 }
 
 void set(DType t, void* base, int64_t i, double v) {
   switch (t) {
     case DType::Bool:
-    case DType::U8: static_cast<uint8_t*>(base)[i] = static_cast<uint8_t>(v); break;
-    case DType::I8: static_cast<int8_t*>(base)[i] = static_cast<int8_t>(v); break;
-    case DType::I16: static_cast<int16_t*>(base)[i] = static_cast<int16_t>(v); break;
-    case DType::I32: static_cast<int32_t*>(base)[i] = static_cast<int32_t>(v); break;
-    case DType::I64: static_cast<int64_t*>(base)[i] = static_cast<int64_t>(v); break;
-    case DType::BF16: static_cast<uint16_t*>(base)[i] = to_bf16(v); break;
-    case DType::F32: static_cast<float*>(base)[i] = static_cast<float>(v); break;
-    case DType::F64: static_cast<double*>(base)[i] = v; break;
-    default: throw std::logic_error("dtype");
+    case DType::U8:
+      static_cast<uint8_t*>(base)[i] = static_cast<uint8_t>(v);
+      break;
+    case DType::I8:
+      static_cast<int8_t*>(base)[i] = static_cast<int8_t>(v);
+      break;
+    case DType::I16:
+      static_cast<int16_t*>(base)[i] = static_cast<int16_t>(v);
+      break;
+    case DType::I32:
+      static_cast<int32_t*>(base)[i] = static_cast<int32_t>(v);
+      break;
+    case DType::I64:
+      static_cast<int64_t*>(base)[i] = static_cast<int64_t>(v);
+      break;
+    case DType::BF16:
+      static_cast<uint16_t*>(base)[i] = to_bf16(v);
+      break;
+    case DType::F32:
+      static_cast<float*>(base)[i] = static_cast<float>(v);
+      break;
+    case DType::F64:
+      static_cast<double*>(base)[i] = v;
+      break;
+    default:
+      throw std::logic_error("dtype");
   }
 }
 
@@ -178,7 +204,9 @@ void expect_near(Array& got, const Dims& at, double want, double tolerance, cons
   ASSERT_NEAR(v, want, tolerance * (1 + std::abs(want))) << ir::to_string(named);
 }
 
-bool has_onednn() { return library().version().starts_with("oneDNN"); }
+bool has_onednn() {
+  return library().version().starts_with("oneDNN");
+}
 bool has(DType t) {
   Array a(t, {4, 4}, {4, 1}), b = a, c = a;
   return Operation(NamedKind::Matmul, {&a, &b, &c}).supported();
@@ -252,8 +280,9 @@ void check_matmul(Array& dst, Array& lhs, Array& rhs, Array* bias, int64_t k) {
 
 TEST(Matmul, ShapesLayoutsAndBiases) {
   NEEDS_ONEDNN();
-  const std::vector<MatmulCase> cases = {{{}, 5, 7, 3},    {{}, 1, 1, 1},    {{}, 1, 9, 17},     {{}, 9, 1, 17},     {{}, 33, 65, 40}, {{}, 4, 6, 0},
-                                         {{}, 0, 6, 3},    {{}, 4, 0, 3},    {{3}, 4, 5, 6},     {{2, 3}, 4, 5, 6},  {{2, 3}, 1, 5, 6}, {{2, 3}, 4, 5, 0},
+  const std::vector<MatmulCase> cases = {{{}, 5, 7, 3},    {{}, 1, 1, 1},     {{}, 1, 9, 17},       {{}, 9, 1, 17},
+                                         {{}, 33, 65, 40}, {{}, 4, 6, 0},     {{}, 0, 6, 3},        {{}, 4, 0, 3},
+                                         {{3}, 4, 5, 6},   {{2, 3}, 4, 5, 6}, {{2, 3}, 1, 5, 6},    {{2, 3}, 4, 5, 0},
                                          {{0}, 4, 5, 6},   {{1, 4}, 2, 3, 1}, {{2, 1, 3}, 4, 5, 6}, {{2, 2, 2, 2}, 3, 3, 3}};
   for (DType t : {DType::F32, DType::BF16}) {
     if (!has(t)) continue;
@@ -269,7 +298,7 @@ TEST(Matmul, ShapesLayoutsAndBiases) {
       std::vector<std::vector<int>> orders(3);
       for (int i = 0; i < r; ++i) orders[0].push_back(i);
       orders[1] = orders[2] = orders[0];
-      std::swap(orders[1][r - 1], orders[1][r - 2]);               // transposed
+      std::swap(orders[1][r - 1], orders[1][r - 2]);                           // transposed
       std::rotate(orders[2].begin(), orders[2].begin() + 1, orders[2].end());  // the batch (or the rows) innermost
       for (int layout = 0; layout < 27; ++layout) {
         bool gaps = layout % 2;
@@ -318,7 +347,8 @@ TEST(Matmul, SharedRightSideJoinsRows) {
   NEEDS_ONEDNN();
   Dims ds{2, 3, 4, 5}, ls{2, 3, 4, 6}, rs{2, 3, 6, 5};
   for (const Dims& d : {Dims{60, 20, 5, 1}, Dims{80, 24, 6, 1}, Dims{60, 5, 15, 1}}) {
-    Array dst(DType::F32, ds, d), lhs(DType::F32, ls, contiguous_strides(ls)), rhs(DType::F32, rs, {0, 0, 1, 7}), bias(DType::F32, ds, {0, 0, 0, 1});
+    Array dst(DType::F32, ds, d), lhs(DType::F32, ls, contiguous_strides(ls)), rhs(DType::F32, rs, {0, 0, 1, 7}),
+        bias(DType::F32, ds, {0, 0, 0, 1});
     randomize(lhs);
     randomize(rhs);
     randomize(bias);
@@ -410,9 +440,7 @@ void check_conv(const ConvCase& c, DType t, int layout, int64_t output_shrink = 
     op.named.attrs.dilation = c.dilation;
     op.named.attrs.groups = c.groups;
   };
-  auto sums = [](const Dims& sizes) {
-    return Array(DType::F64, sizes, contiguous_strides(sizes));
-  };
+  auto sums = [](const Dims& sizes) { return Array(DType::F64, sizes, contiguous_strides(sizes)); };
   randomize(src);
   randomize(weight);
   randomize(bias);
@@ -459,19 +487,19 @@ TEST(Convolution, AllDirections) {
       {2, 3, 4, 1, {9, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
       {2, 16, 32, 1, {9, 8}, {3, 3}, {2, 1}, {1, 0}, {1, 1}},
       {1, 4, 6, 2, {7, 9}, {3, 2}, {2, 3}, {1, 0}, {2, 1}},
-      {2, 8, 8, 8, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},        // depthwise
-      {2, 16, 32, 16, {6, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},     // depthwise with a multiplier
-      {3, 20, 24, 1, {5, 6}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},      // pointwise
+      {2, 8, 8, 8, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},     // depthwise
+      {2, 16, 32, 16, {6, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},  // depthwise with a multiplier
+      {3, 20, 24, 1, {5, 6}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},   // pointwise
       {3, 20, 24, 1, {5, 6}, {1, 1}, {2, 2}, {0, 0}, {1, 1}},
       {1, 1, 1, 1, {5, 5}, {5, 5}, {1, 1}, {0, 0}, {1, 1}},
-      {2, 5, 7, 1, {12}, {4}, {3}, {2}, {1}},                      // 1d
+      {2, 5, 7, 1, {12}, {4}, {3}, {2}, {1}},  // 1d
       {2, 4, 4, 2, {11}, {3}, {1}, {2}, {2}},
       {1, 3, 4, 1, {5, 6, 4}, {3, 2, 3}, {1, 2, 1}, {1, 1, 0}, {1, 1, 1}},  // 3d
       {2, 4, 4, 4, {4, 4, 4}, {2, 2, 2}, {2, 2, 2}, {0, 0, 0}, {1, 1, 1}},
-      {0, 3, 4, 1, {9, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},        // an empty batch
-      {2, 0, 4, 1, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},        // nothing to sum
+      {0, 3, 4, 1, {9, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},  // an empty batch
+      {2, 0, 4, 1, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},  // nothing to sum
       {2, 3, 0, 1, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
-      {1, 2, 3, 1, {3, 3}, {3, 3}, {1, 1}, {4, 4}, {1, 1}},        // more padding than window
+      {1, 2, 3, 1, {3, 3}, {3, 3}, {1, 1}, {4, 4}, {1, 1}},  // more padding than window
   };
   for (DType t : {DType::F32, DType::BF16}) {
     if (!has(t)) continue;
@@ -638,9 +666,15 @@ void check_scan(ScanKind kind, DType t, const Dims& sizes, int axis, const std::
       at[axis] = j;
       double x = src.at(at);
       switch (kind) {
-        case ScanKind::Sum: a = j ? a + x : x; break;
-        case ScanKind::Prod: a = j ? a * x : x; break;
-        case ScanKind::LogAddExp: a = j ? log_add_exp(a, x) : x; break;
+        case ScanKind::Sum:
+          a = j ? a + x : x;
+          break;
+        case ScanKind::Prod:
+          a = j ? a * x : x;
+          break;
+        case ScanKind::LogAddExp:
+          a = j ? log_add_exp(a, x) : x;
+          break;
         case ScanKind::Max:
           if (j == 0 || std::isnan(x) || x >= a) a = x, from = j;
           break;
@@ -746,9 +780,8 @@ void check_sort(DType t, const Dims& sizes, int axis, bool descending, const std
       return src.at(at);
     };
     auto less = [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
-    std::stable_sort(want.begin(), want.end(), [&](int64_t a, int64_t b) {
-      return descending ? less(element(b), element(a)) : less(element(a), element(b));
-    });
+    std::stable_sort(want.begin(), want.end(),
+                     [&](int64_t a, int64_t b) { return descending ? less(element(b), element(a)) : less(element(a), element(b)); });
     for (size_t i = 0; i < want.size(); ++i) {
       double v = element(want[i]);
       at[axis] = static_cast<int64_t>(i);

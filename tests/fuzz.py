@@ -264,13 +264,26 @@ class Program:
             index = torch.randint(0, n, t.shape, generator=torch.Generator().manual_seed(r.randrange(1 << 30)))
             self.apply(f"gather {d}", lambda a, i: a.gather(d, i), p, both(index), exact=self.exact(p))
         elif kind == 3:
-            self.apply(f"index_add {d}", lambda a, i: a.index_add(d, i, a.index_select(d, i)).clamp(-LIMIT, LIMIT), p, both(ids), exact=self.exact(p))
+            self.apply(
+                f"index_add {d}",
+                lambda a, i: a.index_add(d, i, a.index_select(d, i)).clamp(-LIMIT, LIMIT),
+                p,
+                both(ids),
+                exact=self.exact(p),
+            )
         elif kind == 4:
             self.apply(f"index_copy {d}", lambda a, i: a.index_copy(d, i, a.index_select(d, i) * 2), p, both(unique), exact=self.exact(p))
         elif kind == 5:
             self.apply(f"index_fill_ {d}", lambda a, i: a.index_fill_(d, i, 1.0), p, both(unique), exact=self.exact(p), out=False)
         elif kind == 6:
-            self.apply("x[ids] += v", lambda a, i: a.index_put_((i % a.shape[0],), torch.ones((), device=a.device), accumulate=True), p, both(ids), exact=self.exact(p), out=False)
+            self.apply(
+                "x[ids] += v",
+                lambda a, i: a.index_put_((i % a.shape[0],), torch.ones((), device=a.device), accumulate=True),
+                p,
+                both(ids),
+                exact=self.exact(p),
+                out=False,
+            )
 
     def join(self):
         p = self.pick(FLOAT, rank=1)
@@ -307,7 +320,9 @@ class Program:
         for i, (cpu, dev) in enumerate(self.pairs):
             exact = self.exact((cpu, dev))
             tol = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-4, "atol": 1e-4}
-            torch.testing.assert_close(dev.cpu(), cpu, equal_nan=True, msg=lambda m, i=i: f"tensor {i} {list(self.pairs[i][0].shape)}: {m}", **tol)
+            torch.testing.assert_close(
+                dev.cpu(), cpu, equal_nan=True, msg=lambda m, i=i: f"tensor {i} {list(self.pairs[i][0].shape)}: {m}", **tol
+            )
 
 
 def fuzz(programs, seed, device="anygpu", verbose=False, progress=False, keep_going=False):
@@ -323,7 +338,9 @@ def fuzz(programs, seed, device="anygpu", verbose=False, progress=False, keep_go
                 bad.append(s)
                 print(f"\nprogram {s}: {str(e)[:300]}", flush=True)
                 continue
-            raise AssertionError(f"program {s} differs (repeat: tests/fuzz.py --seed {s} --programs 1 --print)\n  " + "\n  ".join(p.log) + f"\n{e}") from e
+            raise AssertionError(
+                f"program {s} differs (repeat: tests/fuzz.py --seed {s} --programs 1 --print)\n  " + "\n  ".join(p.log) + f"\n{e}"
+            ) from e
         if progress and (s - seed + 1) % 100 == 0:
             print(f"\r{s - seed + 1} programs, {(s - seed + 1) / (time.time() - start):.0f} a second", end="", flush=True)
     if progress:

@@ -11,7 +11,7 @@ namespace anygpu {
 namespace {
 
 Device& device() {
-  static Device& d = [] () -> Device& {
+  static Device& d = []() -> Device& {
     setenv("ANYGPU_DEVICES", "reference", 1);
     return Device::get(0);
   }();
@@ -30,7 +30,8 @@ std::vector<float> values(const View& v) {
   return out;
 }
 
-void record(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {}, std::initializer_list<int64_t> attrs = {static_cast<int64_t>(DType::F32)}) {
+void record(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {},
+            std::initializer_list<int64_t> attrs = {static_cast<int64_t>(DType::F32)}) {
   std::vector<ViewArg> args(views.begin(), views.end());
   std::vector<Scalar> s(scalars);
   std::vector<int64_t> a(attrs);

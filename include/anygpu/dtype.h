@@ -21,11 +21,19 @@ constexpr const char* name_of(DType t) {
   return names[static_cast<int>(t)];
 }
 
-constexpr bool is_float(DType t) { return t >= DType::F16 && t <= DType::F64; }
-constexpr bool is_complex(DType t) { return t >= DType::C64; }
-constexpr bool is_int(DType t) { return t >= DType::U8 && t <= DType::I64; }
+constexpr bool is_float(DType t) {
+  return t >= DType::F16 && t <= DType::F64;
+}
+constexpr bool is_complex(DType t) {
+  return t >= DType::C64;
+}
+constexpr bool is_int(DType t) {
+  return t >= DType::U8 && t <= DType::I64;
+}
 
 /// The type that arithmetic on `t` is done in: f16 and bf16 compute in f32, all others in themselves.
-constexpr DType compute_type(DType t) { return t == DType::F16 || t == DType::BF16 ? DType::F32 : t; }
+constexpr DType compute_type(DType t) {
+  return t == DType::F16 || t == DType::BF16 ? DType::F32 : t;
+}
 
 }  // namespace anygpu

@@ -17,36 +17,78 @@ enum class ExprOp : uint8_t {
   Const,  ///< imm.f for floats, imm.i else
   Index,  ///< imm.i = dimension; its current index, i64
   // arithmetic, operands and result of one type
-  Add, Sub, Mul,
-  Div,    ///< f: IEEE. i: truncates; x/0 = 0 (never traps), MIN/-1 wraps
-  Rem,    ///< f: fmod. i: sign of the dividend; x%0 = 0
-  Min, Max,  ///< f: NaN if either is NaN
-  Pow,    ///< f: C pow. i: wraps; negative exponents: 1 for base 1, +-1 for base -1, else 0
-  Atan2, Copysign, Nextafter, Hypot,  ///< f
-  And, Or, Xor,  ///< i, b
-  Shl, Shr,      ///< i; Shr is arithmetic for signed types; shifts of width or more: Shl 0, Shr 0 or all sign bits
+  Add,
+  Sub,
+  Mul,
+  Div,  ///< f: IEEE. i: truncates; x/0 = 0 (never traps), MIN/-1 wraps
+  Rem,  ///< f: fmod. i: sign of the dividend; x%0 = 0
+  Min,
+  Max,  ///< f: NaN if either is NaN
+  Pow,  ///< f: C pow. i: wraps; negative exponents: 1 for base 1, +-1 for base -1, else 0
+  Atan2,
+  Copysign,
+  Nextafter,
+  Hypot,  ///< f
+  And,
+  Or,
+  Xor,  ///< i, b
+  Shl,
+  Shr,  ///< i; Shr is arithmetic for signed types; shifts of width or more: Shl 0, Shr 0 or all sign bits
   // comparison: operands of one type, result bool. Eq Lt Le are false on NaN, Ne is true
-  Eq, Ne, Lt, Le,
+  Eq,
+  Ne,
+  Lt,
+  Le,
   // one operand
-  Neg, Abs,  ///< f, i
-  Not,       ///< i: all bits; b: logical
-  Floor, Ceil, Trunc, Round,  ///< f; Round is to nearest, ties to even
-  Sqrt, Exp, Exp2, Expm1, Log, Log2, Log10, Log1p,  ///< f
-  Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Erfc, Lgamma,  ///< f
+  Neg,
+  Abs,  ///< f, i
+  Not,  ///< i: all bits; b: logical
+  Floor,
+  Ceil,
+  Trunc,
+  Round,  ///< f; Round is to nearest, ties to even
+  Sqrt,
+  Exp,
+  Exp2,
+  Expm1,
+  Log,
+  Log2,
+  Log10,
+  Log1p,  ///< f
+  Sin,
+  Cos,
+  Tan,
+  Asin,
+  Acos,
+  Atan,
+  Sinh,
+  Cosh,
+  Tanh,
+  Asinh,
+  Acosh,
+  Atanh,
+  Erf,
+  Erfc,
+  Lgamma,  ///< f
   // others
   Select,   ///< a (bool) ? b : c
   Cast,     ///< a to type. f to i: truncates, saturates at i64 (NaN 0), then wraps to the narrower type. any to b: != 0
   Bitcast,  ///< a's bits as type, same width
-  Philox,   ///< Philox 4x32-10: a = counter (i64), b = key (i64), c = stream (i64); imm.i = word 0..3 of the block; result: the u32 zero-extended to i64
+  Philox,   ///< Philox 4x32-10: a = counter (i64), b = key (i64), c = stream (i64); imm.i = word 0..3 of the block; result: the u32
+            ///< zero-extended to i64
   Reduce,   ///< a reduced over the Generic's reduction dimensions: imm.i = ReduceKind; b = i64 index node for ArgMax/ArgMin
   Check,    ///< a (bool) must hold, else the kernel fails with error code imm.i (Fault). Result: a
 };
 
 enum class ReduceKind : uint8_t {
-  Sum, Prod,
-  Max, Min,        ///< NaN if any is NaN
-  Any, All,        ///< bool
-  ArgMax, ArgMin,  ///< i64: the b of the greatest (least) a; NaN counts as greatest (least); of equals the smallest b
+  Sum,
+  Prod,
+  Max,
+  Min,  ///< NaN if any is NaN
+  Any,
+  All,  ///< bool
+  ArgMax,
+  ArgMin,  ///< i64: the b of the greatest (least) a; NaN counts as greatest (least); of equals the smallest b
 };
 
 /// What a Check may report. Its message is fault_message(fault).
@@ -120,49 +162,109 @@ Val reduce_arg(ReduceKind, Val value, Val index);
 Val philox(Val counter, Val key, Val stream, int word);
 Val check(Val cond, Fault);
 
-inline Val operator+(Val a, Val b) { return binary(ExprOp::Add, a, b); }
-inline Val operator-(Val a, Val b) { return binary(ExprOp::Sub, a, b); }
-inline Val operator*(Val a, Val b) { return binary(ExprOp::Mul, a, b); }
-inline Val operator/(Val a, Val b) { return binary(ExprOp::Div, a, b); }
-inline Val operator%(Val a, Val b) { return binary(ExprOp::Rem, a, b); }
-inline Val operator&(Val a, Val b) { return binary(ExprOp::And, a, b); }
-inline Val operator|(Val a, Val b) { return binary(ExprOp::Or, a, b); }
-inline Val operator^(Val a, Val b) { return binary(ExprOp::Xor, a, b); }
-inline Val operator-(Val a) { return unary(ExprOp::Neg, a); }
-inline Val operator!(Val a) { return unary(ExprOp::Not, a); }
-inline Val operator==(Val a, Val b) { return binary(ExprOp::Eq, a, b); }
-inline Val operator!=(Val a, Val b) { return binary(ExprOp::Ne, a, b); }
-inline Val operator<(Val a, Val b) { return binary(ExprOp::Lt, a, b); }
-inline Val operator<=(Val a, Val b) { return binary(ExprOp::Le, a, b); }
-inline Val operator>(Val a, Val b) { return binary(ExprOp::Lt, b, a); }
-inline Val operator>=(Val a, Val b) { return binary(ExprOp::Le, b, a); }
+inline Val operator+(Val a, Val b) {
+  return binary(ExprOp::Add, a, b);
+}
+inline Val operator-(Val a, Val b) {
+  return binary(ExprOp::Sub, a, b);
+}
+inline Val operator*(Val a, Val b) {
+  return binary(ExprOp::Mul, a, b);
+}
+inline Val operator/(Val a, Val b) {
+  return binary(ExprOp::Div, a, b);
+}
+inline Val operator%(Val a, Val b) {
+  return binary(ExprOp::Rem, a, b);
+}
+inline Val operator&(Val a, Val b) {
+  return binary(ExprOp::And, a, b);
+}
+inline Val operator|(Val a, Val b) {
+  return binary(ExprOp::Or, a, b);
+}
+inline Val operator^(Val a, Val b) {
+  return binary(ExprOp::Xor, a, b);
+}
+inline Val operator-(Val a) {
+  return unary(ExprOp::Neg, a);
+}
+inline Val operator!(Val a) {
+  return unary(ExprOp::Not, a);
+}
+inline Val operator==(Val a, Val b) {
+  return binary(ExprOp::Eq, a, b);
+}
+inline Val operator!=(Val a, Val b) {
+  return binary(ExprOp::Ne, a, b);
+}
+inline Val operator<(Val a, Val b) {
+  return binary(ExprOp::Lt, a, b);
+}
+inline Val operator<=(Val a, Val b) {
+  return binary(ExprOp::Le, a, b);
+}
+inline Val operator>(Val a, Val b) {
+  return binary(ExprOp::Lt, b, a);
+}
+inline Val operator>=(Val a, Val b) {
+  return binary(ExprOp::Le, b, a);
+}
 
-#define ANYGPU_MIXED(op)                                            \
-  inline Val operator op(Val a, double b) { return a op like(a, b); } \
-  inline Val operator op(double a, Val b) { return like(b, a) op b; }
-ANYGPU_MIXED(+) ANYGPU_MIXED(-) ANYGPU_MIXED(*) ANYGPU_MIXED(/) ANYGPU_MIXED(%)
-ANYGPU_MIXED(==) ANYGPU_MIXED(!=) ANYGPU_MIXED(<) ANYGPU_MIXED(<=) ANYGPU_MIXED(>) ANYGPU_MIXED(>=)
+#define ANYGPU_MIXED(op)                    \
+  inline Val operator op(Val a, double b) { \
+    return a op like(a, b);                 \
+  }                                         \
+  inline Val operator op(double a, Val b) { \
+    return like(b, a) op b;                 \
+  }
+ANYGPU_MIXED(+)
+ANYGPU_MIXED(-) ANYGPU_MIXED(*) ANYGPU_MIXED(/) ANYGPU_MIXED(%) ANYGPU_MIXED(==) ANYGPU_MIXED(!=) ANYGPU_MIXED(<) ANYGPU_MIXED(<=)
+    ANYGPU_MIXED(>) ANYGPU_MIXED(>=)
 #undef ANYGPU_MIXED
 
-#define ANYGPU_UNARY(name, op) \
-  inline Val name(Val a) { return unary(ExprOp::op, a); }
-ANYGPU_UNARY(abs, Abs) ANYGPU_UNARY(floor, Floor) ANYGPU_UNARY(ceil, Ceil) ANYGPU_UNARY(trunc, Trunc) ANYGPU_UNARY(round, Round)
-ANYGPU_UNARY(sqrt, Sqrt) ANYGPU_UNARY(exp, Exp) ANYGPU_UNARY(exp2, Exp2) ANYGPU_UNARY(expm1, Expm1) ANYGPU_UNARY(log, Log)
-ANYGPU_UNARY(log2, Log2) ANYGPU_UNARY(log10, Log10) ANYGPU_UNARY(log1p, Log1p) ANYGPU_UNARY(sin, Sin) ANYGPU_UNARY(cos, Cos)
-ANYGPU_UNARY(tan, Tan) ANYGPU_UNARY(asin, Asin) ANYGPU_UNARY(acos, Acos) ANYGPU_UNARY(atan, Atan) ANYGPU_UNARY(sinh, Sinh)
-ANYGPU_UNARY(cosh, Cosh) ANYGPU_UNARY(tanh, Tanh) ANYGPU_UNARY(asinh, Asinh) ANYGPU_UNARY(acosh, Acosh) ANYGPU_UNARY(atanh, Atanh)
-ANYGPU_UNARY(erf, Erf) ANYGPU_UNARY(erfc, Erfc) ANYGPU_UNARY(lgamma, Lgamma)
+#define ANYGPU_UNARY(name, op)   \
+  inline Val name(Val a) {       \
+    return unary(ExprOp::op, a); \
+  }
+        ANYGPU_UNARY(abs, Abs) ANYGPU_UNARY(floor, Floor) ANYGPU_UNARY(ceil, Ceil) ANYGPU_UNARY(trunc, Trunc) ANYGPU_UNARY(round, Round)
+            ANYGPU_UNARY(sqrt, Sqrt) ANYGPU_UNARY(exp, Exp) ANYGPU_UNARY(exp2, Exp2) ANYGPU_UNARY(expm1, Expm1) ANYGPU_UNARY(log, Log)
+                ANYGPU_UNARY(log2, Log2) ANYGPU_UNARY(log10, Log10) ANYGPU_UNARY(log1p, Log1p) ANYGPU_UNARY(sin, Sin) ANYGPU_UNARY(cos, Cos)
+                    ANYGPU_UNARY(tan, Tan) ANYGPU_UNARY(asin, Asin) ANYGPU_UNARY(acos, Acos) ANYGPU_UNARY(atan, Atan)
+                        ANYGPU_UNARY(sinh, Sinh) ANYGPU_UNARY(cosh, Cosh) ANYGPU_UNARY(tanh, Tanh) ANYGPU_UNARY(asinh, Asinh)
+                            ANYGPU_UNARY(acosh, Acosh) ANYGPU_UNARY(atanh, Atanh) ANYGPU_UNARY(erf, Erf) ANYGPU_UNARY(erfc, Erfc)
+                                ANYGPU_UNARY(lgamma, Lgamma)
 #undef ANYGPU_UNARY
-inline Val min(Val a, Val b) { return binary(ExprOp::Min, a, b); }
-inline Val max(Val a, Val b) { return binary(ExprOp::Max, a, b); }
-inline Val min(Val a, double b) { return min(a, like(a, b)); }
-inline Val max(Val a, double b) { return max(a, like(a, b)); }
-inline Val pow(Val a, Val b) { return binary(ExprOp::Pow, a, b); }
-inline Val atan2(Val a, Val b) { return binary(ExprOp::Atan2, a, b); }
-inline Val copysign(Val a, Val b) { return binary(ExprOp::Copysign, a, b); }
-inline Val shl(Val a, Val b) { return binary(ExprOp::Shl, a, b); }
-inline Val shr(Val a, Val b) { return binary(ExprOp::Shr, a, b); }
+                                    inline Val min(Val a, Val b) {
+  return binary(ExprOp::Min, a, b);
+}
+inline Val max(Val a, Val b) {
+  return binary(ExprOp::Max, a, b);
+}
+inline Val min(Val a, double b) {
+  return min(a, like(a, b));
+}
+inline Val max(Val a, double b) {
+  return max(a, like(a, b));
+}
+inline Val pow(Val a, Val b) {
+  return binary(ExprOp::Pow, a, b);
+}
+inline Val atan2(Val a, Val b) {
+  return binary(ExprOp::Atan2, a, b);
+}
+inline Val copysign(Val a, Val b) {
+  return binary(ExprOp::Copysign, a, b);
+}
+inline Val shl(Val a, Val b) {
+  return binary(ExprOp::Shl, a, b);
+}
+inline Val shr(Val a, Val b) {
+  return binary(ExprOp::Shr, a, b);
+}
 /// NaN test without a primitive of its own.
-inline Val isnan(Val a) { return a != a; }
+inline Val isnan(Val a) {
+  return a != a;
+}
 
 }  // namespace anygpu::ir

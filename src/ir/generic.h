@@ -27,16 +27,16 @@ enum class Combine : uint8_t { None, Add, Mul, Max, Min };
 /// With `combine`, or a computed `index`, several indices may meet one element: they are applied one after another.
 struct Store {
   int32_t access = -1;
-  int32_t value = -1;             ///< node; of the access's dtype
-  int32_t index = -1;             ///< node (i64) added to the element offset, or -1
-  int32_t guard = -1;             ///< node (bool): write only where it holds, or -1
+  int32_t value = -1;  ///< node; of the access's dtype
+  int32_t index = -1;  ///< node (i64) added to the element offset, or -1
+  int32_t guard = -1;  ///< node (bool): write only where it holds, or -1
   Combine combine = Combine::None;
 };
 
 struct Generic {
-  std::string name;          ///< for people: the operators that it came from
-  Dims sizes;                ///< the index space
-  uint32_t reduce = 0;       ///< bit d: dimension d is a reduction dimension
+  std::string name;     ///< for people: the operators that it came from
+  Dims sizes;           ///< the index space
+  uint32_t reduce = 0;  ///< bit d: dimension d is a reduction dimension
   std::vector<Access> accesses;
   Body body;
   std::vector<Store> stores;

@@ -22,14 +22,14 @@ struct Operand {
 
 /// Operands come dst first. Absent optional operands have slot -1.
 enum class NamedKind : uint8_t {
-  Matmul,         ///< dst[..,m,n], lhs[..,m,k], rhs[..,k,n], bias (dst's sizes, any strides) or none: dst = lhs @ rhs + bias
-  Conv,           ///< dst[N,OC,o..], src[N,IC,i..], weight[OC,IC/groups,k..], bias[OC] or none (cross-correlation)
-  ConvSrcGrad,    ///< dst = grad of src[N,IC,i..]; grad of dst[N,OC,o..], weight
-  ConvWeightGrad, ///< dst = grad of weight; grad of dst[N,OC,o..], src
-  AvgPool,        ///< dst[N,C,o..], src[N,C,i..]
-  AvgPoolGrad,    ///< grad of src, grad of dst
-  Scan,           ///< dst, src, indices (i64; for Max/Min kinds) or none; inclusive, along attrs.axis
-  Sort,           ///< values, indices (i64), src; stable, along attrs.axis; NaN sorts as greatest
+  Matmul,          ///< dst[..,m,n], lhs[..,m,k], rhs[..,k,n], bias (dst's sizes, any strides) or none: dst = lhs @ rhs + bias
+  Conv,            ///< dst[N,OC,o..], src[N,IC,i..], weight[OC,IC/groups,k..], bias[OC] or none (cross-correlation)
+  ConvSrcGrad,     ///< dst = grad of src[N,IC,i..]; grad of dst[N,OC,o..], weight
+  ConvWeightGrad,  ///< dst = grad of weight; grad of dst[N,OC,o..], src
+  AvgPool,         ///< dst[N,C,o..], src[N,C,i..]
+  AvgPoolGrad,     ///< grad of src, grad of dst
+  Scan,            ///< dst, src, indices (i64; for Max/Min kinds) or none; inclusive, along attrs.axis
+  Sort,            ///< values, indices (i64), src; stable, along attrs.axis; NaN sorts as greatest
 };
 const char* name_of(NamedKind);
 

@@ -28,7 +28,8 @@ void lower_conv(Lowering& l) {
   l.add(std::move(n));
 }
 
-/// views: grad of src[N,IC,i..], grad of dst[N,OC,o..], weight[OC,IC/groups,k..]; and bias[IC] if this is a transposed convolution's forward
+/// views: grad of src[N,IC,i..], grad of dst[N,OC,o..], weight[OC,IC/groups,k..]; and bias[IC] if this is a transposed convolution's
+/// forward
 void lower_conv_src_grad(Lowering& l) {
   const bool biased = l.views() > 3;
   const Operand& dst = l.view(0);

@@ -24,15 +24,24 @@ Val log_sum_exp(std::initializer_list<Val> parts) {
   return log(sum) + top;
 }
 
-/// What all loops here read: log_probs[T,N,C]; labels, all targets in one row; where each sample's begin[N]; lengths of inputs[N], of targets[N].
+/// What all loops here read: log_probs[T,N,C]; labels, all targets in one row; where each sample's begin[N]; lengths of inputs[N], of
+/// targets[N].
 struct Problem {
   const Operand &log_probs, &labels, &starts, &input_lengths, &target_lengths;
   DType t;
   int64_t steps, batch, classes, states;
 
   Problem(const Lowering& l, int first, int64_t states)
-      : log_probs(l.view(first)), labels(l.view(first + 1)), starts(l.view(first + 2)), input_lengths(l.view(first + 3)), target_lengths(l.view(first + 4)),
-        t(compute_type(log_probs.dtype)), steps(log_probs.sizes[0]), batch(log_probs.sizes[1]), classes(log_probs.sizes[2]), states(states) {}
+      : log_probs(l.view(first)),
+        labels(l.view(first + 1)),
+        starts(l.view(first + 2)),
+        input_lengths(l.view(first + 3)),
+        target_lengths(l.view(first + 4)),
+        t(compute_type(log_probs.dtype)),
+        steps(log_probs.sizes[0]),
+        batch(log_probs.sizes[1]),
+        classes(log_probs.sizes[2]),
+        states(states) {}
 
   Val blank(Loop& loop) const { return loop.scalar(0, DType::I64); }
   Val at(Loop& loop, const Operand& per_sample, Val n) const { return cast(loop.load_at(per_sample, {n}), DType::I64); }
@@ -72,7 +81,9 @@ void lower_ctc_loss(Lowering& l) {
       const Operand before = selected(alpha, 1, step - 1);
       Val two_back = s - loop.i64(2);
       Val skips = (s > 1.0) & (p.label(loop, n, max(two_back, 0.0)) != label);
-      v = log_sum_exp({state(loop, before, n, s, s >= 0.0, p.t), state(loop, before, n, s - loop.i64(1), s > 0.0, p.t), state(loop, before, n, two_back, skips, p.t)}) + lp;
+      v = log_sum_exp({state(loop, before, n, s, s >= 0.0, p.t), state(loop, before, n, s - loop.i64(1), s > 0.0, p.t),
+                       state(loop, before, n, two_back, skips, p.t)}) +
+          lp;
     }
     loop.store(selected(alpha, 1, step), v);
     loop.done();
@@ -93,7 +104,8 @@ void lower_ctc_loss(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of log_probs[T,N,C], grad of loss[N], loss[N], log_alpha[N,T,S], then Problem's. attrs: whether an infinite loss has gradient 0.
+/// views: grad of log_probs[T,N,C], grad of loss[N], loss[N], log_alpha[N,T,S], then Problem's. attrs: whether an infinite loss has
+/// gradient 0.
 void lower_ctc_loss_grad(Lowering& l) {
   const Operand &dx = l.view(0), &alpha = l.view(3);
   const Problem p(l, 4, alpha.sizes[2]);
@@ -110,7 +122,9 @@ void lower_ctc_loss_grad(Lowering& l) {
       const Operand after = selected(beta, 1, step + 1);
       Val one_on = s + loop.i64(1), two_on = s + loop.i64(2);
       Val skips = (two_on <= last) & (p.label(loop, n, two_on) != label);
-      Val on = log_sum_exp({state(loop, after, n, s, s >= 0.0, p.t), state(loop, after, n, one_on, one_on <= last, p.t), state(loop, after, n, two_on, skips, p.t)}) + lp;
+      Val on = log_sum_exp({state(loop, after, n, s, s >= 0.0, p.t), state(loop, after, n, one_on, one_on <= last, p.t),
+                            state(loop, after, n, two_on, skips, p.t)}) +
+               lp;
       v = select(now + loop.i64(1) < length, on, v);
     }
     loop.store(selected(beta, 1, step), v);

@@ -38,7 +38,11 @@ OpTable factories() {
       /// linspace: dst[n]; scalars start, end, step = (end - start) / (n - 1), always floats
       ANYGPU_POINTWISE("linspace", 1, line),
       /// logspace: scalar 3 is the base
-      ANYGPU_POINTWISE("logspace", 1, [](P& p) { Val x = line(p); return pow(p.s(3, x.type()), x); }),
+      ANYGPU_POINTWISE("logspace", 1,
+                       [](P& p) {
+                         Val x = line(p);
+                         return pow(p.s(3, x.type()), x);
+                       }),
       /// eye: dst[n,m]
       ANYGPU_POINTWISE("eye", 1, [](P& p) { return p.loop.index(0) == p.loop.index(1); }),
       /// tril, triu: dst[..,n,m], src; scalar diagonal (i64)

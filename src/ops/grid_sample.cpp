@@ -20,7 +20,10 @@ struct Options {
   Padding padding;
   bool align_corners;
   explicit Options(const Lowering& l)
-      : n(static_cast<int>(l.attr(0))), interpolation(static_cast<Interpolation>(l.attr(1))), padding(static_cast<Padding>(l.attr(2))), align_corners(l.attr(3)) {}
+      : n(static_cast<int>(l.attr(0))),
+        interpolation(static_cast<Interpolation>(l.attr(1))),
+        padding(static_cast<Padding>(l.attr(2))),
+        align_corners(l.attr(3)) {}
 };
 
 /// A position, and its derivative by the grid's coordinate.
@@ -55,7 +58,8 @@ Position bounded(Position p, int64_t size, const Options& o) {
 /// From [-1, 1] to elements.
 Position unnormalised(Val c, int64_t size, const Options& o) {
   const double s = static_cast<double>(size);
-  return o.align_corners ? Position{(c + 1.0) / 2.0 * (s - 1), like(c, (s - 1) / 2)} : Position{((c + 1.0) * s - 1.0) / 2.0, like(c, s / 2)};
+  return o.align_corners ? Position{(c + 1.0) / 2.0 * (s - 1), like(c, (s - 1) / 2)}
+                         : Position{((c + 1.0) * s - 1.0) / 2.0, like(c, s / 2)};
 }
 
 Taps taps_of(Loop& loop, Val coordinate, int64_t size, const Options& o) {

@@ -35,7 +35,8 @@ inline std::vector<ir::Val> cubic_slopes(ir::Val t) {
 }
 
 /// Calls f(indices, weight, inside) for each combination of one tap a dimension; weight and inside may be null (1, true).
-inline void for_each_combination(const std::vector<Taps>& dims, const std::function<void(const std::vector<const Tap*>&, ir::Val weight, ir::Val inside)>& f) {
+inline void for_each_combination(const std::vector<Taps>& dims,
+                                 const std::function<void(const std::vector<const Tap*>&, ir::Val weight, ir::Val inside)>& f) {
   std::vector<const Tap*> chosen(dims.size());
   std::function<void(size_t, ir::Val, ir::Val)> go = [&](size_t d, ir::Val weight, ir::Val inside) {
     if (d == dims.size()) return f(chosen, weight, inside);

@@ -13,7 +13,9 @@ namespace {
 /// PyTorch's at::Reduction.
 enum Reduction : int64_t { kNone, kMean, kSum };
 
-Val sum(Val v) { return reduce(ReduceKind::Sum, v); }
+Val sum(Val v) {
+  return reduce(ReduceKind::Sum, v);
+}
 
 /// x[N,C,s..] and target[N,s..] with the batch dimension that x[C] and a scalar target lack.
 struct Classes {
@@ -38,8 +40,8 @@ struct Target {
   }
 };
 
-/// Negative log-likelihood. views: loss (target's sizes, or a scalar), total weight (scalar), x[N,C,s..], target[N,s..] (i64 or u8), weight[C] if there.
-/// attrs: Reduction, whether weighted. scalars: the class to ignore (i64).
+/// Negative log-likelihood. views: loss (target's sizes, or a scalar), total weight (scalar), x[N,C,s..], target[N,s..] (i64 or u8),
+/// weight[C] if there. attrs: Reduction, whether weighted. scalars: the class to ignore (i64).
 void lower_nll_loss(Lowering& l) {
   Classes c(l.view(2), l.view(3));
   const DType t = compute_type(c.x.dtype);
@@ -100,9 +102,12 @@ void lower_nll_loss_grad(Lowering& l) {
   loop.done();
 }
 
-Val power(Val v, int64_t p) { return p == 1 ? v : v * v; }
+Val power(Val v, int64_t p) {
+  return p == 1 ? v : v * v;
+}
 
-/// Multi-class hinge. views: loss ([N] or scalar), x[N,C], target[N], weight[C] if there. attrs: Reduction, p (1 or 2), whether weighted. scalars: margin
+/// Multi-class hinge. views: loss ([N] or scalar), x[N,C], target[N], weight[C] if there. attrs: Reduction, p (1 or 2), whether weighted.
+/// scalars: margin
 void lower_multi_margin_loss(Lowering& l) {
   Classes c(l.view(1), l.view(2));
   const DType t = compute_type(c.x.dtype);

@@ -42,19 +42,24 @@ int Loop::access(const Operand& o, const Dims& strides) {
 /// Strides of `o` over the loop's dimensions: 0 where it repeats.
 static Dims strides_over(const Operand& o, const Dims& sizes) {
   int lead = sizes.size() - o.rank();
-  if (lead < 0) throw Error(ErrorKind::Internal, "[loop] an operand of rank " + std::to_string(o.rank()) + " in a loop of rank " + std::to_string(sizes.size()));
+  if (lead < 0)
+    throw Error(ErrorKind::Internal,
+                "[loop] an operand of rank " + std::to_string(o.rank()) + " in a loop of rank " + std::to_string(sizes.size()));
   Dims strides = Dims::filled(sizes.size(), 0);
   for (int d = 0; d < o.rank(); ++d) {
     if (o.sizes[d] == sizes[lead + d]) {
       strides[lead + d] = o.sizes[d] == 1 ? 0 : o.strides[d];
     } else if (o.sizes[d] != 1) {
-      throw Error(ErrorKind::Internal, "[loop] an operand of size " + std::to_string(o.sizes[d]) + " in a loop of size " + std::to_string(sizes[lead + d]));
+      throw Error(ErrorKind::Internal,
+                  "[loop] an operand of size " + std::to_string(o.sizes[d]) + " in a loop of size " + std::to_string(sizes[lead + d]));
     }
   }
   return strides;
 }
 
-Val Loop::load(const Operand& o) { return ir::load(g_.body, o.dtype, access(o, strides_over(o, g_.sizes))); }
+Val Loop::load(const Operand& o) {
+  return ir::load(g_.body, o.dtype, access(o, strides_over(o, g_.sizes)));
+}
 
 Val Loop::offset_of(const Operand& o, std::span<const Val> index) {
   Val at = i64(0);
@@ -72,7 +77,9 @@ Val Loop::offset_of(const Operand& o, std::span<const Val> index) {
 Val Loop::load_at(const Operand& o, std::span<const Val> index) {
   return ir::load(g_.body, o.dtype, access(o, Dims::filled(g_.sizes.size(), 0)), offset_of(o, index));
 }
-Val Loop::load_at(const Operand& o, std::initializer_list<Val> index) { return load_at(o, std::span(index.begin(), index.size())); }
+Val Loop::load_at(const Operand& o, std::initializer_list<Val> index) {
+  return load_at(o, std::span(index.begin(), index.size()));
+}
 
 Val Loop::scalar(int i, DType type) {
   int32_t which = lowering_.scalar(i);
@@ -102,7 +109,9 @@ void Loop::store_at(const Operand& o, std::initializer_list<Val> index, Val v, i
   store_at(o, std::span(index.begin(), index.size()), v, combine, guard);
 }
 
-Val Loop::load_beside(const Operand& o, Val offset) { return ir::load(g_.body, o.dtype, access(o, strides_over(o, g_.sizes)), offset); }
+Val Loop::load_beside(const Operand& o, Val offset) {
+  return ir::load(g_.body, o.dtype, access(o, strides_over(o, g_.sizes)), offset);
+}
 void Loop::store_beside(const Operand& o, Val offset, Val v, ir::Combine combine, Val guard) {
   ir::Store s;
   s.access = access(o, strides_over(o, g_.sizes));
@@ -113,7 +122,9 @@ void Loop::store_beside(const Operand& o, Val offset, Val v, ir::Combine combine
   g_.stores.push_back(s);
 }
 
-void Loop::done() { lowering_.add(std::move(g_)); }
+void Loop::done() {
+  lowering_.add(std::move(g_));
+}
 
 Operand permuted(const Operand& o, std::initializer_list<int> dims) {
   Operand r = o;

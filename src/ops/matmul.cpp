@@ -38,7 +38,8 @@ void lower_matmul(Lowering& l) {
   if (aliased) copy(l, dst, to);
 }
 
-/// views: dst, lhs, rhs, and self if given, broadcast to dst: dst = beta * self + alpha * (lhs @ rhs). scalars: alpha, and beta if self is given
+/// views: dst, lhs, rhs, and self if given, broadcast to dst: dst = beta * self + alpha * (lhs @ rhs). scalars: alpha, and beta if self is
+/// given
 void lower_matmul_scaled(Lowering& l) {
   const Operand& dst = l.view(0);
   if (product(dst.sizes) == 0) return;

@@ -1,7 +1,7 @@
 // Normalisation over batches, layers, groups, and by root mean square, with gradients.
 //
-// Each is one loop nest of several reductions: mean, then squared distance from it, then use. The variance is taken in two passes, so that a
-// large mean does not drown it.
+// Each is one loop nest of several reductions: mean, then squared distance from it, then use. The variance is taken in two passes, so that
+// a large mean does not drown it.
 #include <cmath>
 
 #include "ops/tables.h"
@@ -15,7 +15,9 @@ using ir::Val;
 
 namespace {
 
-Val sum(Val v) { return reduce(ReduceKind::Sum, v); }
+Val sum(Val v) {
+  return reduce(ReduceKind::Sum, v);
+}
 
 /// Optional operands, in the order of the operator's comment: bit i of `present` says whether the i-th was passed.
 class Optionals {
@@ -50,8 +52,8 @@ int64_t extent(const Dims& sizes, uint32_t mask) {
 }
 
 /// Training: statistics of the batch.
-/// views: y, save_mean[C], save_invstd[C], [new running_mean[C], new running_var[C]], x[N,C,..], then those that are there of: weight, bias, old running_mean, old running_var.
-/// attrs: which of the four are there (bits). scalars: momentum, eps.
+/// views: y, save_mean[C], save_invstd[C], [new running_mean[C], new running_var[C]], x[N,C,..], then those that are there of: weight,
+/// bias, old running_mean, old running_var. attrs: which of the four are there (bits). scalars: momentum, eps.
 void lower_batch_norm(Lowering& l) {
   const int64_t present = l.attr(0);
   const bool running = present & 4;
@@ -101,8 +103,8 @@ void lower_batch_norm_eval(Lowering& l) {
   loop.done();
 }
 
-/// views: those outputs that attrs[1] asks for (bits) of grad of x, of weight, of bias; then grad of y, x, mean[C], and invstd[C] (train) or
-/// running_var[C] (evaluation), weight if attrs[0]. attrs[2]: whether in training. scalars: eps.
+/// views: those outputs that attrs[1] asks for (bits) of grad of x, of weight, of bias; then grad of y, x, mean[C], and invstd[C] (train)
+/// or running_var[C] (evaluation), weight if attrs[0]. attrs[2]: whether in training. scalars: eps.
 void lower_batch_norm_grad(Lowering& l) {
   Optionals out(l, 0, l.attr(1));
   int at = __builtin_popcountll(static_cast<uint64_t>(l.attr(1)));
@@ -169,8 +171,8 @@ void lower_layer_norm(Lowering& l) {
   loop.done();
 }
 
-/// views: those outputs that attrs[1] asks for of grad of x, of weight, of bias; then grad of y, x, mean, rstd, weight if attrs[0]. attrs[2]:
-/// number of normalised dimensions.
+/// views: those outputs that attrs[1] asks for of grad of x, of weight, of bias; then grad of y, x, mean, rstd, weight if attrs[0].
+/// attrs[2]: number of normalised dimensions.
 void lower_layer_norm_grad(Lowering& l) {
   Optionals out(l, 0, l.attr(1));
   int at = __builtin_popcountll(static_cast<uint64_t>(l.attr(1)));
@@ -218,7 +220,8 @@ void lower_group_norm(Lowering& l) {
   loop.done();
 }
 
-/// views: those outputs that attrs[1] asks for of grad of x[N,G,D,S], of weight[G,D,1], of bias[G,D,1]; then grad of y, x, mean, rstd, weight if attrs[0]
+/// views: those outputs that attrs[1] asks for of grad of x[N,G,D,S], of weight[G,D,1], of bias[G,D,1]; then grad of y, x, mean, rstd,
+/// weight if attrs[0]
 void lower_group_norm_grad(Lowering& l) {
   Optionals out(l, 0, l.attr(1));
   int at = __builtin_popcountll(static_cast<uint64_t>(l.attr(1)));

@@ -33,8 +33,8 @@ struct Op {
   void (*check)(const ops::CallArgs&);
   /// Describes the call as Generics and Nameds. Runs only when a Trace is planned for the first time.
   void (*lower)(ops::Lowering&);
-  int32_t outputs = 1;            ///< views[0 .. outputs) are written
-  const void* detail = nullptr;   ///< what lower() needs to know of this entry (e.g. its PointwiseBody)
+  int32_t outputs = 1;           ///< views[0 .. outputs) are written
+  const void* detail = nullptr;  ///< what lower() needs to know of this entry (e.g. its PointwiseBody)
 };
 
 namespace ops {
@@ -159,8 +159,11 @@ class Pointwise {
 using PointwiseBody = ir::Val (*)(Pointwise&);
 
 /// views: outputs, inputs, all broadcast to the output's sizes. attrs[0]: pointwise_attr().
-#define ANYGPU_POINTWISE(op_name, n_outputs, ...) \
-  Op { op_name, anygpu::ops::check_pointwise, anygpu::ops::lower_pointwise, n_outputs, reinterpret_cast<const void*>(static_cast<anygpu::ops::PointwiseBody>(__VA_ARGS__)) }
+#define ANYGPU_POINTWISE(op_name, n_outputs, ...)                                           \
+  Op {                                                                                      \
+    op_name, anygpu::ops::check_pointwise, anygpu::ops::lower_pointwise, n_outputs,         \
+        reinterpret_cast<const void*>(static_cast<anygpu::ops::PointwiseBody>(__VA_ARGS__)) \
+  }
 void check_pointwise(const CallArgs&);
 void lower_pointwise(Lowering&);
 

@@ -68,8 +68,10 @@ Val adam(P& p) {
   Val rate = s.rate(), decay = p.s(6), eps = p.s(7);
   Val x = param;
   if (s.has(kDecay)) {
-    if (s.has(kDecoupled)) x = x - rate * decay * x;
-    else g = g + x * decay;
+    if (s.has(kDecoupled))
+      x = x - rate * decay * x;
+    else
+      g = g + x * decay;
   }
   Val m1 = m + p.s(1) * (g - m);
   Val v1 = p.s(2) * v + p.s(3) * g * g;
@@ -128,7 +130,8 @@ OpTable optimizers() {
       ANYGPU_POINTWISE("fused_adagrad_3", 3, adagrad),
       /// amp_unscale: outputs x, found_inf; inputs x, found_inf, inverse scale
       /// (in two loops, for found_inf is a reduction)
-      {"amp_unscale", nullptr, [](Lowering& l) {
+      {"amp_unscale", nullptr,
+       [](Lowering& l) {
          const ir::Operand &x = l.view(0), &found = l.view(1), &inverse = l.view(2);
          DType t = compute_type(x.dtype);
          uint32_t all = (1u << x.rank()) - 1;
@@ -149,17 +152,20 @@ OpTable optimizers() {
          Loop loop(l, {});
          loop.store(found, max(loop.load(found, DType::F32), loop.load(bad)));
          loop.done();
-       }, 2},
+       },
+       2},
       /// amp_update: outputs scale, growth tracker (i32); inputs the same, found_inf; scalars growth, backoff (f), interval (i64)
-      ANYGPU_POINTWISE("amp_update", 2, [](P& p) {
-        Val scale = p.in(0), tracker = cast(p.raw(1), DType::I64), bad = p.in(2) != 0.0;
-        Val successes = tracker + p.loop.i64(1);
-        Val grow = successes == p.s(2, DType::I64);
-        Val grown = scale * p.s(0);
-        Val new_scale = select(bad, scale * p.s(1), select(grow & (abs(grown) < static_cast<double>(HUGE_VAL)), grown, scale));
-        p.out(1, select(bad | grow, p.loop.i64(0), successes));
-        return new_scale;
-      }),
+      ANYGPU_POINTWISE("amp_update", 2,
+                       [](P& p) {
+                         Val scale = p.in(0), tracker = cast(p.raw(1), DType::I64), bad = p.in(2) != 0.0;
+                         Val successes = tracker + p.loop.i64(1);
+                         Val grow = successes == p.s(2, DType::I64);
+                         Val grown = scale * p.s(0);
+                         Val new_scale =
+                             select(bad, scale * p.s(1), select(grow & (abs(grown) < static_cast<double>(HUGE_VAL)), grown, scale));
+                         p.out(1, select(bad | grow, p.loop.i64(0), successes));
+                         return new_scale;
+                       }),
   };
   return table;
 }

@@ -14,7 +14,9 @@ void check_pointwise(const CallArgs& call) {
       int64_t n = v.sizes[v.rank - d];
       fits = n == dst.sizes[dst.rank - d] || (n == 1 && static_cast<int32_t>(i) >= call.op.outputs);
     }
-    if (!fits) throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] operand " + std::to_string(i) + " does not broadcast to the output's shape");
+    if (!fits)
+      throw Error(ErrorKind::Value,
+                  "[" + std::string(call.op.name) + "] operand " + std::to_string(i) + " does not broadcast to the output's shape");
   }
 }
 
@@ -39,6 +41,8 @@ ir::Val Pointwise::raw(int i) {
   if (numbers >> i & 1) return loop.scalar(lowering.scalars() - std::popcount(numbers) + before, type);
   return loop.load(lowering.view(lowering.op.outputs + i - before));
 }
-ir::Val Pointwise::in(int i) { return cast(raw(i), type); }
+ir::Val Pointwise::in(int i) {
+  return cast(raw(i), type);
+}
 
 }  // namespace anygpu::ops

@@ -19,7 +19,9 @@ Val divisor(P& p) {
   return select(ok, b, p.c(1));
 }
 
-bool is_signed(DType t) { return t != DType::U8; }
+bool is_signed(DType t) {
+  return t != DType::U8;
+}
 
 /// Python's %: the sign of the divisor.
 Val remainder(P& p) {
@@ -92,7 +94,9 @@ Val nextafter(P& p) {
   return select(isnan(a), a, select(isnan(b) | (a == b), b, cast(bitcast(next, t), p.type)));
 }
 
-Val xlogy(Val x, Val y, Val log_y) { return select(isnan(y), y, select(x == 0.0, like(x, 0), x * log_y)); }
+Val xlogy(Val x, Val y, Val log_y) {
+  return select(isnan(y), y, select(x == 0.0, like(x, 0), x * log_y));
+}
 
 /// a + w (b - a), from the nearer end
 Val lerp(Val a, Val b, Val w) {
@@ -122,14 +126,16 @@ OpTable pointwise_binary() {
       ANYGPU_POINTWISE("nextafter", 1, nextafter),
       ANYGPU_POINTWISE("maximum", 1, [](P& p) { return max(p.in(0), p.in(1)); }),
       ANYGPU_POINTWISE("minimum", 1, [](P& p) { return min(p.in(0), p.in(1)); }),
-      ANYGPU_POINTWISE("fmax", 1, [](P& p) {
-        Val a = p.in(0), b = p.in(1);
-        return is_float(p.type) ? select(isnan(a), b, select(isnan(b), a, max(a, b))) : max(a, b);
-      }),
-      ANYGPU_POINTWISE("fmin", 1, [](P& p) {
-        Val a = p.in(0), b = p.in(1);
-        return is_float(p.type) ? select(isnan(a), b, select(isnan(b), a, min(a, b))) : min(a, b);
-      }),
+      ANYGPU_POINTWISE("fmax", 1,
+                       [](P& p) {
+                         Val a = p.in(0), b = p.in(1);
+                         return is_float(p.type) ? select(isnan(a), b, select(isnan(b), a, max(a, b))) : max(a, b);
+                       }),
+      ANYGPU_POINTWISE("fmin", 1,
+                       [](P& p) {
+                         Val a = p.in(0), b = p.in(1);
+                         return is_float(p.type) ? select(isnan(a), b, select(isnan(b), a, min(a, b))) : min(a, b);
+                       }),
       /// clamp: inputs x, low, high
       ANYGPU_POINTWISE("clamp", 1, [](P& p) { return min(max(p.in(0), p.in(1)), p.in(2)); }),
       ANYGPU_POINTWISE("eq", 1, [](P& p) { return p.in(0) == p.in(1); }),
@@ -148,20 +154,23 @@ OpTable pointwise_binary() {
       ANYGPU_POINTWISE("shift_right", 1, shift_right),
       ANYGPU_POINTWISE("gcd", 1, gcd),
       ANYGPU_POINTWISE("lcm", 1, lcm),
-      ANYGPU_POINTWISE("heaviside", 1, [](P& p) {
-        Val a = p.in(0);
-        return select(a == 0.0, p.in(1), select(a > 0.0, p.c(1), p.c(0)));
-      }),
-      ANYGPU_POINTWISE("logaddexp", 1, [](P& p) {
-        Val a = p.in(0), b = p.in(1);
-        Val m = max(a, b), d = abs(a - b);
-        return select((a == b) & (abs(a) == std::numeric_limits<double>::infinity()), a, m + log1p(exp(-d)));
-      }),
-      ANYGPU_POINTWISE("logaddexp2", 1, [](P& p) {
-        Val a = p.in(0), b = p.in(1);
-        Val m = max(a, b), d = abs(a - b);
-        return select((a == b) & (abs(a) == std::numeric_limits<double>::infinity()), a, m + log1p(exp2(-d)) * M_LOG2E);
-      }),
+      ANYGPU_POINTWISE("heaviside", 1,
+                       [](P& p) {
+                         Val a = p.in(0);
+                         return select(a == 0.0, p.in(1), select(a > 0.0, p.c(1), p.c(0)));
+                       }),
+      ANYGPU_POINTWISE("logaddexp", 1,
+                       [](P& p) {
+                         Val a = p.in(0), b = p.in(1);
+                         Val m = max(a, b), d = abs(a - b);
+                         return select((a == b) & (abs(a) == std::numeric_limits<double>::infinity()), a, m + log1p(exp(-d)));
+                       }),
+      ANYGPU_POINTWISE("logaddexp2", 1,
+                       [](P& p) {
+                         Val a = p.in(0), b = p.in(1);
+                         Val m = max(a, b), d = abs(a - b);
+                         return select((a == b) & (abs(a) == std::numeric_limits<double>::infinity()), a, m + log1p(exp2(-d)) * M_LOG2E);
+                       }),
       ANYGPU_POINTWISE("xlogy", 1, [](P& p) { return xlogy(p.in(0), p.in(1), log(p.in(1))); }),
       ANYGPU_POINTWISE("xlog1py", 1, [](P& p) { return xlogy(p.in(0), p.in(1), log1p(p.in(1))); }),
       /// where: condition, a, b

@@ -31,27 +31,35 @@ Val binary_cross_entropy_grad(P& p) {
 
 OpTable pointwise_loss() {
   static const Op table[] = {
-      ANYGPU_POINTWISE("mse", 1, [](P& p) { Val d = p.in(0) - p.in(1); return d * d; }),
+      ANYGPU_POINTWISE("mse", 1,
+                       [](P& p) {
+                         Val d = p.in(0) - p.in(1);
+                         return d * d;
+                       }),
       /// gradients of losses take a, b, dy; scalar 0 is the factor of the reduction
       ANYGPU_POINTWISE("mse_grad", 1, [](P& p) { return p.s(0) * (p.in(0) - p.in(1)) * p.in(2); }),
       /// smooth_l1: scalar beta; gradient: scalars factor, beta
-      ANYGPU_POINTWISE("smooth_l1", 1, [](P& p) {
-        Val z = abs(p.in(0) - p.in(1)), beta = p.s(0);
-        return select(z < beta, 0.5 * z * z / beta, z - 0.5 * beta);
-      }),
-      ANYGPU_POINTWISE("smooth_l1_grad", 1, [](P& p) {
-        Val x = p.in(0) - p.in(1), g = p.s(0) * p.in(2), beta = p.s(1);
-        return select(x <= -beta, -g, select(x >= beta, g, g * x / beta));
-      }),
+      ANYGPU_POINTWISE("smooth_l1", 1,
+                       [](P& p) {
+                         Val z = abs(p.in(0) - p.in(1)), beta = p.s(0);
+                         return select(z < beta, 0.5 * z * z / beta, z - 0.5 * beta);
+                       }),
+      ANYGPU_POINTWISE("smooth_l1_grad", 1,
+                       [](P& p) {
+                         Val x = p.in(0) - p.in(1), g = p.s(0) * p.in(2), beta = p.s(1);
+                         return select(x <= -beta, -g, select(x >= beta, g, g * x / beta));
+                       }),
       /// huber: scalar delta; gradient: scalars factor, delta
-      ANYGPU_POINTWISE("huber", 1, [](P& p) {
-        Val z = abs(p.in(0) - p.in(1)), delta = p.s(0);
-        return select(z <= delta, 0.5 * z * z, delta * (z - 0.5 * delta));
-      }),
-      ANYGPU_POINTWISE("huber_grad", 1, [](P& p) {
-        Val x = p.in(0) - p.in(1), g = p.s(0) * p.in(2), delta = p.s(1);
-        return select(x <= -delta, -g * delta, select(x >= delta, g * delta, g * x));
-      }),
+      ANYGPU_POINTWISE("huber", 1,
+                       [](P& p) {
+                         Val z = abs(p.in(0) - p.in(1)), delta = p.s(0);
+                         return select(z <= delta, 0.5 * z * z, delta * (z - 0.5 * delta));
+                       }),
+      ANYGPU_POINTWISE("huber_grad", 1,
+                       [](P& p) {
+                         Val x = p.in(0) - p.in(1), g = p.s(0) * p.in(2), delta = p.s(1);
+                         return select(x <= -delta, -g * delta, select(x >= delta, g * delta, g * x));
+                       }),
       ANYGPU_POINTWISE("binary_cross_entropy", 1, binary_cross_entropy),
       ANYGPU_POINTWISE("binary_cross_entropy_grad", 1, binary_cross_entropy_grad),
   };

@@ -131,8 +131,14 @@ Val digamma(Val x) {
 /// below -14 is refused rather than wrong.
 Val zeta(Val s, Val q) {
   constexpr int kTerms = 24;
-  static constexpr double kBernoulli[] = {1.0 / 12, -1.0 / 720, 1.0 / 30240, -1.0 / 1209600, 1.0 / 47900160, -691.0 / 1307674368000.0,
-                                          1.0 / 74724249600.0, -3617.0 / 10670622842880000.0};  // B_2k / (2k)!
+  static constexpr double kBernoulli[] = {1.0 / 12,
+                                          -1.0 / 720,
+                                          1.0 / 30240,
+                                          -1.0 / 1209600,
+                                          1.0 / 47900160,
+                                          -691.0 / 1307674368000.0,
+                                          1.0 / 74724249600.0,
+                                          -3617.0 / 10670622842880000.0};  // B_2k / (2k)!
   Val ok = check((q > 10.0 - kTerms) | isnan(q), ir::Fault::BadArgument);
   Val a = q, sum = like(q, 0);
   for (int i = 0; i < kTerms; ++i) {
@@ -190,10 +196,10 @@ Val erfinv(Val x) {
     for (const double* p = c.begin() + 1; p != c.end(); ++p) r = r * v + *p;
     return r;
   };
-  Val near = horner(w - 2.5, {2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164,
-                              0.246640727, 1.50140941});
-  Val far = horner(sqrt(w) - 3.0, {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
-                                   1.00167406, 2.83297682});
+  Val near = horner(w - 2.5, {2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
+                              -0.00417768164, 0.246640727, 1.50140941});
+  Val far = horner(sqrt(w) - 3.0, {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
+                                   0.00943887047, 1.00167406, 2.83297682});
   Val y = select(w < 5.0, near, far) * x;
   if (x.type() == DType::F64) {
     for (int i = 0; i < 2; ++i) y = y - (erf(y) - x) / (M_2_SQRTPI * exp(-y * y));
@@ -230,7 +236,8 @@ Val polynomial(Val x, Val degree) {
   } else if constexpr (kind == Kind::U) {
     trigonometric = sin(k * angle) / sin(angle), over = sinhs, under = sign * over, at_one = n + 1.0, at_minus_one = sign * (n + 1.0);
   } else if constexpr (kind == Kind::V) {
-    trigonometric = cos(k * angle) / cos(angle * 0.5), over = coshs, under = sign * sinhs, at_one = one, at_minus_one = sign * (n + n + 1.0);
+    trigonometric = cos(k * angle) / cos(angle * 0.5), over = coshs, under = sign * sinhs, at_one = one,
+    at_minus_one = sign * (n + n + 1.0);
   } else {
     trigonometric = sin(k * angle) / sin(angle * 0.5), over = sinhs, under = sign * coshs, at_one = n + n + 1.0, at_minus_one = sign;
   }
@@ -252,13 +259,29 @@ Val shifted_polynomial(P& p) {
 
 OpTable pointwise_special() {
   static const Op table[] = {
-      ANYGPU_POINTWISE("i0", 1, [](P& p) { Val x = p.in(0); return i0e(x) * exp(abs(x)); }),
+      ANYGPU_POINTWISE("i0", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return i0e(x) * exp(abs(x));
+                       }),
       ANYGPU_POINTWISE("i0e", 1, [](P& p) { return i0e(p.in(0)); }),
-      ANYGPU_POINTWISE("i1", 1, [](P& p) { Val x = p.in(0); return i1e(x) * exp(abs(x)); }),
+      ANYGPU_POINTWISE("i1", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return i1e(x) * exp(abs(x));
+                       }),
       ANYGPU_POINTWISE("i1e", 1, [](P& p) { return i1e(p.in(0)); }),
-      ANYGPU_POINTWISE("k0", 1, [](P& p) { Val x = p.in(0); return select(x == 0.0, p.c(kInf), k0e(x) * exp(-x)); }),
+      ANYGPU_POINTWISE("k0", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return select(x == 0.0, p.c(kInf), k0e(x) * exp(-x));
+                       }),
       ANYGPU_POINTWISE("k0e", 1, [](P& p) { return k0e(p.in(0)); }),
-      ANYGPU_POINTWISE("k1", 1, [](P& p) { Val x = p.in(0); return select(x == 0.0, p.c(kInf), k1e(x) * exp(-x)); }),
+      ANYGPU_POINTWISE("k1", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return select(x == 0.0, p.c(kInf), k1e(x) * exp(-x));
+                       }),
       ANYGPU_POINTWISE("k1e", 1, [](P& p) { return k1e(p.in(0)); }),
       ANYGPU_POINTWISE("j0", 1, [](P& p) { return j0(p.in(0)); }),
       ANYGPU_POINTWISE("j1", 1, [](P& p) { return j1(p.in(0)); }),

@@ -14,7 +14,9 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
 /// The bits of a float, as a signed integer of its width.
-Val bits(Val x) { return bitcast(x, x.type() == DType::F64 ? DType::I64 : DType::I32); }
+Val bits(Val x) {
+  return bitcast(x, x.type() == DType::F64 ? DType::I64 : DType::I32);
+}
 
 Val sign(P& p) {
   Val x = p.in(0);
@@ -52,8 +54,16 @@ OpTable pointwise_unary() {
       ANYGPU_POINTWISE("neg", 1, [](P& p) { return -p.in(0); }),
       ANYGPU_POINTWISE("abs", 1, [](P& p) { return p.type == DType::U8 ? p.in(0) : abs(p.in(0)); }),
       ANYGPU_POINTWISE("sign", 1, sign),
-      ANYGPU_POINTWISE("square", 1, [](P& p) { Val x = p.in(0); return x * x; }),
-      ANYGPU_POINTWISE("cube", 1, [](P& p) { Val x = p.in(0); return x * x * x; }),
+      ANYGPU_POINTWISE("square", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return x * x;
+                       }),
+      ANYGPU_POINTWISE("cube", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return x * x * x;
+                       }),
       ANYGPU_POINTWISE("reciprocal", 1, [](P& p) { return 1.0 / p.in(0); }),
       ANYGPU_POINTWISE("sqrt", 1, [](P& p) { return sqrt(p.in(0)); }),
       ANYGPU_POINTWISE("rsqrt", 1, [](P& p) { return 1.0 / sqrt(p.in(0)); }),
@@ -83,51 +93,66 @@ OpTable pointwise_unary() {
       ANYGPU_POINTWISE("ceil", 1, [](P& p) { return ceil(p.in(0)); }),
       ANYGPU_POINTWISE("trunc", 1, [](P& p) { return trunc(p.in(0)); }),
       ANYGPU_POINTWISE("round", 1, [](P& p) { return round(p.in(0)); }),
-      ANYGPU_POINTWISE("frac", 1, [](P& p) { Val x = p.in(0); return x - trunc(x); }),
+      ANYGPU_POINTWISE("frac", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return x - trunc(x);
+                       }),
       /// round_decimals: scalar 0 is 10^|decimals|; attr 1: whether decimals are negative
-      ANYGPU_POINTWISE("round_decimals", 1, [](P& p) {
-        Val ten = p.s(0);
-        return p.attr(0) ? round(p.in(0) / ten) * ten : round(p.in(0) * ten) / ten;
-      }),
-      ANYGPU_POINTWISE("sinc", 1, [](P& p) {
-        Val x = p.in(0) * M_PI;
-        return select(x == 0.0, p.c(1), sin(x) / x);
-      }),
-      ANYGPU_POINTWISE("angle", 1, [](P& p) {
-        Val x = p.in(0);
-        return select(isnan(x), x, select(x < 0.0, p.c(M_PI), p.c(0)));
-      }),
-      ANYGPU_POINTWISE("signbit", 1, [](P& p) {
-        Val x = p.in(0);
-        if (!is_float(p.type)) return x < 0.0;
-        Val b = bits(x);
-        return b < like(b, 0);
-      }),
+      ANYGPU_POINTWISE("round_decimals", 1,
+                       [](P& p) {
+                         Val ten = p.s(0);
+                         return p.attr(0) ? round(p.in(0) / ten) * ten : round(p.in(0) * ten) / ten;
+                       }),
+      ANYGPU_POINTWISE("sinc", 1,
+                       [](P& p) {
+                         Val x = p.in(0) * M_PI;
+                         return select(x == 0.0, p.c(1), sin(x) / x);
+                       }),
+      ANYGPU_POINTWISE("angle", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return select(isnan(x), x, select(x < 0.0, p.c(M_PI), p.c(0)));
+                       }),
+      ANYGPU_POINTWISE("signbit", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         if (!is_float(p.type)) return x < 0.0;
+                         Val b = bits(x);
+                         return b < like(b, 0);
+                       }),
       ANYGPU_POINTWISE("isposinf", 1, [](P& p) { return p.in(0) == kInf; }),
       ANYGPU_POINTWISE("isneginf", 1, [](P& p) { return p.in(0) == -kInf; }),
       ANYGPU_POINTWISE("isnan", 1, [](P& p) { return isnan(p.in(0)); }),
       ANYGPU_POINTWISE("isinf", 1, [](P& p) { return abs(p.in(0)) == kInf; }),
       ANYGPU_POINTWISE("isfinite", 1, [](P& p) { return abs(p.in(0)) < kInf; }),
       /// nan_to_num: scalars nan, posinf, neginf
-      ANYGPU_POINTWISE("nan_to_num", 1, [](P& p) {
-        Val x = p.in(0);
-        return select(isnan(x), p.s(0), select(x == kInf, p.s(1), select(x == -kInf, p.s(2), x)));
-      }),
+      ANYGPU_POINTWISE("nan_to_num", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return select(isnan(x), p.s(0), select(x == kInf, p.s(1), select(x == -kInf, p.s(2), x)));
+                       }),
       ANYGPU_POINTWISE("bitwise_not", 1, [](P& p) { return !p.raw(0); }),
       ANYGPU_POINTWISE("logical_not", 1, [](P& p) { return !p.truth(0); }),
       /// frexp: outputs mantissa, exponent
       ANYGPU_POINTWISE("frexp", 2, frexp),
       /// logit; logit_eps: scalar eps, x is clamped to [eps, 1 - eps]
-      ANYGPU_POINTWISE("logit", 1, [](P& p) { Val x = p.in(0); return log(x / (1.0 - x)); }),
-      ANYGPU_POINTWISE("logit_eps", 1, [](P& p) {
-        Val x = max(min(p.in(0), 1.0 - p.s(0)), p.s(0));
-        return log(x / (1.0 - x));
-      }),
+      ANYGPU_POINTWISE("logit", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return log(x / (1.0 - x));
+                       }),
+      ANYGPU_POINTWISE("logit_eps", 1,
+                       [](P& p) {
+                         Val x = max(min(p.in(0), 1.0 - p.s(0)), p.s(0));
+                         return log(x / (1.0 - x));
+                       }),
       /// -x log x; 0 at 0, -inf below
-      ANYGPU_POINTWISE("entr", 1, [](P& p) {
-        Val x = p.in(0);
-        return select(isnan(x), x, select(x > 0.0, -x * log(x), select(x == 0.0, p.c(0), p.c(-kInf))));
-      }),
+      ANYGPU_POINTWISE("entr", 1,
+                       [](P& p) {
+                         Val x = p.in(0);
+                         return select(isnan(x), x, select(x > 0.0, -x * log(x), select(x == 0.0, p.c(0), p.c(-kInf))));
+                       }),
   };
   return table;
 }

@@ -231,10 +231,18 @@ void lower_max_unpool(Lowering& l) {
 
 // ---- adaptive: output o takes the input elements from floor(o * I / O) to ceil((o + 1) * I / O) ----
 
-int64_t start_of(int64_t o, int64_t in, int64_t out) { return o * in / out; }
-int64_t end_of(int64_t o, int64_t in, int64_t out) { return ((o + 1) * in + out - 1) / out; }
-Val start_of(Loop& loop, Val o, int64_t in, int64_t out) { return o * loop.i64(in) / loop.i64(out); }
-Val end_of(Loop& loop, Val o, int64_t in, int64_t out) { return ((o + loop.i64(1)) * loop.i64(in) + loop.i64(out - 1)) / loop.i64(out); }
+int64_t start_of(int64_t o, int64_t in, int64_t out) {
+  return o * in / out;
+}
+int64_t end_of(int64_t o, int64_t in, int64_t out) {
+  return ((o + 1) * in + out - 1) / out;
+}
+Val start_of(Loop& loop, Val o, int64_t in, int64_t out) {
+  return o * loop.i64(in) / loop.i64(out);
+}
+Val end_of(Loop& loop, Val o, int64_t in, int64_t out) {
+  return ((o + loop.i64(1)) * loop.i64(in) + loop.i64(out - 1)) / loop.i64(out);
+}
 
 /// The widest window of each dimension.
 Dims widest(const Dims& in, const Dims& out) {

@@ -21,7 +21,9 @@ Val word(P& p, int which) {
 }
 
 /// The type that random numbers are made in: integers in f32.
-DType float_type(P& p) { return p.type == DType::F64 ? DType::F64 : DType::F32; }
+DType float_type(P& p) {
+  return p.type == DType::F64 ? DType::F64 : DType::F32;
+}
 
 /// Uniform in [0, 1): 24 bits, 53 for f64.
 Val uniform(P& p, int at = 0) {
@@ -43,7 +45,9 @@ Val standard_normal(P& p) {
 }
 
 /// True with probability threshold / 2^32.
-Val hit(P& p, Val threshold) { return word(p, 0) < threshold; }
+Val hit(P& p, Val threshold) {
+  return word(p, 0) < threshold;
+}
 
 /// scalars 2, 3: low, high. A value that rounds up to `high` becomes `low`.
 Val uniform_between(P& p) {
@@ -75,10 +79,11 @@ OpTable randoms() {
       ANYGPU_POINTWISE("random_uniform", 1, uniform_between),
       ANYGPU_POINTWISE("random_integer", 1, integer_between),
       /// random_normal: inputs mean, std
-      ANYGPU_POINTWISE("random_normal", 1, [](P& p) {
-        DType t = float_type(p);
-        return cast(p.in(0), t) + standard_normal(p) * cast(p.in(1), t);
-      }),
+      ANYGPU_POINTWISE("random_normal", 1,
+                       [](P& p) {
+                         DType t = float_type(p);
+                         return cast(p.in(0), t) + standard_normal(p) * cast(p.in(1), t);
+                       }),
       /// random_log_normal: scalars 2, 3: mean, std of the logarithm
       ANYGPU_POINTWISE("random_log_normal", 1, [](P& p) { return exp(p.s(2) + standard_normal(p) * p.s(3)); }),
       /// random_exponential: scalar 2: rate
@@ -90,26 +95,29 @@ OpTable randoms() {
       /// random_bernoulli: scalar 2: probability * 2^32 (i64)
       ANYGPU_POINTWISE("random_bernoulli", 1, [](P& p) { return hit(p, p.s(2, DType::I64)); }),
       /// random_bernoulli_of: input: probabilities, checked
-      ANYGPU_POINTWISE("random_bernoulli_of", 1, [](P& p) {
-        Val q = p.in(0);
-        Val ok = check((q >= 0.0) & (q <= 1.0), ir::Fault::BadProbability);
-        return ok & hit(p, cast(q * 0x1p32, DType::I64));
-      }),
+      ANYGPU_POINTWISE("random_bernoulli_of", 1,
+                       [](P& p) {
+                         Val q = p.in(0);
+                         Val ok = check((q >= 0.0) & (q <= 1.0), ir::Fault::BadProbability);
+                         return ok & hit(p, cast(q * 0x1p32, DType::I64));
+                       }),
       /// dropout: outputs y, mask; input x; scalars 2, 3: probability to keep * 2^32 (i64), factor
-      ANYGPU_POINTWISE("dropout", 2, [](P& p) {
-        Val keep = hit(p, p.s(2, DType::I64));
-        p.out(1, keep);
-        return select(keep, p.in(0) * p.s(3), p.c(0));
-      }),
+      ANYGPU_POINTWISE("dropout", 2,
+                       [](P& p) {
+                         Val keep = hit(p, p.s(2, DType::I64));
+                         p.out(1, keep);
+                         return select(keep, p.in(0) * p.s(3), p.c(0));
+                       }),
       /// dropout_grad: dy, mask; scalar 0: factor
       ANYGPU_POINTWISE("dropout_grad", 1, [](P& p) { return p.in(0) * cast(p.truth(1), p.type) * p.s(0); }),
       /// rrelu: outputs y, noise; input x; scalars 2, 3: low, high. Xu et al., arXiv:1505.00853
-      ANYGPU_POINTWISE("rrelu", 2, [](P& p) {
-        Val x = p.in(0), low = p.s(2), r = low + uniform(p) * (p.s(3) - low);
-        Val slope = select(x <= 0.0, r, p.c(1));
-        p.out(1, slope);
-        return x * slope;
-      }),
+      ANYGPU_POINTWISE("rrelu", 2,
+                       [](P& p) {
+                         Val x = p.in(0), low = p.s(2), r = low + uniform(p) * (p.s(3) - low);
+                         Val slope = select(x <= 0.0, r, p.c(1));
+                         p.out(1, slope);
+                         return x * slope;
+                       }),
   };
   return table;
 }

@@ -38,7 +38,8 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
              ops::unfolding(),
          })
       for (const Op& op : table)
-        if (!m->emplace(op.name, &op).second) throw Error(ErrorKind::Internal, "[catalogue] two operators are called " + std::string(op.name));
+        if (!m->emplace(op.name, &op).second)
+          throw Error(ErrorKind::Internal, "[catalogue] two operators are called " + std::string(op.name));
     return m;
   }();
   return *map;

@@ -39,7 +39,9 @@ Taps taps_of(Loop& loop, Mode mode, bool align_corners, Val o, Val scale, int64_
 }
 
 /// The type in which positions are computed: PyTorch's nearest modes use float whatever the data is.
-DType position_type(Mode mode, DType data) { return mode == kNearest || mode == kNearestExact || data != DType::F64 ? DType::F32 : DType::F64; }
+DType position_type(Mode mode, DType data) {
+  return mode == kNearest || mode == kNearestExact || data != DType::F64 ? DType::F32 : DType::F64;
+}
 
 std::vector<Taps> all_taps(Loop& loop, const Lowering& l, const Dims& in, const Dims& out, DType data) {
   const auto mode = static_cast<Mode>(l.attr(1));
@@ -77,11 +79,12 @@ void lower_upsample_grad(Lowering& l) {
   const Operand sum = zeroed_accumulator(l, dx);
   Loop loop(l, dy.sizes);
   Val g = loop.load(dy, t);
-  for_each_combination(all_taps(loop, l, slice(dx.sizes, 2, n), slice(dy.sizes, 2, n), t), [&](const std::vector<const Tap*>& taps, Val weight, Val) {
-    std::vector<Val> at = {loop.index(0), loop.index(1)};
-    for (const Tap* tap : taps) at.push_back(tap->at);
-    loop.store_at(sum, at, weight.body ? g * weight : g, ir::Combine::Add);
-  });
+  for_each_combination(all_taps(loop, l, slice(dx.sizes, 2, n), slice(dy.sizes, 2, n), t),
+                       [&](const std::vector<const Tap*>& taps, Val weight, Val) {
+                         std::vector<Val> at = {loop.index(0), loop.index(1)};
+                         for (const Tap* tap : taps) at.push_back(tap->at);
+                         loop.store_at(sum, at, weight.body ? g * weight : g, ir::Combine::Add);
+                       });
   loop.done();
   finish_accumulator(l, dx, sum);
 }
@@ -90,7 +93,9 @@ void lower_upsample_grad(Lowering& l) {
 
 enum Filter : int64_t { kTriangle, kCubicFilter, kLanczos };
 
-double filter_support(Filter f) { return f == kTriangle ? 1 : f == kCubicFilter ? 2 : 3; }
+double filter_support(Filter f) {
+  return f == kTriangle ? 1 : f == kCubicFilter ? 2 : 3;
+}
 
 Val sinc(Val x) {
   Val z = x * M_PI;

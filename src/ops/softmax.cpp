@@ -14,7 +14,9 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-uint32_t bit(const Lowering& l) { return l.view(0).rank() == 0 ? 0 : 1u << l.attr(0); }
+uint32_t bit(const Lowering& l) {
+  return l.view(0).rank() == 0 ? 0 : 1u << l.attr(0);
+}
 
 /// views: dst, src. attrs: dimension. A row of only -inf gives NaN, as in PyTorch; with `safe` it gives 0.
 template <bool logarithm, bool safe>
@@ -71,12 +73,9 @@ void lower_masked_softmax_grad(Lowering& l) {
 
 OpTable softmaxes() {
   static const Op table[] = {
-      {"softmax", nullptr, lower_softmax<false, false>},
-      {"safe_softmax", nullptr, lower_softmax<false, true>},
-      {"log_softmax", nullptr, lower_softmax<true, false>},
-      {"softmax_grad", nullptr, lower_softmax_grad<false>},
-      {"log_softmax_grad", nullptr, lower_softmax_grad<true>},
-      {"masked_softmax", nullptr, lower_masked_softmax},
+      {"softmax", nullptr, lower_softmax<false, false>},           {"safe_softmax", nullptr, lower_softmax<false, true>},
+      {"log_softmax", nullptr, lower_softmax<true, false>},        {"softmax_grad", nullptr, lower_softmax_grad<false>},
+      {"log_softmax_grad", nullptr, lower_softmax_grad<true>},     {"masked_softmax", nullptr, lower_masked_softmax},
       {"masked_softmax_grad", nullptr, lower_masked_softmax_grad},
   };
   return table;

@@ -34,7 +34,9 @@ Operand windowed(const Operand& o, const Window& w, const int64_t* out) {
   return r;
 }
 
-Operand batched(const Operand& o, int n) { return o.rank() == n + 1 ? unsqueezed(o, 0) : o; }
+Operand batched(const Operand& o, int n) {
+  return o.rank() == n + 1 ? unsqueezed(o, 0) : o;
+}
 
 Dims joined(std::initializer_list<Dims> parts) {
   Dims all;
@@ -43,7 +45,9 @@ Dims joined(std::initializer_list<Dims> parts) {
   return all;
 }
 
-Dims slice(const Dims& sizes, int from, int n) { return Dims(sizes.data() + from, n); }
+Dims slice(const Dims& sizes, int from, int n) {
+  return Dims(sizes.data() + from, n);
+}
 
 Val all_of(Loop& loop, const std::vector<Val>& conditions) {
   if (conditions.empty()) return ir::constant(loop.body(), DType::Bool, int64_t{1});

@@ -31,14 +31,18 @@ Dims joined(std::initializer_list<Dims> parts);
 /// sizes[from .. from + n)
 Dims slice(const Dims&, int from, int n);
 /// Bits from .. from + n.
-inline uint32_t bits(int from, int n) { return ((1u << n) - 1) << from; }
+inline uint32_t bits(int from, int n) {
+  return ((1u << n) - 1) << from;
+}
 
 // ---- index arithmetic, on i64 ----
 inline ir::Val clamp(ir::Val v, int64_t lo, int64_t hi) {
   return min(max(v, static_cast<double>(lo)), static_cast<double>(hi));
 }
 /// lo <= v < hi
-inline ir::Val within(ir::Val v, int64_t lo, int64_t hi) { return (v >= static_cast<double>(lo)) & (v < static_cast<double>(hi)); }
+inline ir::Val within(ir::Val v, int64_t lo, int64_t hi) {
+  return (v >= static_cast<double>(lo)) & (v < static_cast<double>(hi));
+}
 /// Conjunction over several; true for none.
 ir::Val all_of(Loop&, const std::vector<ir::Val>&);
 /// Row-major position of `index` in an array of these sizes.

@@ -67,7 +67,9 @@ const RuntimeOptions& RuntimeOptions::get() {
   return o;
 }
 
-int Device::count() { return static_cast<int>(devices().names.size()); }
+int Device::count() {
+  return static_cast<int>(devices().names.size());
+}
 
 Device& Device::get(int index) {
   Devices& d = devices();
@@ -82,19 +84,45 @@ Device& Device::get(int index) {
   return made->device;
 }
 
-int Device::index() const { return impl_->index; }
-const DeviceInfo& Device::info() const { return impl_->info; }
-BufferRef Device::allocate(int64_t bytes) { return impl_->allocate(bytes); }
-void Device::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs) { impl_->record(op, views, scalars, attrs); }
-void Device::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes) { impl_->upload(dst, at, src, bytes); }
-void Device::download(Buffer& src, int64_t at, void* dst, int64_t bytes) { impl_->download(src, at, dst, bytes); }
-void Device::flush() { impl_->flush(); }
-void Device::synchronize() { impl_->synchronize(); }
-std::shared_ptr<Marker> Device::mark() { return impl_->mark(); }
-MemoryStats Device::memory_stats() const { return impl_->memory_stats(); }
-void Device::set_memory_limit(int64_t bytes) { impl_->limit = bytes; }
-RunStats Device::run_stats() const { return impl_->run_stats(); }
-std::string Device::explain(int plans) { return impl_->explain(plans); }
+int Device::index() const {
+  return impl_->index;
+}
+const DeviceInfo& Device::info() const {
+  return impl_->info;
+}
+BufferRef Device::allocate(int64_t bytes) {
+  return impl_->allocate(bytes);
+}
+void Device::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs) {
+  impl_->record(op, views, scalars, attrs);
+}
+void Device::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes) {
+  impl_->upload(dst, at, src, bytes);
+}
+void Device::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
+  impl_->download(src, at, dst, bytes);
+}
+void Device::flush() {
+  impl_->flush();
+}
+void Device::synchronize() {
+  impl_->synchronize();
+}
+std::shared_ptr<Marker> Device::mark() {
+  return impl_->mark();
+}
+MemoryStats Device::memory_stats() const {
+  return impl_->memory_stats();
+}
+void Device::set_memory_limit(int64_t bytes) {
+  impl_->limit = bytes;
+}
+RunStats Device::run_stats() const {
+  return impl_->run_stats();
+}
+std::string Device::explain(int plans) {
+  return impl_->explain(plans);
+}
 void Device::reset_peak_memory_stats() {
   impl_->allocated_peak = impl_->allocated.load();
   impl_->pool.reset_peak();
@@ -108,10 +136,18 @@ void Buffer::destroy(Buffer* b) {
   if (!forked.load(std::memory_order_relaxed)) b->device.impl().pool.release(b->memory);
   delete b;
 }
-void Buffer::release_bytes_of_dead(Buffer* b) { b->device.impl().on_user_gone(*b); }
+void Buffer::release_bytes_of_dead(Buffer* b) {
+  b->device.impl().on_user_gone(*b);
+}
 
 DeviceImpl::DeviceImpl(int index, std::unique_ptr<Backend> made)
-    : device(this), index(index), backend(std::move(made)), info(backend->describe()), pool(*backend), executor(*backend, pool, RuntimeOptions::get().verify), plans_(kPlans) {
+    : device(this),
+      index(index),
+      backend(std::move(made)),
+      info(backend->describe()),
+      pool(*backend),
+      executor(*backend, pool, RuntimeOptions::get().verify),
+      plans_(kPlans) {
   if (const char* text = std::getenv("ANYGPU_MEMORY_LIMIT")) limit = std::atoll(text);
 }
 
@@ -127,8 +163,8 @@ BufferRef DeviceImpl::allocate(int64_t bytes) {
     synchronize();
     pool.trim();
     auto mib = [](int64_t b) { return std::to_string(b / 1048576) + "." + std::to_string(b % 1048576 * 10 / 1048576) + " MiB"; };
-    throw Error(ErrorKind::OutOfMemory, "[allocate] anygpu:" + std::to_string(index) + " is out of memory: tried to allocate " + mib(bytes) + ", " + mib(now - bytes) +
-                                            " are in use, the limit is " + mib(most));
+    throw Error(ErrorKind::OutOfMemory, "[allocate] anygpu:" + std::to_string(index) + " is out of memory: tried to allocate " +
+                                            mib(bytes) + ", " + mib(now - bytes) + " are in use, the limit is " + mib(most));
   }
   int64_t peak = allocated_peak.load(std::memory_order_relaxed);
   while (now > peak && !allocated_peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
@@ -234,16 +270,15 @@ std::shared_ptr<Marker> DeviceImpl::mark() {
 void DeviceImpl::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes) {
   refuse_in_child();
   if (at < 0 || bytes < 0 || at + bytes > dst.bytes)
-    throw Error(ErrorKind::Internal, "[upload] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " + std::to_string(dst.bytes));
+    throw Error(ErrorKind::Internal, "[upload] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " +
+                                         std::to_string(dst.bytes));
   if (bytes == 0) return;
   {
     // A Buffer that nothing has touched yet takes the bytes at once.
-    std::unique_lock lock(mutex_);
+    std::lock_guard lock(mutex_);
     if (at == 0 && bytes == dst.bytes && !dst.has_bytes && !trace_.mentions(dst) && dst.last_run == 0) {
-      lock.unlock();
       Memory m = pool.allocate(bytes);
       backend->write(m, 0, src, bytes);
-      lock.lock();
       dst.memory = m;
       dst.has_bytes = true;
       return;
@@ -263,7 +298,8 @@ void DeviceImpl::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes)
 void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
   refuse_in_child();
   if (at < 0 || bytes < 0 || at + bytes > src.bytes)
-    throw Error(ErrorKind::Internal, "[download] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " + std::to_string(src.bytes));
+    throw Error(ErrorKind::Internal, "[download] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " +
+                                         std::to_string(src.bytes));
   uint64_t ticket;
   {
     std::lock_guard lock(mutex_);
@@ -317,12 +353,14 @@ std::string DeviceImpl::explain(int plans) {
     for (size_t i = 0; i < plan->steps.size(); ++i) {
       library += std::holds_alternative<ir::Named>(plan->steps[i]);
       bytes += bytes_of(plan->steps[i]);
-      lines += "  " + std::to_string(i) + "  " + describe(plan->steps[i]) + "  " + std::to_string(bytes_of(plan->steps[i]) / 1024) + " KiB\n";
+      lines +=
+          "  " + std::to_string(i) + "  " + describe(plan->steps[i]) + "  " + std::to_string(bytes_of(plan->steps[i]) / 1024) + " KiB\n";
       for (const Cut& c : plan->cuts)
         if (c.step == static_cast<int32_t>(i)) lines += "       not fused: " + c.why + "\n";
     }
-    text += "Plan: " + std::to_string(plan->calls) + " operators as " + std::to_string(plan->steps.size() - static_cast<size_t>(library)) + " kernels and " + std::to_string(library) +
-            " library calls, " + std::to_string(bytes / 1024) + " KiB moved, arena " + std::to_string(plan->arena_bytes / 1024) + " KiB\n" + lines;
+    text += "Plan: " + std::to_string(plan->calls) + " operators as " + std::to_string(plan->steps.size() - static_cast<size_t>(library)) +
+            " kernels and " + std::to_string(library) + " library calls, " + std::to_string(bytes / 1024) + " KiB moved, arena " +
+            std::to_string(plan->arena_bytes / 1024) + " KiB\n" + lines;
   }
   return text;
 }

@@ -13,7 +13,9 @@ using ir::Node;
 namespace {
 
 /// Whether field b of this op names a node (it does wherever it is set; Load's a is an access).
-bool a_is_node(ExprOp op) { return op != ExprOp::Load; }
+bool a_is_node(ExprOp op) {
+  return op != ExprOp::Load;
+}
 
 void remap(Node& n, const std::vector<int32_t>& to) {
   if (a_is_node(n.op) && n.a >= 0) n.a = to[static_cast<size_t>(n.a)];
@@ -153,7 +155,8 @@ void canonicalise(Generic& g) {
   for (size_t a = 0; a < g.accesses.size(); ++a)
     for (int d = 0; d < rank; ++d) weight[a] += g.accesses[a].strides[d] != 0 && g.sizes[d] > 1 ? 2 : 0;
   for (const ir::Store& s : g.stores) weight[static_cast<size_t>(s.access)] += 1;
-  std::stable_sort(order_of_access.begin(), order_of_access.end(), [&](int a, int b) { return weight[static_cast<size_t>(a)] > weight[static_cast<size_t>(b)]; });
+  std::stable_sort(order_of_access.begin(), order_of_access.end(),
+                   [&](int a, int b) { return weight[static_cast<size_t>(a)] > weight[static_cast<size_t>(b)]; });
 
   std::vector<int> dims;
   for (int d = 0; d < rank; ++d)

@@ -178,7 +178,8 @@ void drop_dead(std::vector<Step>& steps, const std::vector<Slot>& slots) {
   std::vector<bool> keep(steps.size());
   for (size_t i = steps.size(); i-- > 0;) {
     if (auto* g = std::get_if<Generic>(&steps[i])) {
-      std::erase_if(g->stores, [&](const ir::Store& s) { return !live[static_cast<size_t>(g->accesses[static_cast<size_t>(s.access)].slot)]; });
+      std::erase_if(g->stores,
+                    [&](const ir::Store& s) { return !live[static_cast<size_t>(g->accesses[static_cast<size_t>(s.access)].slot)]; });
       keep[i] = !g->stores.empty();
       if (keep[i]) prune(*g);
     } else {

@@ -66,7 +66,9 @@ void split_dims(const Generic& g, const Access* a, bool skip_reduction, std::vec
     if (skip_reduction && g.reduces(d)) continue;
     (a && a->strides[d] != 0 ? walked : repeated).push_back({d, g.sizes[d]});
   }
-  if (a) std::stable_sort(walked.begin(), walked.end(), [&](const Dim& x, const Dim& y) { return std::abs(a->strides[x.dim]) > std::abs(a->strides[y.dim]); });
+  if (a)
+    std::stable_sort(walked.begin(), walked.end(),
+                     [&](const Dim& x, const Dim& y) { return std::abs(a->strides[x.dim]) > std::abs(a->strides[y.dim]); });
 }
 
 /// Brings both over one index space. `outer_*`: that side lacks the other's reduction dimensions.
@@ -102,9 +104,13 @@ bool align(const Generic& f, const Generic& s, const Pairing& pair, bool outer_f
   return true;
 }
 
-bool same_map(const Access& a, const Access& b) { return a.slot == b.slot && a.dtype == b.dtype && a.offset == b.offset && a.strides == b.strides; }
+bool same_map(const Access& a, const Access& b) {
+  return a.slot == b.slot && a.dtype == b.dtype && a.offset == b.offset && a.strides == b.strides;
+}
 
-bool plain(const ir::Store& s) { return s.index < 0 && s.guard < 0 && s.combine == ir::Combine::None; }
+bool plain(const ir::Store& s) {
+  return s.index < 0 && s.guard < 0 && s.combine == ir::Combine::None;
+}
 
 /// For one access of `g`: whether some Load reaches it by a computed offset.
 bool computed_load(const Generic& g, int access) {

@@ -25,7 +25,8 @@ std::optional<Uniform> uniform_of(const Generic& g) {
   const ir::Store& s = g.stores[0];
   if (s.index >= 0 || s.guard >= 0 || s.combine != ir::Combine::None || g.body.size() > 8) return {};
   for (const Node& n : g.body.nodes())
-    if (n.op == ExprOp::Load || n.op == ExprOp::Index || n.op == ExprOp::Reduce || n.op == ExprOp::Check || n.op == ExprOp::Philox) return {};
+    if (n.op == ExprOp::Load || n.op == ExprOp::Index || n.op == ExprOp::Reduce || n.op == ExprOp::Check || n.op == ExprOp::Philox)
+      return {};
   // Only a dense write tells what every byte of its range holds.
   const ir::Access& a = g.accesses[static_cast<size_t>(s.access)];
   Generic c = g;

@@ -28,7 +28,7 @@ class StepSink : public ops::Lowering::Sink {
         return;
       }
       if (!backend_.supports(*n)) {
-        for (ir::Generic& g : ir::lower(*n, [&](DType t, const Dims& sizes) { return temp(t, sizes); })) {
+        for (ir::Generic& g : ir::lower(*n, [&](DType t, const Dims&sizes) { return temp(t, sizes); })) {
           if (g.name.empty()) g.name = n->name;
           add_generic(std::move(g));
         }
@@ -66,7 +66,8 @@ class StepSink : public ops::Lowering::Sink {
         const ir::Operand& in = n.operands[j];
         if (is_output(n.kind, j) || in.slot != n.operands[i].slot) continue;
         // A bias is read where it is written, and no earlier.
-        bool same = n.kind == ir::NamedKind::Matmul && j == 3 && in.dtype == n.operands[0].dtype && in.offset == n.operands[0].offset && in.strides == n.operands[0].strides;
+        bool same = n.kind == ir::NamedKind::Matmul && j == 3 && in.dtype == n.operands[0].dtype && in.offset == n.operands[0].offset &&
+                    in.strides == n.operands[0].strides;
         meets |= !same && may_overlap(access(in), in.sizes, access(n.operands[i]), n.operands[i].sizes);
       }
       if (!meets) continue;

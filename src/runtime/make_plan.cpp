@@ -3,7 +3,6 @@
 
 namespace anygpu {
 
-
 std::shared_ptr<Plan> make_plan(const Trace& trace, Backend& backend, const PlanOptions& options) {
   auto plan = std::make_shared<Plan>();
   plan->calls = trace.calls();

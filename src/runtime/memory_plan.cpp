@@ -23,7 +23,8 @@ int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::vec
   for (size_t i = 0; i < slots.size(); ++i)
     if (lives[i].first >= 0 && !slots[i].live_after && !slots[i].has_bytes) temporaries.push_back(static_cast<int32_t>(i));
   // Large ones first: the small ones fill the gaps.
-  std::stable_sort(temporaries.begin(), temporaries.end(), [&](int32_t a, int32_t b) { return slots[static_cast<size_t>(a)].bytes > slots[static_cast<size_t>(b)].bytes; });
+  std::stable_sort(temporaries.begin(), temporaries.end(),
+                   [&](int32_t a, int32_t b) { return slots[static_cast<size_t>(a)].bytes > slots[static_cast<size_t>(b)].bytes; });
   struct Placed {
     int64_t begin, end;
     Life life;
@@ -46,7 +47,8 @@ int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::vec
     if (best < 0) best = at;
     slot.arena_offset = best;
     Placed mine{best, best + bytes, life};
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), mine, [](const Placed& a, const Placed& b) { return a.begin < b.begin; }), mine);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), mine, [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
+                  mine);
     total = std::max(total, best + bytes);
   }
   return total;

@@ -14,11 +14,11 @@ namespace anygpu {
 /// What a slot of a Plan is.
 struct Slot {
   int64_t bytes = 0;
-  int32_t buffer = -1;       ///< number of the Trace's Buffer, or -1: a temporary
-  bool has_bytes = false;    ///< holds something before the Plan runs
-  bool live_after = false;   ///< is read after the Plan has run
-  int64_t arena_offset = -1; ///< temporaries that are still stored: byte offset in the arena
-  bool used = false;         ///< some step touches it
+  int32_t buffer = -1;        ///< number of the Trace's Buffer, or -1: a temporary
+  bool has_bytes = false;     ///< holds something before the Plan runs
+  bool live_after = false;    ///< is read after the Plan has run
+  int64_t arena_offset = -1;  ///< temporaries that are still stored: byte offset in the arena
+  bool used = false;          ///< some step touches it
 };
 
 /// Why two neighbours were not fused; for explain().
@@ -28,8 +28,8 @@ struct Cut {
 };
 
 struct Plan {
-  std::vector<Slot> slots;            ///< the Trace's Buffers first, in order
-  std::vector<ir::Step> unfused;      ///< as the catalogue described them (kept for ANYGPU_VERIFY, else empty)
+  std::vector<Slot> slots;        ///< the Trace's Buffers first, in order
+  std::vector<ir::Step> unfused;  ///< as the catalogue described them (kept for ANYGPU_VERIFY, else empty)
   std::vector<ir::Step> steps;
   std::vector<std::vector<ir::Touch>> touches;  ///< per step
   std::vector<Cut> cuts;

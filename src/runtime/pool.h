@@ -14,7 +14,8 @@ class Pool {
  public:
   explicit Pool(Backend& backend) : backend_(backend) {}
 
-  /// A block of at least `bytes` (bytes 0 gives one too). When the backend refuses, gives back the cached blocks and asks once more; then throws Error(OutOfMemory).
+  /// A block of at least `bytes` (bytes 0 gives one too). When the backend refuses, gives back the cached blocks and asks once more; then
+  /// throws Error(OutOfMemory).
   Memory allocate(int64_t bytes);
   void release(Memory);
   /// Gives cached blocks back to the backend.

@@ -18,8 +18,9 @@ Timeline::Timeline() {
 void Timeline::add(const Plan& plan, const std::vector<StepTime>& times) {
   std::lock_guard lock(mutex_);
   for (size_t i = 0; i < times.size() && i < plan.steps.size(); ++i) {
-    std::fprintf(file_, "%s{\"name\":\"%s\",\"ph\":\"X\",\"pid\":0,\"tid\":0,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"bytes\":%lld}}", first_ ? "" : ",\n",
-                 describe(plan.steps[i]).c_str(), times[i].start_us, times[i].end_us - times[i].start_us, static_cast<long long>(bytes_of(plan.steps[i])));
+    std::fprintf(file_, "%s{\"name\":\"%s\",\"ph\":\"X\",\"pid\":0,\"tid\":0,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"bytes\":%lld}}",
+                 first_ ? "" : ",\n", describe(plan.steps[i]).c_str(), times[i].start_us, times[i].end_us - times[i].start_us,
+                 static_cast<long long>(bytes_of(plan.steps[i])));
     first_ = false;
   }
   std::fflush(file_);

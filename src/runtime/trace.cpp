@@ -59,7 +59,8 @@ std::vector<Trace::Call> Trace::decode() const {
     Call call;
     call.op = reinterpret_cast<const Op*>(*w++);
     int64_t counts = *w++;
-    int views = static_cast<int>(counts & 0xffff), scalars = static_cast<int>(counts >> 16 & 0xffff), attrs = static_cast<int>(counts >> 32);
+    int views = static_cast<int>(counts & 0xffff), scalars = static_cast<int>(counts >> 16 & 0xffff),
+        attrs = static_cast<int>(counts >> 32);
     for (int i = 0; i < views; ++i) {
       ir::Operand o;
       o.slot = static_cast<int32_t>(*w >> 32);

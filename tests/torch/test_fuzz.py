@@ -13,5 +13,7 @@ FUZZ = pathlib.Path(__file__).parents[1] / "fuzz.py"
 @pytest.mark.parametrize("mode,programs,seed", [("", 200, 0), ("ANYGPU_EAGER", 100, 100_000), ("ANYGPU_VERIFY", 100, 200_000)])
 def test_random_programs(mode, programs, seed):
     env = {**os.environ, **({mode: "1"} if mode else {})}
-    run = subprocess.run([sys.executable, FUZZ, "--programs", str(programs), "--seed", str(seed)], capture_output=True, text=True, timeout=1800, env=env)
+    run = subprocess.run(
+        [sys.executable, FUZZ, "--programs", str(programs), "--seed", str(seed)], capture_output=True, text=True, timeout=1800, env=env
+    )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -98,7 +98,9 @@ def test_module(info, training):
         pytest.skip("no inputs")
 
 
-@pytest.mark.parametrize("info", [m for m in module_db if re.search("Transformer|Attention|LSTM|GRU|RNN|Norm", m.name)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "info", [m for m in module_db if re.search("Transformer|Attention|LSTM|GRU|RNN|Norm", m.name)], ids=lambda m: m.name
+)
 def test_module_without_gradients(info):
     """Some modules take another way where nothing needs a gradient."""
     with torch.no_grad():

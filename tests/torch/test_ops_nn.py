@@ -75,7 +75,10 @@ def test_convolution_of_channels_last(transposed):
 # ---- pooling ----
 
 
-@pytest.mark.parametrize("kernel,stride,padding,dilation,ceil", [(2, 2, 0, 1, False), (3, 2, 1, 1, False), (3, 1, 1, 2, False), (2, 3, 1, 1, True), (3, 2, 0, 1, True)])
+@pytest.mark.parametrize(
+    "kernel,stride,padding,dilation,ceil",
+    [(2, 2, 0, 1, False), (3, 2, 1, 1, False), (3, 1, 1, 2, False), (2, 3, 1, 1, True), (3, 2, 0, 1, True)],
+)
 def test_max_pool_and_its_gradient(kernel, stride, padding, dilation, ceil):
     x = torch.randn(2, 3, 9, 8).round(decimals=1).requires_grad_()  # with ties
     x.data[0, 0, :2] = float("-inf")

@@ -13,8 +13,8 @@ namespace anygpu {
 
 /// Where a Program finds its slots and scalars in one run.
 struct Bindings {
-  std::span<const Memory> slots;     ///< per slot; for a temporary, a range of the arena
-  std::span<const Scalar> scalars;   ///< the Trace's scalars, in the order in which they were recorded
+  std::span<const Memory> slots;    ///< per slot; for a temporary, a range of the arena
+  std::span<const Scalar> scalars;  ///< the Trace's scalars, in the order in which they were recorded
 };
 
 /// A step that failed in a run, and why. The other steps have run.

@@ -19,7 +19,7 @@ constexpr int kClasses = 4 * 48;  // four sizes per power of two
 int class_of(size_t bytes) {
   size_t units = (bytes + kAlign - 1) / kAlign;
   if (units <= 4) return static_cast<int>(units) - 1;
-  const int log = 63 - __builtin_clzll(units - 1);            // units in (2^log, 2^(log+1)]
+  const int log = 63 - __builtin_clzll(units - 1);  // units in (2^log, 2^(log+1)]
   const size_t quarter = size_t{1} << (log - 2);
   return 4 * (log - 1) + static_cast<int>((units - 1 - (size_t{1} << log)) / quarter);
 }
@@ -143,7 +143,8 @@ class Allocator final : public c10::DeviceAllocator {
     set_stat(s.active, live, live, m.allocations, m.frees);
     const int64_t asked = asked_bytes[index].load() - asked_at_reset[index].load();
     const int64_t freed = asked + allocated_at_reset[index].load() - m.allocated;
-    for (StatArray* bytes : {&s.allocated_bytes, &s.active_bytes, &s.requested_bytes}) set_stat(*bytes, m.allocated, m.allocated_peak, asked, freed);
+    for (StatArray* bytes : {&s.allocated_bytes, &s.active_bytes, &s.requested_bytes})
+      set_stat(*bytes, m.allocated, m.allocated_peak, asked, freed);
     set_stat(s.reserved_bytes, m.reserved, m.reserved_peak, m.reserved_peak, m.reserved_peak - m.reserved);
     s.num_alloc_retries = m.retries;
     s.num_ooms = m.out_of_memory;
@@ -190,7 +191,9 @@ void release_block(void* p) noexcept {
   pool().give(b);
 }
 
-Block* find_block(const void* address) { return pool().find(address); }
+Block* find_block(const void* address) {
+  return pool().find(address);
+}
 
 Block* unusual_block(const c10::Storage& storage) {
   TORCH_CHECK(storage && storage.device_type() == c10::DeviceType::PrivateUse1,

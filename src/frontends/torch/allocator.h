@@ -13,10 +13,10 @@ namespace anygpu::torch_frontend {
 
 /// One storage's memory: its Buffer, and the addresses that stand for it. Blocks are pooled with their addresses.
 struct Block {
-  BufferRef buffer;       ///< empty while the Block is pooled
-  char* address;          ///< 512-byte aligned; null for no bytes
+  BufferRef buffer;  ///< empty while the Block is pooled
+  char* address;     ///< 512-byte aligned; null for no bytes
   int32_t size_class;
-  Block* next;            ///< in the pool
+  Block* next;  ///< in the pool
 };
 
 /// The deleter of every DataPtr of this device. Safe on any thread, in a forked child, and while the process exits.

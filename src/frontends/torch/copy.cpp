@@ -16,14 +16,18 @@ ByteRange bytes_of(const at::TensorBase& t) {
 
 namespace {
 
-bool same_bits(const at::Tensor& a, const at::Tensor& b) { return a.is_conj() == b.is_conj() && a.is_neg() == b.is_neg(); }
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  return a.is_conj() == b.is_conj() && a.is_neg() == b.is_neg();
+}
 
 void set_bits(const at::Tensor& to, const at::Tensor& from) {
   to._set_conj(from.is_conj());
   to._set_neg(from.is_neg());
 }
 
-Device& device_for(const at::TensorBase& t) { return device_at(t.get_device()); }
+Device& device_for(const at::TensorBase& t) {
+  return device_at(t.get_device());
+}
 
 // ---- within one device ----
 
@@ -33,10 +37,18 @@ View raw_view(const at::TensorBase& t, at::IntArrayRef sizes) {
   View v{BufferRef(buffer_of(t)), DType::U8, t.storage_offset(), Dims(geometry.sizes.data(), static_cast<int>(geometry.sizes.size())),
          Dims(geometry.strides.data(), static_cast<int>(geometry.strides.size()))};
   switch (t.itemsize()) {
-    case 1: v.dtype = DType::U8; break;
-    case 2: v.dtype = DType::I16; break;
-    case 4: v.dtype = DType::I32; break;
-    case 8: v.dtype = DType::I64; break;
+    case 1:
+      v.dtype = DType::U8;
+      break;
+    case 2:
+      v.dtype = DType::I16;
+      break;
+    case 4:
+      v.dtype = DType::I32;
+      break;
+    case 8:
+      v.dtype = DType::I64;
+      break;
     case 16:
       v.dtype = DType::I64;
       v.offset *= 2;
@@ -44,7 +56,8 @@ View raw_view(const at::TensorBase& t, at::IntArrayRef sizes) {
       v.sizes.push_back(2);
       v.strides.push_back(1);
       break;
-    default: TORCH_CHECK_NOT_IMPLEMENTED(false, "anygpu: elements of ", t.itemsize(), " bytes");
+    default:
+      TORCH_CHECK_NOT_IMPLEMENTED(false, "anygpu: elements of ", t.itemsize(), " bytes");
   }
   return v;
 }
@@ -110,7 +123,8 @@ void upload(const at::Tensor& dst, const at::Tensor& cpu) {
     return;
   }
   at::Tensor staged = cpu;
-  if (cpu.scalar_type() != dst.scalar_type() || cpu.sizes() != dst.sizes() || cpu.strides() != dst.strides() || cpu.is_conj() || cpu.is_neg()) {
+  if (cpu.scalar_type() != dst.scalar_type() || cpu.sizes() != dst.sizes() || cpu.strides() != dst.strides() || cpu.is_conj() ||
+      cpu.is_neg()) {
     staged = at::empty_strided(dst.sizes(), dst.strides(), cpu.options().dtype(dst.scalar_type()).pinned_memory(false));
     staged.copy_(cpu);
   }
@@ -141,17 +155,20 @@ at::Tensor download(const at::Tensor& src) {
   return result;
 }
 
-bool is_plain_host(const at::Tensor& t) { return t.device().is_cpu() && t.layout() == at::kStrided; }
+bool is_plain_host(const at::Tensor& t) {
+  return t.device().is_cpu() && t.layout() == at::kStrided;
+}
 
 }  // namespace
 
 void copy_tensor(const at::Tensor& dst, const at::Tensor& src) {
   TORCH_CHECK_NOT_IMPLEMENTED(!src.is_meta(), "Cannot copy out of meta tensor; no data!");
   const bool here = is_anygpu(dst), from_here = is_anygpu(src);
-  TORCH_CHECK_NOT_IMPLEMENTED((here || is_plain_host(dst)) && (from_here || is_plain_host(src)), "anygpu: cannot copy from ", src.device(), " (", src.layout(),
-                              ") to ", dst.device(), " (", dst.layout(), ")");
+  TORCH_CHECK_NOT_IMPLEMENTED((here || is_plain_host(dst)) && (from_here || is_plain_host(src)), "anygpu: cannot copy from ", src.device(),
+                              " (", src.layout(), ") to ", dst.device(), " (", dst.layout(), ")");
   if (dst.numel() == 0) {
-    TORCH_CHECK(at::is_expandable_to(src.sizes(), dst.sizes()), "The size of tensor a ", src.sizes(), " must match the size of tensor b ", dst.sizes());
+    TORCH_CHECK(at::is_expandable_to(src.sizes(), dst.sizes()), "The size of tensor a ", src.sizes(), " must match the size of tensor b ",
+                dst.sizes());
     return;
   }
   if (here && from_here && dst.get_device() == src.get_device()) {
@@ -195,7 +212,8 @@ void copy_bytes(Buffer& dst, int64_t dst_at, Buffer& src, int64_t src_at, int64_
   const int64_t any = dst_at | src_at | bytes;
   const DType unit = any % 8 == 0 ? DType::I64 : any % 4 == 0 ? DType::I32 : DType::U8;
   const int64_t item = size_of(unit), n = bytes / item, one = 1;
-  record(ANYGPU_OP("copy"), {ViewArg(&dst, unit, dst_at / item, 1, &n, &one), ViewArg(&src, unit, src_at / item, 1, &n, &one)}, {}, {attr(unit)});
+  record(ANYGPU_OP("copy"), {ViewArg(&dst, unit, dst_at / item, 1, &n, &one), ViewArg(&src, unit, src_at / item, 1, &n, &one)}, {},
+         {attr(unit)});
 }
 
 void resize_storage(c10::StorageImpl* storage, size_t bytes) {

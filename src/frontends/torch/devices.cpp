@@ -30,14 +30,18 @@ void drain() noexcept {
 
 /// First use of a device: from here on a forked child must not touch it.
 Device& open(int index) {
-  static const int registered = pthread_atfork(nullptr, nullptr, [] {
-    if (used.load()) bad_fork.store(true);
-  }) + std::atexit(drain);
+  static const int registered = pthread_atfork(nullptr, nullptr,
+                                               [] {
+                                                 if (used.load()) bad_fork.store(true);
+                                               }) +
+                                std::atexit(drain);
   (void)registered;
-  TORCH_CHECK(!bad_fork.load(), "Cannot re-initialize anygpu in forked subprocess. To use anygpu with multiprocessing, you must use the 'spawn' start method");
+  TORCH_CHECK(
+      !bad_fork.load(),
+      "Cannot re-initialize anygpu in forked subprocess. To use anygpu with multiprocessing, you must use the 'spawn' start method");
   const int n = device_count();
-  TORCH_CHECK(index >= 0 && index < n && index < kMaxDevices, "anygpu: invalid device ordinal ", index, "; ", n, n == 1 ? " device is" : " devices are",
-              " available (ANYGPU_DEVICES lists them)");
+  TORCH_CHECK(index >= 0 && index < n && index < kMaxDevices, "anygpu: invalid device ordinal ", index, "; ", n,
+              n == 1 ? " device is" : " devices are", " available (ANYGPU_DEVICES lists them)");
   Device& d = translated([&]() -> Device& { return Device::get(index); });
   devices[index].store(&d, std::memory_order_release);
   used.store(true);
@@ -54,9 +58,13 @@ c10::DeviceIndex device_count() noexcept {
   }
 }
 
-c10::DeviceIndex current_device() noexcept { return current; }
+c10::DeviceIndex current_device() noexcept {
+  return current;
+}
 
-void set_current_device(c10::DeviceIndex index) noexcept { current = index; }
+void set_current_device(c10::DeviceIndex index) noexcept {
+  current = index;
+}
 
 Device& device_at(c10::DeviceIndex index) {
   const int i = index < 0 ? current : index;
@@ -76,7 +84,11 @@ void flush_all() {
     if (Device* d = slot.load(std::memory_order_acquire)) translated([&] { d->flush(); });
 }
 
-bool in_bad_fork() noexcept { return bad_fork.load(std::memory_order_relaxed); }
-bool initialized() noexcept { return used.load() && !bad_fork.load(); }
+bool in_bad_fork() noexcept {
+  return bad_fork.load(std::memory_order_relaxed);
+}
+bool initialized() noexcept {
+  return used.load() && !bad_fork.load();
+}
 
 }  // namespace anygpu::torch_frontend

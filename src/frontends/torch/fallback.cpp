@@ -50,12 +50,14 @@ void enter(const c10::OperatorHandle& op) {
   bool warn = false;
   {
     std::lock_guard<std::mutex> lock(l.mutex);
-    TORCH_CHECK_NOT_IMPLEMENTED(l.mode != Mode::Error, "anygpu does not implement ", name, ", and ANYGPU_FALLBACK=error forbids to run it on the CPU");
+    TORCH_CHECK_NOT_IMPLEMENTED(l.mode != Mode::Error, "anygpu does not implement ", name,
+                                ", and ANYGPU_FALLBACK=error forbids to run it on the CPU");
     ++l.counts[name];
     warn = l.mode == Mode::Warn && !std::exchange(l.warned[name], true);
   }
   if (warn) {
-    TORCH_WARN("anygpu does not implement ", name, ": it runs on the CPU, with copies there and back. anygpu.fallbacks() counts such calls; "
+    TORCH_WARN("anygpu does not implement ", name,
+               ": it runs on the CPU, with copies there and back. anygpu.fallbacks() counts such calls; "
                "ANYGPU_FALLBACK=error makes them errors, ANYGPU_FALLBACK=silent hides this warning.");
   }
 }
@@ -149,7 +151,8 @@ class CpuCall {
     }
     if (v.isOptionalTensorList()) {
       c10::List<std::optional<at::Tensor>> list;
-      for (const std::optional<at::Tensor>& t : v.toOptionalTensorVector()) list.push_back(t ? std::optional(moved(*t, write)) : std::nullopt);
+      for (const std::optional<at::Tensor>& t : v.toOptionalTensorVector())
+        list.push_back(t ? std::optional(moved(*t, write)) : std::nullopt);
       return list;
     }
     if (v.isDevice() && v.toDevice().type() == c10::DeviceType::PrivateUse1) return c10::Device(at::kCPU);
@@ -160,7 +163,8 @@ class CpuCall {
   static bool takes_generator(const c10::Argument& a) {
     const c10::TypePtr& t = a.type();
     if (t->kind() == c10::TypeKind::GeneratorType) return true;
-    return t->kind() == c10::TypeKind::OptionalType && t->castRaw<c10::OptionalType>()->getElementType()->kind() == c10::TypeKind::GeneratorType;
+    return t->kind() == c10::TypeKind::OptionalType &&
+           t->castRaw<c10::OptionalType>()->getElementType()->kind() == c10::TypeKind::GeneratorType;
   }
 
   /// The device's random state decides, so that manual_seed on the device and checkpointing hold for operators that run here.

@@ -62,8 +62,9 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   c10::DeviceCapability getDeviceCapability(c10::Device) const override {
     c10::DeviceCapability c;
     c.capability_data.capability_bits = 0;
-    for (uint64_t bit : {c10::kIndex_Byte, c10::kIndex_Char, c10::kIndex_Short, c10::kIndex_Int, c10::kIndex_Long, c10::kIndex_Half, c10::kIndex_BFloat16,
-                         c10::kIndex_Float, c10::kIndex_Double, c10::kIndex_ComplexFloat, c10::kIndex_ComplexDouble, c10::kIndex_Bool}) {
+    for (uint64_t bit :
+         {c10::kIndex_Byte, c10::kIndex_Char, c10::kIndex_Short, c10::kIndex_Int, c10::kIndex_Long, c10::kIndex_Half, c10::kIndex_BFloat16,
+          c10::kIndex_Float, c10::kIndex_Double, c10::kIndex_ComplexFloat, c10::kIndex_ComplexDouble, c10::kIndex_Bool}) {
       c.capability_data.capability_bits |= uint64_t{1} << bit;
     }
     return c;
@@ -72,9 +73,15 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
 
   // ---- streams ----
 
-  c10::Stream getStream(c10::Device d) const override { return stream(current_stream[slot(d.index())], d); }
-  c10::Stream getDefaultStream(c10::Device d) const override { return stream(0, d); }
-  c10::Stream getStreamFromGlobalPool(c10::Device d, bool) const override { return getNewStream(d, 0); }
+  c10::Stream getStream(c10::Device d) const override {
+    return stream(current_stream[slot(d.index())], d);
+  }
+  c10::Stream getDefaultStream(c10::Device d) const override {
+    return stream(0, d);
+  }
+  c10::Stream getStreamFromGlobalPool(c10::Device d, bool) const override {
+    return getNewStream(d, 0);
+  }
   c10::Stream getNewStream(c10::Device d, int) const override {
     static std::atomic<c10::StreamId> next{1};
     return stream(next.fetch_add(1), d);
@@ -96,7 +103,9 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     }
     return last.place->done();
   }
-  void synchronizeStream(const c10::Stream& s) const override { synchronizeDevice(s.device_index()); }
+  void synchronizeStream(const c10::Stream& s) const override {
+    synchronizeDevice(s.device_index());
+  }
   void synchronizeDevice(const c10::DeviceIndex index) const override {
     Device& device = device_at(index);
     translated([&] { device.synchronize(); });
@@ -110,8 +119,8 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   // ---- events ----
 
   void record(void** event, const c10::Stream& s, const c10::DeviceIndex index, const c10::EventFlag flag) const override {
-    TORCH_CHECK(index < 0 || index == s.device_index(), "Event device index ", static_cast<int>(index), " does not match recording stream's device index ",
-                static_cast<int>(s.device_index()), ".");
+    TORCH_CHECK(index < 0 || index == s.device_index(), "Event device index ", static_cast<int>(index),
+                " does not match recording stream's device index ", static_cast<int>(s.device_index()), ".");
     if (!*event) *event = new Event{};
     auto* e = static_cast<Event*>(*event);
     e->device = s.device_index();

@@ -122,7 +122,9 @@ at::HostAllocator& host_allocator() {
   return *a;
 }
 
-bool is_pinned(const void* address) { return static_cast<HostAllocator&>(host_allocator()).contains(address); }
+bool is_pinned(const void* address) {
+  return static_cast<HostAllocator&>(host_allocator()).contains(address);
+}
 
 REGISTER_HOST_ALLOCATOR(c10::DeviceType::PrivateUse1, &host_allocator())
 

@@ -19,9 +19,7 @@ class PhiloxGenerator final : public c10::GeneratorImpl {
   explicit PhiloxGenerator(c10::DeviceIndex index)
       : GeneratorImpl(c10::Device(c10::DeviceType::PrivateUse1, index), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1)) {}
 
-  void set_current_seed(uint64_t seed) override {
-    state_ = {seed, 0};
-  }
+  void set_current_seed(uint64_t seed) override { state_ = {seed, 0}; }
   void set_offset(uint64_t offset) override { state_.offset = offset; }
   uint64_t get_offset() const override { return state_.offset; }
   uint64_t current_seed() const override { return state_.seed; }
@@ -73,11 +71,14 @@ const at::Generator& default_generator(c10::DeviceIndex index) {
   return (*generators)[i];
 }
 
-at::Generator make_generator(c10::DeviceIndex index) { return at::make_generator<PhiloxGenerator>(index < 0 ? current_device() : index); }
+at::Generator make_generator(c10::DeviceIndex index) {
+  return at::make_generator<PhiloxGenerator>(index < 0 ? current_device() : index);
+}
 
 Philox philox_of(const std::optional<at::Generator>& given, c10::DeviceIndex device, uint64_t blocks) {
   const at::Generator& g = given && given->defined() ? *given : default_generator(device);
-  TORCH_CHECK(g.device().type() == c10::DeviceType::PrivateUse1, "Expected a 'anygpu' device type for generator but found '", g.device().type(), "'");
+  TORCH_CHECK(g.device().type() == c10::DeviceType::PrivateUse1, "Expected a 'anygpu' device type for generator but found '",
+              g.device().type(), "'");
   auto* philox = static_cast<PhiloxGenerator*>(g.unsafeGetGeneratorImpl());
   std::lock_guard<std::mutex> lock(philox->mutex_);
   return philox->reserve(blocks);

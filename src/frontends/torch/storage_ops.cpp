@@ -31,18 +31,20 @@ at::Tensor filled_if_deterministic(at::Tensor t) {
   return t;
 }
 
-at::ScalarType type_or_default(std::optional<at::ScalarType> type) { return type ? *type : at::get_default_dtype_as_scalartype(); }
+at::ScalarType type_or_default(std::optional<at::ScalarType> type) {
+  return type ? *type : at::get_default_dtype_as_scalartype();
+}
 
-at::Tensor empty_memory_format(at::IntArrayRef sizes, std::optional<at::ScalarType> type, std::optional<at::Layout> layout, std::optional<at::Device> device,
-                               std::optional<bool> pin_memory, std::optional<at::MemoryFormat> format) {
+at::Tensor empty_memory_format(at::IntArrayRef sizes, std::optional<at::ScalarType> type, std::optional<at::Layout> layout,
+                               std::optional<at::Device> device, std::optional<bool> pin_memory, std::optional<at::MemoryFormat> format) {
   check_factory(layout, pin_memory);
   at::Tensor t = empty(sizes, type_or_default(type), index_of(device));
   if (format && *format != at::MemoryFormat::Contiguous) t.unsafeGetTensorImpl()->empty_tensor_restride(*format);
   return filled_if_deterministic(std::move(t));
 }
 
-at::Tensor empty_strided_(at::IntArrayRef sizes, at::IntArrayRef strides, std::optional<at::ScalarType> type, std::optional<at::Layout> layout,
-                          std::optional<at::Device> device, std::optional<bool> pin_memory) {
+at::Tensor empty_strided_(at::IntArrayRef sizes, at::IntArrayRef strides, std::optional<at::ScalarType> type,
+                          std::optional<at::Layout> layout, std::optional<at::Device> device, std::optional<bool> pin_memory) {
   check_factory(layout, pin_memory);
   return filled_if_deterministic(empty_strided(sizes, strides, type_or_default(type), index_of(device)));
 }
@@ -87,7 +89,8 @@ const at::Tensor& _resize_output_(const at::Tensor& self, at::IntArrayRef sizes,
   return self;
 }
 
-at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, int64_t offset, at::IntArrayRef sizes, at::IntArrayRef strides) {
+at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, int64_t offset, at::IntArrayRef sizes,
+                                      at::IntArrayRef strides) {
   at::native::checkSetStorage(self, source, offset, sizes, strides);
   self.unsafeGetTensorImpl()->set_storage_offset(offset);
   resize_tensor(self.unsafeGetTensorImpl(), sizes, strides.data() ? at::OptionalIntArrayRef(strides) : std::nullopt);
@@ -112,12 +115,14 @@ at::Tensor& set_(at::Tensor& self) {
 // ---- others ----
 
 /// PyTorch's copy-on-write storages want pointer and context to be one, which ours are not: the copy is made now.
-at::Tensor _lazy_clone(const at::Tensor& self) { return self.clone(); }
+at::Tensor _lazy_clone(const at::Tensor& self) {
+  return self.clone();
+}
 
 void record_stream(at::Tensor& self, at::Stream stream) {
   // All streams are one queue in order, so memory is never reused before its last use.
-  TORCH_CHECK(stream.device_type() == c10::DeviceType::PrivateUse1, "record_stream: a tensor on ", self.device(), " cannot be used on a stream of ",
-              stream.device());
+  TORCH_CHECK(stream.device_type() == c10::DeviceType::PrivateUse1, "record_stream: a tensor on ", self.device(),
+              " cannot be used on a stream of ", stream.device());
 }
 
 /// Lets Module.to() keep its Parameters: tensors of the CPU and of this device have one implementation.
@@ -151,7 +156,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_has_compatible_shallow_copy_type", has_compatible_shallow_copy_type);
 }
 
-TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&cpu_fallback>()); }
+TORCH_LIBRARY_IMPL(_, PrivateUse1, m) {
+  m.fallback(torch::CppFunction::makeFromBoxedFunction<&cpu_fallback>());
+}
 
 }  // namespace
 }  // namespace anygpu::torch_frontend

@@ -10,12 +10,17 @@ void rethrow_as_torch(const Error& e) {
   const std::string message = e.what();
   const c10::SourceLocation here{__func__, __FILE__, static_cast<uint32_t>(__LINE__)};
   switch (e.kind()) {
-    case ErrorKind::Index: throw c10::IndexError(here, message);
-    case ErrorKind::Type: throw c10::TypeError(here, message);
-    case ErrorKind::NotImplemented: throw c10::NotImplementedError(here, message);
-    case ErrorKind::OutOfMemory: throw c10::OutOfMemoryError(here, message);
+    case ErrorKind::Index:
+      throw c10::IndexError(here, message);
+    case ErrorKind::Type:
+      throw c10::TypeError(here, message);
+    case ErrorKind::NotImplemented:
+      throw c10::NotImplementedError(here, message);
+    case ErrorKind::OutOfMemory:
+      throw c10::OutOfMemoryError(here, message);
     case ErrorKind::Value:
-    case ErrorKind::Internal: break;
+    case ErrorKind::Internal:
+      break;
   }
   throw c10::Error(here, message);
 }
@@ -61,20 +66,23 @@ DType dtype_of(at::ScalarType t) {
 }
 
 at::ScalarType scalar_type_of(DType t) {
-  constexpr at::ScalarType types[kDTypes] = {at::ScalarType::Bool,  at::ScalarType::Byte,     at::ScalarType::Char,         at::ScalarType::Short,
-                                             at::ScalarType::Int,   at::ScalarType::Long,     at::ScalarType::Half,         at::ScalarType::BFloat16,
-                                             at::ScalarType::Float, at::ScalarType::Double,   at::ScalarType::ComplexFloat, at::ScalarType::ComplexDouble};
+  constexpr at::ScalarType types[kDTypes] = {at::ScalarType::Bool,   at::ScalarType::Byte,         at::ScalarType::Char,
+                                             at::ScalarType::Short,  at::ScalarType::Int,          at::ScalarType::Long,
+                                             at::ScalarType::Half,   at::ScalarType::BFloat16,     at::ScalarType::Float,
+                                             at::ScalarType::Double, at::ScalarType::ComplexFloat, at::ScalarType::ComplexDouble};
   return types[static_cast<int>(t)];
 }
 
 // ---- views ----
 
-View own_view_of(const at::TensorBase& t) { return restrided(t, t.sizes(), t.strides()); }
+View own_view_of(const at::TensorBase& t) {
+  return restrided(t, t.sizes(), t.strides());
+}
 
 View restrided(const at::TensorBase& t, at::IntArrayRef sizes, at::IntArrayRef strides, int64_t offset) {
   return translated([&] {
-    return View{BufferRef(buffer_of(t)), dtype_of(t.scalar_type()), t.storage_offset() + offset, Dims(sizes.data(), static_cast<int>(sizes.size())),
-                Dims(strides.data(), static_cast<int>(strides.size()))};
+    return View{BufferRef(buffer_of(t)), dtype_of(t.scalar_type()), t.storage_offset() + offset,
+                Dims(sizes.data(), static_cast<int>(sizes.size())), Dims(strides.data(), static_cast<int>(strides.size()))};
   });
 }
 
@@ -93,14 +101,17 @@ const Op& find_op(std::string_view name) {
 void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
   Device& device = operands[0].buffer->device;
   for (const Operand& o : operands) {
-    TORCH_CHECK_NOT_IMPLEMENTED(o.rank <= kMaxRank, "anygpu: tensors of more than ", kMaxRank, " dimensions are not supported by operators");
-    TORCH_CHECK(!o.buffer || &o.buffer->device == &device, "Expected all tensors to be on the same device, but found at least two devices, anygpu:",
-                device.index(), " and anygpu:", o.buffer->device.index(), "!");
+    TORCH_CHECK_NOT_IMPLEMENTED(o.rank <= kMaxRank, "anygpu: tensors of more than ", kMaxRank,
+                                " dimensions are not supported by operators");
+    TORCH_CHECK(!o.buffer || &o.buffer->device == &device,
+                "Expected all tensors to be on the same device, but found at least two devices, anygpu:", device.index(),
+                " and anygpu:", o.buffer->device.index(), "!");
   }
   if (C10_UNLIKELY(in_bad_fork())) device_at(static_cast<c10::DeviceIndex>(device.index()));  // throws
   try {
     // An Operand is a ViewArg with more constructors and nothing else, so an array of the one is an array of the other.
-    device.record(op, {static_cast<const ViewArg*>(operands.data()), operands.size()}, {scalars.data(), scalars.size()}, {attrs.data(), attrs.size()});
+    device.record(op, {static_cast<const ViewArg*>(operands.data()), operands.size()}, {scalars.data(), scalars.size()},
+                  {attrs.data(), attrs.size()});
   } catch (const Error& e) {
     rethrow_as_torch(e);
   }
@@ -119,17 +130,23 @@ Scalar to_scalar(const at::Scalar& s, DType type) {
 Scalar to_scalar(const at::TensorBase& number, DType type) {
   const void* p = number.const_data_ptr();
   switch (number.scalar_type()) {
-    case at::ScalarType::Double: return to_scalar(at::Scalar(*static_cast<const double*>(p)), type);
-    case at::ScalarType::Long: return to_scalar(at::Scalar(*static_cast<const int64_t*>(p)), type);
-    case at::ScalarType::Float: return to_scalar(at::Scalar(*static_cast<const float*>(p)), type);
-    case at::ScalarType::Bool: return to_scalar(at::Scalar(*static_cast<const bool*>(p)), type);
-    default: return to_scalar(at::Tensor(number).item(), type);
+    case at::ScalarType::Double:
+      return to_scalar(at::Scalar(*static_cast<const double*>(p)), type);
+    case at::ScalarType::Long:
+      return to_scalar(at::Scalar(*static_cast<const int64_t*>(p)), type);
+    case at::ScalarType::Float:
+      return to_scalar(at::Scalar(*static_cast<const float*>(p)), type);
+    case at::ScalarType::Bool:
+      return to_scalar(at::Scalar(*static_cast<const bool*>(p)), type);
+    default:
+      return to_scalar(at::Tensor(number).item(), type);
   }
 }
 
 at::Tensor on_device(const at::Tensor& t, const at::TensorBase& like) {
   if (C10_LIKELY(is_anygpu(t))) return t;
-  TORCH_CHECK(is_cpu_number(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ", t.device(), "!");
+  TORCH_CHECK(is_cpu_number(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ",
+              t.device(), "!");
   const DType type = dtype_of(t.scalar_type());
   if (is_complex(type)) return t.to(like.device());
   at::Tensor result = empty({}, t.scalar_type(), like);

@@ -66,7 +66,9 @@ bool initialized() noexcept;
 /// Flushes every device that has been used.
 void flush_all();
 
-inline bool is_anygpu(const at::TensorBase& t) { return t.device().type() == c10::DeviceType::PrivateUse1; }
+inline bool is_anygpu(const at::TensorBase& t) {
+  return t.device().type() == c10::DeviceType::PrivateUse1;
+}
 
 // ---- dtypes ----
 
@@ -75,8 +77,12 @@ DType dtype_of(at::ScalarType);
 std::optional<DType> find_dtype(at::ScalarType) noexcept;
 at::ScalarType scalar_type_of(DType);
 /// A dtype as an attr.
-inline int64_t attr(at::ScalarType t) { return static_cast<int64_t>(dtype_of(t)); }
-inline int64_t attr(DType t) { return static_cast<int64_t>(t); }
+inline int64_t attr(at::ScalarType t) {
+  return static_cast<int64_t>(dtype_of(t));
+}
+inline int64_t attr(DType t) {
+  return static_cast<int64_t>(t);
+}
 
 // ---- views ----
 
@@ -120,10 +126,10 @@ static_assert(sizeof(Operand) == sizeof(ViewArg));
 // ---- recording ----
 
 /// The catalogue's entry, looked up once per place.
-#define ANYGPU_OP(name)                                  \
-  ([]() -> const ::anygpu::Op& {                         \
+#define ANYGPU_OP(name)                                                         \
+  ([]() -> const ::anygpu::Op& {                                                \
     static const ::anygpu::Op& entry = ::anygpu::torch_frontend::find_op(name); \
-    return entry;                                        \
+    return entry;                                                               \
   }())
 const Op& find_op(std::string_view name);
 
@@ -153,8 +159,12 @@ at::Tensor on_device(const at::Tensor& t, const at::TensorBase& like);
 
 struct Empty {
   at::Tensor operator()(at::IntArrayRef sizes, at::ScalarType, c10::DeviceIndex device) const;
-  at::Tensor operator()(at::IntArrayRef sizes, const at::TensorBase& like) const { return (*this)(sizes, like.scalar_type(), like.get_device()); }
-  at::Tensor operator()(at::IntArrayRef sizes, at::ScalarType t, const at::TensorBase& like) const { return (*this)(sizes, t, like.get_device()); }
+  at::Tensor operator()(at::IntArrayRef sizes, const at::TensorBase& like) const {
+    return (*this)(sizes, like.scalar_type(), like.get_device());
+  }
+  at::Tensor operator()(at::IntArrayRef sizes, at::ScalarType t, const at::TensorBase& like) const {
+    return (*this)(sizes, t, like.get_device());
+  }
 };
 inline constexpr Empty empty;
 

@@ -58,8 +58,9 @@ CpuLibrary& library();
 template <class F>
 void parallel_for(CpuLibrary& lib, int64_t n, int64_t grain, F&& f) {
   using Fn = std::remove_reference_t<F>;
-  lib.parallel_for(n, grain, [](void* ctx, int64_t begin, int64_t end) { (*static_cast<Fn*>(ctx))(begin, end); },
-                   const_cast<void*>(static_cast<const void*>(&f)));
+  lib.parallel_for(
+      n, grain, [](void* ctx, int64_t begin, int64_t end) { (*static_cast<Fn*>(ctx))(begin, end); },
+      const_cast<void*>(static_cast<const void*>(&f)));
 }
 
 }  // namespace anygpu::cpu

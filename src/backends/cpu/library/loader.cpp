@@ -90,12 +90,16 @@ class Library final : public CpuLibrary {
     if (own_pool) pool_ = new ThreadPool(threads_);
   }
 
-  int threads() const override { return threads_; }
+  int threads() const override {
+    return threads_;
+  }
 
   void parallel_for(int64_t n, int64_t grain, ChunkFn fn, void* ctx) override {
     run_chunks(n, grain, threads_, fn, ctx, [this](void (*body)(void*, int), void* state, int) {
-      if (pool_) pool_->run(body, state);
-      else module_->team(body, state);
+      if (pool_)
+        pool_->run(body, state);
+      else
+        module_->team(body, state);
     });
   }
 
@@ -106,13 +110,16 @@ class Library final : public CpuLibrary {
   }
 
   std::unique_ptr<PreparedNamed> prepare(const ir::Named& named) override {
-    if (!supports(named)) throw Error(ErrorKind::Internal, std::string("[") + name_of(named.kind) + "] not among what the CPU library does");
+    if (!supports(named))
+      throw Error(ErrorKind::Internal, std::string("[") + name_of(named.kind) + "] not among what the CPU library does");
     if (named.kind == ir::NamedKind::Scan) return prepare_scan(named, *this);
     if (named.kind == ir::NamedKind::Sort) return prepare_sort(named, *this);
     return module_->prepare(named);
   }
 
-  std::string version() const override { return module_ ? module_->version() : "no oneDNN: " + why_absent_; }
+  std::string version() const override {
+    return module_ ? module_->version() : "no oneDNN: " + why_absent_;
+  }
 
  private:
   int threads_;

@@ -24,15 +24,29 @@ template <class A>
 using Store = void (*)(char* at, int64_t step, int64_t n, const A* in);
 
 // How an element of each dtype is kept.
-struct F16 { uint16_t bits; };
-struct BF16 { uint16_t bits; };
+struct F16 {
+  uint16_t bits;
+};
+struct BF16 {
+  uint16_t bits;
+};
 
-inline double widen(F16 v) { return f16_to_float(v.bits); }
-inline double widen(BF16 v) { return bf16_to_float(v.bits); }
-inline double widen(float v) { return v; }
-inline double widen(double v) { return v; }
+inline double widen(F16 v) {
+  return f16_to_float(v.bits);
+}
+inline double widen(BF16 v) {
+  return bf16_to_float(v.bits);
+}
+inline double widen(float v) {
+  return v;
+}
+inline double widen(double v) {
+  return v;
+}
 template <class T>
-int64_t widen(T v) { return static_cast<int64_t>(v); }
+int64_t widen(T v) {
+  return static_cast<int64_t>(v);
+}
 
 /// ir::ExprOp::Cast to i64: truncates, saturates, NaN is 0.
 inline int64_t to_integer(double v) {
@@ -41,7 +55,9 @@ inline int64_t to_integer(double v) {
   if (v < -0x1p63) return std::numeric_limits<int64_t>::min();
   return static_cast<int64_t>(v);
 }
-inline int64_t to_integer(int64_t v) { return v; }
+inline int64_t to_integer(int64_t v) {
+  return v;
+}
 
 /// The elements of type T as A. With kThroughFloat they become f32 first: what dst computes in.
 template <class A, class T, bool kThroughFloat>
@@ -49,8 +65,10 @@ void load(const char* at, int64_t step, int64_t n, A* out) {
   const T* p = reinterpret_cast<const T*>(at);
   for (int64_t i = 0; i < n; ++i) {
     auto v = widen(p[i * step]);
-    if constexpr (std::is_same_v<A, int64_t>) out[i] = to_integer(v);
-    else out[i] = kThroughFloat ? static_cast<float>(v) : static_cast<double>(v);
+    if constexpr (std::is_same_v<A, int64_t>)
+      out[i] = to_integer(v);
+    else
+      out[i] = kThroughFloat ? static_cast<float>(v) : static_cast<double>(v);
   }
 }
 
@@ -58,17 +76,22 @@ template <class A, class T>
 void store(char* at, int64_t step, int64_t n, const A* in) {
   T* p = reinterpret_cast<T*>(at);
   for (int64_t i = 0; i < n; ++i) {
-    if constexpr (std::is_same_v<T, F16>) p[i * step] = {float_to_f16(static_cast<float>(in[i]))};
-    else if constexpr (std::is_same_v<T, BF16>) p[i * step] = {float_to_bf16(static_cast<float>(in[i]))};
-    else if constexpr (std::is_same_v<T, bool>) p[i * step] = static_cast<uint8_t>(in[i]) != 0;
-    else p[i * step] = static_cast<T>(in[i]);
+    if constexpr (std::is_same_v<T, F16>)
+      p[i * step] = {float_to_f16(static_cast<float>(in[i]))};
+    else if constexpr (std::is_same_v<T, BF16>)
+      p[i * step] = {float_to_bf16(static_cast<float>(in[i]))};
+    else if constexpr (std::is_same_v<T, bool>)
+      p[i * step] = static_cast<uint8_t>(in[i]) != 0;
+    else
+      p[i * step] = static_cast<T>(in[i]);
   }
 }
 
 template <class A>
 Load<A> load_of(DType t, bool through_float) {
 #define ANYGPU_LOAD(type, T) \
-  case DType::type: return through_float ? load<A, T, true> : load<A, T, false>;
+  case DType::type:          \
+    return through_float ? load<A, T, true> : load<A, T, false>;
   switch (t) {
     ANYGPU_LOAD(Bool, uint8_t)
     ANYGPU_LOAD(U8, uint8_t)
@@ -80,28 +103,39 @@ Load<A> load_of(DType t, bool through_float) {
     ANYGPU_LOAD(BF16, BF16)
     ANYGPU_LOAD(F32, float)
     ANYGPU_LOAD(F64, double)
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 #undef ANYGPU_LOAD
 }
 
 Store<double> store_float(DType t) {
   switch (t) {
-    case DType::F16: return store<double, F16>;
-    case DType::BF16: return store<double, BF16>;
-    case DType::F32: return store<double, float>;
-    default: return store<double, double>;
+    case DType::F16:
+      return store<double, F16>;
+    case DType::BF16:
+      return store<double, BF16>;
+    case DType::F32:
+      return store<double, float>;
+    default:
+      return store<double, double>;
   }
 }
 
 Store<int64_t> store_integer(DType t) {
   switch (t) {
-    case DType::Bool: return store<int64_t, bool>;
-    case DType::U8: return store<int64_t, uint8_t>;
-    case DType::I8: return store<int64_t, int8_t>;
-    case DType::I16: return store<int64_t, int16_t>;
-    case DType::I32: return store<int64_t, int32_t>;
-    default: return store<int64_t, int64_t>;
+    case DType::Bool:
+      return store<int64_t, bool>;
+    case DType::U8:
+      return store<int64_t, uint8_t>;
+    case DType::I8:
+      return store<int64_t, int8_t>;
+    case DType::I16:
+      return store<int64_t, int16_t>;
+    case DType::I32:
+      return store<int64_t, int32_t>;
+    default:
+      return store<int64_t, int64_t>;
   }
 }
 
@@ -174,11 +208,21 @@ class Scan final : public PreparedNamed {
       : library_(library), operands_(named.operands), rows_(operands_, named.attrs.axis, kSrc), load_(load), store_(store) {
     operands_.resize(3);
     switch (named.attrs.scan) {
-      case ScanKind::Sum: use<ScanKind::Sum>(); break;
-      case ScanKind::Prod: use<ScanKind::Prod>(); break;
-      case ScanKind::Max: use<ScanKind::Max>(); break;
-      case ScanKind::Min: use<ScanKind::Min>(); break;
-      case ScanKind::LogAddExp: use<ScanKind::LogAddExp>(); break;
+      case ScanKind::Sum:
+        use<ScanKind::Sum>();
+        break;
+      case ScanKind::Prod:
+        use<ScanKind::Prod>();
+        break;
+      case ScanKind::Max:
+        use<ScanKind::Max>();
+        break;
+      case ScanKind::Min:
+        use<ScanKind::Min>();
+        break;
+      case ScanKind::LogAddExp:
+        use<ScanKind::LogAddExp>();
+        break;
     }
   }
 

@@ -19,7 +19,7 @@ namespace {
 constexpr int kValues = 0, kIndices = 1, kSrc = 2;
 constexpr int64_t kRadixFrom = 512;  // elements; below, comparisons are faster
 constexpr int64_t kBucketsFrom = 32768;
-constexpr int64_t kGrain = 2048;     // elements that are worth waking a thread for
+constexpr int64_t kGrain = 2048;  // elements that are worth waking a thread for
 
 enum class Coding { Unsigned, Signed, Float };
 
@@ -109,7 +109,8 @@ class Sort final : public PreparedNamed {
         out_of_memory = true;
       }
     });
-    if (out_of_memory) throw Error(ErrorKind::OutOfMemory, "[sort] no memory to sort rows of " + std::to_string(rows_.length()) + " elements");
+    if (out_of_memory)
+      throw Error(ErrorKind::OutOfMemory, "[sort] no memory to sort rows of " + std::to_string(rows_.length()) + " elements");
   }
 
  private:
@@ -129,9 +130,12 @@ class Sort final : public PreparedNamed {
       work.items[i] = {descending_ ? static_cast<Bits>(~key) : key, static_cast<uint32_t>(i)};
     }
     const Item<Bits>* sorted = work.items.get();
-    if (n < kRadixFrom) std::sort(work.items.get(), work.items.get() + n);
-    else if (n >= kBucketsFrom) bucket_sort(library_, work.items.get(), work.other.get(), n), sorted = work.other.get();
-    else sorted = radix_sort(work.items.get(), work.other.get(), n);
+    if (n < kRadixFrom)
+      std::sort(work.items.get(), work.items.get() + n);
+    else if (n >= kBucketsFrom)
+      bucket_sort(library_, work.items.get(), work.other.get(), n), sorted = work.other.get();
+    else
+      sorted = radix_sort(work.items.get(), work.other.get(), n);
     if (values) {
       values += rows_.start(kValues, r);
       for (int64_t i = 0; i < n; ++i) values[i * rows_.step(kValues)] = work.row[sorted[i].position];
@@ -158,16 +162,26 @@ bool supports_sort(const ir::Named& named) {
 std::unique_ptr<PreparedNamed> prepare_sort(const ir::Named& named, CpuLibrary& library) {
   switch (named.operands[kSrc].dtype) {
     case DType::Bool:
-    case DType::U8: return std::make_unique<Sort<uint8_t, Coding::Unsigned>>(named, library);
-    case DType::I8: return std::make_unique<Sort<uint8_t, Coding::Signed>>(named, library);
-    case DType::I16: return std::make_unique<Sort<uint16_t, Coding::Signed>>(named, library);
-    case DType::I32: return std::make_unique<Sort<uint32_t, Coding::Signed>>(named, library);
-    case DType::I64: return std::make_unique<Sort<uint64_t, Coding::Signed>>(named, library);
-    case DType::F16: return std::make_unique<Sort<uint16_t, Coding::Float, 10>>(named, library);
-    case DType::BF16: return std::make_unique<Sort<uint16_t, Coding::Float, 7>>(named, library);
-    case DType::F32: return std::make_unique<Sort<uint32_t, Coding::Float, 23>>(named, library);
-    case DType::F64: return std::make_unique<Sort<uint64_t, Coding::Float, 52>>(named, library);
-    default: throw Error(ErrorKind::Internal, std::string("[sort] does not order ") + name_of(named.operands[kSrc].dtype));
+    case DType::U8:
+      return std::make_unique<Sort<uint8_t, Coding::Unsigned>>(named, library);
+    case DType::I8:
+      return std::make_unique<Sort<uint8_t, Coding::Signed>>(named, library);
+    case DType::I16:
+      return std::make_unique<Sort<uint16_t, Coding::Signed>>(named, library);
+    case DType::I32:
+      return std::make_unique<Sort<uint32_t, Coding::Signed>>(named, library);
+    case DType::I64:
+      return std::make_unique<Sort<uint64_t, Coding::Signed>>(named, library);
+    case DType::F16:
+      return std::make_unique<Sort<uint16_t, Coding::Float, 10>>(named, library);
+    case DType::BF16:
+      return std::make_unique<Sort<uint16_t, Coding::Float, 7>>(named, library);
+    case DType::F32:
+      return std::make_unique<Sort<uint32_t, Coding::Float, 23>>(named, library);
+    case DType::F64:
+      return std::make_unique<Sort<uint64_t, Coding::Float, 52>>(named, library);
+    default:
+      throw Error(ErrorKind::Internal, std::string("[sort] does not order ") + name_of(named.operands[kSrc].dtype));
   }
 }
 

@@ -30,10 +30,14 @@ ANYGPU_STUB(mish_backward_stub, "mish_grad")
 ANYGPU_STUB(prelu_stub, "prelu")
 ANYGPU_STUB(prelu_backward_stub, "prelu_grad")
 
-#define STUB_1(stub, op_name) \
-  REGISTER_PRIVATEUSE1_DISPATCH(stub, +[](Iter& iter, const S& a) { record_iter(ANYGPU_OP(op_name), iter, {number(a, iter)}); })
-#define STUB_2(stub, op_name) \
-  REGISTER_PRIVATEUSE1_DISPATCH(stub, +[](Iter& iter, const S& a, const S& b) { record_iter(ANYGPU_OP(op_name), iter, {number(a, iter), number(b, iter)}); })
+#define STUB_1(stub, op_name)    \
+  REGISTER_PRIVATEUSE1_DISPATCH( \
+      stub, +[](Iter& iter, const S& a) { record_iter(ANYGPU_OP(op_name), iter, {number(a, iter)}); })
+#define STUB_2(stub, op_name)                                                      \
+  REGISTER_PRIVATEUSE1_DISPATCH(                                                   \
+      stub, +[](Iter& iter, const S& a, const S& b) {                              \
+        record_iter(ANYGPU_OP(op_name), iter, {number(a, iter), number(b, iter)}); \
+      })
 
 STUB_2(softplus_stub, "softplus")
 STUB_2(softplus_backward_stub, "softplus_grad")
@@ -44,31 +48,43 @@ STUB_1(shrink_backward_stub, "shrink_grad")
 STUB_1(leaky_relu_stub, "leaky_relu")
 STUB_1(leaky_relu_backward_stub, "leaky_relu_grad")
 
-REGISTER_PRIVATEUSE1_DISPATCH(hardtanh_backward_stub, +[](TensorIterator& iter, const S& low, const S& high) {
-  record_iter(ANYGPU_OP("hardtanh_grad"), iter, {number(low, iter), number(high, iter)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(elu_stub, +[](Iter& iter, const S& alpha, const S& scale, const S& input_scale) {
-  record_iter(ANYGPU_OP("elu"), iter, {anygpu::Scalar(alpha.to<double>() * scale.to<double>()), number(scale, iter), number(input_scale, iter)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(elu_backward_stub, +[](Iter& iter, const S& alpha, const S& scale, const S& input_scale, bool is_result) {
-  record_iter(ANYGPU_OP("elu_grad"), iter, {anygpu::Scalar(alpha.to<double>() * scale.to<double>()), number(scale, iter), number(input_scale, iter)}, {is_result});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(logit_backward_stub, +[](Iter& iter, const S& eps) {
-  if (eps.to<double>() < 0) record_iter(ANYGPU_OP("logit_grad"), iter);
-  else record_iter(ANYGPU_OP("logit_eps_grad"), iter, {number(eps, iter)});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    hardtanh_backward_stub, +[](TensorIterator& iter, const S& low, const S& high) {
+      record_iter(ANYGPU_OP("hardtanh_grad"), iter, {number(low, iter), number(high, iter)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    elu_stub, +[](Iter& iter, const S& alpha, const S& scale, const S& input_scale) {
+      record_iter(ANYGPU_OP("elu"), iter,
+                  {anygpu::Scalar(alpha.to<double>() * scale.to<double>()), number(scale, iter), number(input_scale, iter)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    elu_backward_stub, +[](Iter& iter, const S& alpha, const S& scale, const S& input_scale, bool is_result) {
+      record_iter(ANYGPU_OP("elu_grad"), iter,
+                  {anygpu::Scalar(alpha.to<double>() * scale.to<double>()), number(scale, iter), number(input_scale, iter)}, {is_result});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    logit_backward_stub, +[](Iter& iter, const S& eps) {
+      if (eps.to<double>() < 0)
+        record_iter(ANYGPU_OP("logit_grad"), iter);
+      else
+        record_iter(ANYGPU_OP("logit_eps_grad"), iter, {number(eps, iter)});
+    })
 
 // PyTorch's own gelu is bound to the CPU by name.
 struct Gelu : at::meta::structured_gelu {
   void impl(const Tensor&, std::string_view approximate, const Tensor&) {
-    if (get_gelutype_enum(approximate) == GeluType::Tanh) record_iter(ANYGPU_OP("tanh_gelu"), *this);
-    else record_iter(ANYGPU_OP("gelu"), *this);
+    if (get_gelutype_enum(approximate) == GeluType::Tanh)
+      record_iter(ANYGPU_OP("tanh_gelu"), *this);
+    else
+      record_iter(ANYGPU_OP("gelu"), *this);
   }
 };
 struct GeluBackward : at::meta::structured_gelu_backward {
   void impl(const Tensor&, const Tensor&, std::string_view approximate, const Tensor&) {
-    if (get_gelutype_enum(approximate) == GeluType::Tanh) record_iter(ANYGPU_OP("tanh_gelu_grad"), *this);
-    else record_iter(ANYGPU_OP("gelu_grad"), *this);
+    if (get_gelutype_enum(approximate) == GeluType::Tanh)
+      record_iter(ANYGPU_OP("tanh_gelu_grad"), *this);
+    else
+      record_iter(ANYGPU_OP("gelu_grad"), *this);
   }
 };
 
@@ -110,8 +126,10 @@ Tensor& log_sigmoid_grad_out(const Tensor& dy, const Tensor& self, const Tensor&
 Tensor gelu_of(const Tensor& x, std::string_view approximate) {
   if (!plain_float(x)) return torch_frontend::real<_ops::gelu, &Face<Gelu, _ops::gelu>::call>(x, approximate);
   Tensor y = plain_like(x);
-  if (get_gelutype_enum(approximate) == GeluType::Tanh) hot_record(ANYGPU_OP("tanh_gelu"), y, x);
-  else hot_record(ANYGPU_OP("gelu"), y, x);
+  if (get_gelutype_enum(approximate) == GeluType::Tanh)
+    hot_record(ANYGPU_OP("tanh_gelu"), y, x);
+  else
+    hot_record(ANYGPU_OP("gelu"), y, x);
   return y;
 }
 Tensor gelu_gradient(const Tensor& dy, const Tensor& x, std::string_view approximate) {
@@ -119,13 +137,15 @@ Tensor gelu_gradient(const Tensor& dy, const Tensor& x, std::string_view approxi
     return torch_frontend::real<_ops::gelu_backward, &Face<GeluBackward, _ops::gelu_backward>::call>(dy, x, approximate);
   Tensor dx = plain_like(dy);
   bool approx = get_gelutype_enum(approximate) == GeluType::Tanh;
-  record(approx ? ANYGPU_OP("tanh_gelu_grad") : ANYGPU_OP("gelu_grad"), {dx, dy, x}, {}, {torch_frontend::pointwise_attr(dy.scalar_type())});
+  record(approx ? ANYGPU_OP("tanh_gelu_grad") : ANYGPU_OP("gelu_grad"), {dx, dy, x}, {},
+         {torch_frontend::pointwise_attr(dy.scalar_type())});
   return dx;
 }
 /// The gradient of relu, as autograd asks for it.
 Tensor threshold_gradient(const Tensor& dy, const Tensor& x, const at::Scalar& threshold) {
   if (!is_anygpu(dy) || !is_anygpu(x) || !plain_float(dy) || !like_plain(dy, x) || threshold.isComplex() || threshold.toDouble() != 0)
-    return torch_frontend::real<_ops::threshold_backward, &Face<structured_threshold_backward_out, _ops::threshold_backward>::call>(dy, x, threshold);
+    return torch_frontend::real<_ops::threshold_backward, &Face<structured_threshold_backward_out, _ops::threshold_backward>::call>(
+        dy, x, threshold);
   Tensor dx = plain_like(dy);
   record(ANYGPU_OP("relu_grad"), {dx, dy, x}, {}, {torch_frontend::pointwise_attr(dy.scalar_type())});
   return dx;
@@ -146,8 +166,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   faces<structured_threshold_backward_out, _ops::threshold_backward_grad_input>(m);
   hot_unary_faces<Silu, structured_silu_out, _ops::silu, _ops::silu_>(m);
   faces<structured_silu_out, _ops::silu_out>(m);
-#define HOT_GRADIENT(name, Name)                                                                             \
-  m.impl(#name "_backward", hot_gradient<Name, structured_##name##_backward_out, _ops::name##_backward>);     \
+#define HOT_GRADIENT(name, Name)                                                                          \
+  m.impl(#name "_backward", hot_gradient<Name, structured_##name##_backward_out, _ops::name##_backward>); \
   faces<structured_##name##_backward_out, _ops::name##_backward_grad_input>(m)
   HOT_GRADIENT(sigmoid, SigmoidGrad);
   HOT_GRADIENT(tanh, TanhGrad);

@@ -19,11 +19,14 @@ using at::Tensor;
 using OptTensor = std::optional<Tensor>;
 
 /// [B, T, H * d] as [B, H, T, d].
-Tensor heads(const Tensor& x, int64_t n) { return x.unflatten(-1, {n, -1}).transpose(1, 2); }
+Tensor heads(const Tensor& x, int64_t n) {
+  return x.unflatten(-1, {n, -1}).transpose(1, 2);
+}
 
-std::tuple<Tensor, Tensor> multi_head_attention(const Tensor& query, const Tensor& key, const Tensor& value, int64_t embed_dim, int64_t num_head, const Tensor& qkv_weight,
-                                                const Tensor& qkv_bias, const Tensor& proj_weight, const Tensor& proj_bias, const OptTensor& mask, bool need_weights,
-                                                bool average_attn_weights, std::optional<int64_t> mask_type) {
+std::tuple<Tensor, Tensor> multi_head_attention(const Tensor& query, const Tensor& key, const Tensor& value, int64_t embed_dim,
+                                                int64_t num_head, const Tensor& qkv_weight, const Tensor& qkv_bias,
+                                                const Tensor& proj_weight, const Tensor& proj_bias, const OptTensor& mask,
+                                                bool need_weights, bool average_attn_weights, std::optional<int64_t> mask_type) {
   TORCH_CHECK(query.dim() == 3, "expected 3-D `query`, got ", query.dim(), "-D tensor");
   TORCH_CHECK(query.size(2) == embed_dim, "passed-in embed_dim ", embed_dim, " didn't match last dim of query ", query.size(2));
   TORCH_CHECK(key.dim() == 3 && value.dim() == 3, "expected 3-D `key` and `value`");
@@ -47,18 +50,22 @@ std::tuple<Tensor, Tensor> multi_head_attention(const Tensor& query, const Tenso
   } else {
     weights = weights.softmax(-1);
   }
-  Tensor out = at::linear(at::matmul(weights, v).transpose(1, 2).reshape({query.size(0), query.size(1), embed_dim}), proj_weight, proj_bias);
+  Tensor out =
+      at::linear(at::matmul(weights, v).transpose(1, 2).reshape({query.size(0), query.size(1), embed_dim}), proj_weight, proj_bias);
   if (!need_weights) return {out, Tensor()};
   return {out, average_attn_weights ? weights.mean(1) : weights};
 }
 
-Tensor transformer_encoder_layer(const Tensor& src, int64_t embed_dim, int64_t num_heads, const Tensor& qkv_weight, const Tensor& qkv_bias, const Tensor& proj_weight,
-                                 const Tensor& proj_bias, bool use_gelu, bool norm_first, double eps, const Tensor& norm_weight_1, const Tensor& norm_bias_1,
-                                 const Tensor& norm_weight_2, const Tensor& norm_bias_2, const Tensor& ffn_weight_1, const Tensor& ffn_bias_1, const Tensor& ffn_weight_2,
-                                 const Tensor& ffn_bias_2, const OptTensor& mask, std::optional<int64_t> mask_type) {
+Tensor transformer_encoder_layer(const Tensor& src, int64_t embed_dim, int64_t num_heads, const Tensor& qkv_weight, const Tensor& qkv_bias,
+                                 const Tensor& proj_weight, const Tensor& proj_bias, bool use_gelu, bool norm_first, double eps,
+                                 const Tensor& norm_weight_1, const Tensor& norm_bias_1, const Tensor& norm_weight_2,
+                                 const Tensor& norm_bias_2, const Tensor& ffn_weight_1, const Tensor& ffn_bias_1,
+                                 const Tensor& ffn_weight_2, const Tensor& ffn_bias_2, const OptTensor& mask,
+                                 std::optional<int64_t> mask_type) {
   auto norm = [&](const Tensor& x, const Tensor& w, const Tensor& b) { return at::layer_norm(x, {embed_dim}, w, b, eps); };
   Tensor x = norm_first ? norm(src, norm_weight_1, norm_bias_1) : src;
-  x = src + std::get<0>(multi_head_attention(x, x, x, embed_dim, num_heads, qkv_weight, qkv_bias, proj_weight, proj_bias, mask, false, true, mask_type));
+  x = src + std::get<0>(multi_head_attention(x, x, x, embed_dim, num_heads, qkv_weight, qkv_bias, proj_weight, proj_bias, mask, false, true,
+                                             mask_type));
   if (!norm_first) x = norm(x, norm_weight_1, norm_bias_1);
   const Tensor inner = at::linear(norm_first ? norm(x, norm_weight_2, norm_bias_2) : x, ffn_weight_1, ffn_bias_1);
   x = x + at::linear(use_gelu ? at::gelu(inner) : at::relu(inner), ffn_weight_2, ffn_bias_2);
@@ -66,7 +73,9 @@ Tensor transformer_encoder_layer(const Tensor& src, int64_t embed_dim, int64_t n
 }
 
 /// Whether a padded batch can become a nested tensor. This device has none, and torch.nn then keeps the padding.
-bool can_nest(const Tensor& t, const Tensor& mask) { return false; }
+bool can_nest(const Tensor& t, const Tensor& mask) {
+  return false;
+}
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_native_multi_head_attention", multi_head_attention);

@@ -19,8 +19,10 @@ at::MemoryFormat format_of(const Tensor& a, const Tensor& b) {
 }
 
 Tensor empty_in(IntArrayRef sizes, const Tensor& like, at::MemoryFormat format) {
-  if (format == at::MemoryFormat::ChannelsLast) return empty_strided(sizes, c10::get_channels_last_strides_2d(sizes), like.scalar_type(), like.get_device());
-  if (format == at::MemoryFormat::ChannelsLast3d) return empty_strided(sizes, c10::get_channels_last_strides_3d(sizes), like.scalar_type(), like.get_device());
+  if (format == at::MemoryFormat::ChannelsLast)
+    return empty_strided(sizes, c10::get_channels_last_strides_2d(sizes), like.scalar_type(), like.get_device());
+  if (format == at::MemoryFormat::ChannelsLast3d)
+    return empty_strided(sizes, c10::get_channels_last_strides_3d(sizes), like.scalar_type(), like.get_device());
   return empty(sizes, like);
 }
 
@@ -33,8 +35,8 @@ c10::SmallVector<int64_t, 12> geometry(int64_t n, IntArrayRef stride, IntArrayRe
   return attrs;
 }
 
-Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool transposed,
-                   IntArrayRef output_padding, int64_t groups) {
+Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding,
+                   IntArrayRef dilation, bool transposed, IntArrayRef output_padding, int64_t groups) {
   const int64_t n = input.dim() - 2;
   const auto attrs = geometry(n, stride, padding, dilation, groups);
   c10::SmallVector<int64_t, 5> sizes{input.size(0), transposed ? weight.size(1) * groups : weight.size(0)};
@@ -52,26 +54,33 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
   return out;
 }
 
-std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, const Tensor& input, const Tensor& weight, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
-                                                        bool transposed, IntArrayRef output_padding, int64_t groups, std::array<bool, 3> mask) {
+std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, const Tensor& input, const Tensor& weight, IntArrayRef stride,
+                                                        IntArrayRef padding, IntArrayRef dilation, bool transposed,
+                                                        IntArrayRef output_padding, int64_t groups, std::array<bool, 3> mask) {
   const auto attrs = geometry(input.dim() - 2, stride, padding, dilation, groups);
   Tensor dx, dw, db;
   const bool nothing = grad.numel() == 0 || input.numel() == 0;
   if (mask[0]) {
     dx = empty_in(input.sizes(), input, format_of(input, weight));
-    if (nothing) dx.zero_();
-    else record(transposed ? ANYGPU_OP("conv") : ANYGPU_OP("conv_src_grad"), {dx, grad, weight}, {}, attrs);
+    if (nothing)
+      dx.zero_();
+    else
+      record(transposed ? ANYGPU_OP("conv") : ANYGPU_OP("conv_src_grad"), {dx, grad, weight}, {}, attrs);
   }
   if (mask[1]) {
     dw = empty_like(weight);
     // A transposed convolution is the gradient of a plain one, whose input is this one's output.
-    if (nothing) dw.zero_();
-    else record(ANYGPU_OP("conv_weight_grad"), {dw, transposed ? input : grad, transposed ? grad : input}, {}, attrs);
+    if (nothing)
+      dw.zero_();
+    else
+      record(ANYGPU_OP("conv_weight_grad"), {dw, transposed ? input : grad, transposed ? grad : input}, {}, attrs);
   }
   if (mask[2]) {
     db = empty({grad.size(1)}, grad);
-    if (grad.numel() == 0) db.zero_();
-    else record(ANYGPU_OP("channel_sum"), {db, grad});
+    if (grad.numel() == 0)
+      db.zero_();
+    else
+      record(ANYGPU_OP("channel_sum"), {db, grad});
   }
   return {dx, dw, db};
 }

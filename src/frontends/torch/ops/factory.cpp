@@ -25,7 +25,8 @@ Tensor& fill_number(Tensor& self, const at::Scalar& value) {
     pairs.select(-1, 1).fill_(z.imag());
     return self;
   }
-  TORCH_CHECK(!value.isComplex() || value.toComplexDouble().imag() == 0, "value cannot be converted to type ", self.dtype(), " without overflow");
+  TORCH_CHECK(!value.isComplex() || value.toComplexDouble().imag() == 0, "value cannot be converted to type ", self.dtype(),
+              " without overflow");
   DType t = dtype_of(self.scalar_type());
   anygpu::Scalar v = value.isComplex() ? to_scalar(value.toComplexDouble().real(), t) : to_scalar(value, t);
   record(ANYGPU_OP("fill"), {self}, {v}, {torch_frontend::pointwise_attr(self.scalar_type())});
@@ -36,34 +37,43 @@ Tensor& fill_tensor(Tensor& self, const Tensor& value) {
   if (is_cpu_number(value)) return fill_number(self, value.item());
   return self.copy_(value);
 }
-Tensor& zero_all(Tensor& self) { return fill_number(self, 0); }
+Tensor& zero_all(Tensor& self) {
+  return fill_number(self, 0);
+}
 
 /// PyTorch's lazy zeros have no storage, which no device but its own can read: ours are zeros.
-Tensor zeros_for_gradients(IntArrayRef sizes, std::optional<ScalarType> t, std::optional<Layout>, std::optional<at::Device> device, std::optional<bool>) {
+Tensor zeros_for_gradients(IntArrayRef sizes, std::optional<ScalarType> t, std::optional<Layout>, std::optional<at::Device> device,
+                           std::optional<bool>) {
   return torch_frontend::empty(sizes, t.value_or(c10::typeMetaToScalarType(c10::get_default_dtype())), index_of(device)).zero_();
 }
 
 // ---- lines ----
 
-REGISTER_PRIVATEUSE1_DISPATCH(arange_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar&, const c10::Scalar& step) {
-  record_iter(ANYGPU_OP("arange"), iter, {number(start, iter), number(step, iter)});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    arange_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar&, const c10::Scalar& step) {
+      record_iter(ANYGPU_OP("arange"), iter, {number(start, iter), number(step, iter)});
+    })
 
 /// An end of linspace, converted to the result's type first, as PyTorch does.
-double end_of(const at::Scalar& s, ScalarType t) { return at::isIntegralType(t, true) ? static_cast<double>(s.to<int64_t>()) : s.to<double>(); }
+double end_of(const at::Scalar& s, ScalarType t) {
+  return at::isIntegralType(t, true) ? static_cast<double>(s.to<int64_t>()) : s.to<double>();
+}
 
-REGISTER_PRIVATEUSE1_DISPATCH(linspace_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar& end, int64_t steps) {
-  double a = end_of(start, iter.dtype());
-  double b = end_of(end, iter.dtype());
-  record_iter(ANYGPU_OP("linspace"), iter, {N(a), N(b), N((b - a) / static_cast<double>(steps - 1))});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    linspace_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar& end, int64_t steps) {
+      double a = end_of(start, iter.dtype());
+      double b = end_of(end, iter.dtype());
+      record_iter(ANYGPU_OP("linspace"), iter, {N(a), N(b), N((b - a) / static_cast<double>(steps - 1))});
+    })
 
 Tensor& logspace_to(const at::Scalar& start, const at::Scalar& end, int64_t steps, double base, Tensor& out) {
   TORCH_CHECK(steps >= 0, "number of steps must be non-negative");
   if (out.numel() != steps) out.resize_({steps});
   if (steps == 0) return out;
   double a = end_of(start, out.scalar_type()), b = end_of(end, out.scalar_type());
-  if (steps == 1) return out.fill_(at::isIntegralType(out.scalar_type(), true) ? at::Scalar(static_cast<int64_t>(std::pow(base, a))) : at::Scalar(std::pow(base, a)));
+  if (steps == 1)
+    return out.fill_(at::isIntegralType(out.scalar_type(), true) ? at::Scalar(static_cast<int64_t>(std::pow(base, a)))
+                                                                 : at::Scalar(std::pow(base, a)));
   Tensor flat = out.dim() == 1 ? out : torch_frontend::empty(IntArrayRef{steps}, out);
   record_pointwise(ANYGPU_OP("logspace"), 1, {flat}, out.scalar_type(), {N(a), N(b), N((b - a) / static_cast<double>(steps - 1)), N(base)});
   if (!flat.is_same(out)) out.copy_(flat.view(out.sizes()));
@@ -99,10 +109,14 @@ Tensor& eye_n(int64_t n, Tensor& out) {
 }
 
 struct Tril : at::meta::structured_tril {
-  void impl(const Tensor& self, int64_t k, const Tensor& out) { record_pointwise(ANYGPU_OP("tril"), 1, {out, self}, self.scalar_type(), {N(k)}); }
+  void impl(const Tensor& self, int64_t k, const Tensor& out) {
+    record_pointwise(ANYGPU_OP("tril"), 1, {out, self}, self.scalar_type(), {N(k)});
+  }
 };
 struct Triu : at::meta::structured_triu {
-  void impl(const Tensor& self, int64_t k, const Tensor& out) { record_pointwise(ANYGPU_OP("triu"), 1, {out, self}, self.scalar_type(), {N(k)}); }
+  void impl(const Tensor& self, int64_t k, const Tensor& out) {
+    record_pointwise(ANYGPU_OP("triu"), 1, {out, self}, self.scalar_type(), {N(k)});
+  }
 };
 
 // Indices of a triangle: few numbers, made on the host.

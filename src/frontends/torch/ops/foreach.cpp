@@ -28,18 +28,30 @@ bool plain(TensorList a) {
 bool fits(TensorList a, TensorList b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
-    if (!b[i].defined() || b[i].scalar_type() != a[i].scalar_type() || b[i].device() != a[i].device() || b[i].sizes() != a[i].sizes()) return false;
+    if (!b[i].defined() || b[i].scalar_type() != a[i].scalar_type() || b[i].device() != a[i].device() || b[i].sizes() != a[i].sizes())
+      return false;
   return true;
 }
-bool plain(TensorList a, TensorList b) { return plain(a) && fits(a, b); }
-bool plain(TensorList a, TensorList b, TensorList c) { return plain(a) && fits(a, b) && fits(a, c); }
-bool real_number(const S& s) { return !s.isComplex(); }
-bool real_numbers(Scalars s, TensorList a) { return s.size() == a.size() && std::all_of(s.begin(), s.end(), real_number); }
+bool plain(TensorList a, TensorList b) {
+  return plain(a) && fits(a, b);
+}
+bool plain(TensorList a, TensorList b, TensorList c) {
+  return plain(a) && fits(a, b) && fits(a, c);
+}
+bool real_number(const S& s) {
+  return !s.isComplex();
+}
+bool real_numbers(Scalars s, TensorList a) {
+  return s.size() == a.size() && std::all_of(s.begin(), s.end(), real_number);
+}
 
-double value_of(const S& s) { return s.to<double>(); }
+double value_of(const S& s) {
+  return s.to<double>();
+}
 
 /// One call of a pointwise operator: out, then tensors; then `scalars`; the last `numbers` inputs of the operator are numbers.
-void call(const Op& op, const Tensor& out, std::initializer_list<const Tensor*> in, std::initializer_list<double> scalars = {}, int numbers = 0) {
+void call(const Op& op, const Tensor& out, std::initializer_list<const Tensor*> in, std::initializer_list<double> scalars = {},
+          int numbers = 0) {
   if (out.unsafeGetTensorImpl()->numel() == 0) return;
   c10::SmallVector<Operand, 4> operands;
   operands.emplace_back(out);
@@ -68,20 +80,21 @@ void changed(TensorList a, F&& f) {
 
 // ---- names of the catalogue as types, so that a kernel can be written once ----
 
-#define NAME(id, text)                                     \
-  struct id {                                              \
-    static const Op& op() { return ANYGPU_OP(text); }      \
+#define NAME(id, text)                                \
+  struct id {                                         \
+    static const Op& op() { return ANYGPU_OP(text); } \
   };
-NAME(Add, "add") NAME(AddScaled, "add_scaled") NAME(Sub, "sub") NAME(SubScaled, "sub_scaled") NAME(Mul, "mul") NAME(Div, "div")
-NAME(Pow, "pow") NAME(Max, "maximum") NAME(Min, "minimum") NAME(Sqrt, "sqrt") NAME(Rsqrt, "rsqrt") NAME(Neg, "neg") NAME(Abs, "abs")
-NAME(Sign, "sign") NAME(Reciprocal, "reciprocal") NAME(Exp, "exp") NAME(Log, "log") NAME(Sigmoid, "sigmoid") NAME(Tanh, "tanh")
-NAME(Addcmul, "addcmul") NAME(Addcdiv, "addcdiv") NAME(Lerp, "lerp") NAME(Square, "square")
+NAME(Add, "add")
+NAME(AddScaled, "add_scaled") NAME(Sub, "sub") NAME(SubScaled, "sub_scaled") NAME(Mul, "mul") NAME(Div, "div") NAME(Pow, "pow")
+    NAME(Max, "maximum") NAME(Min, "minimum") NAME(Sqrt, "sqrt") NAME(Rsqrt, "rsqrt") NAME(Neg, "neg") NAME(Abs, "abs") NAME(Sign, "sign")
+        NAME(Reciprocal, "reciprocal") NAME(Exp, "exp") NAME(Log, "log") NAME(Sigmoid, "sigmoid") NAME(Tanh, "tanh")
+            NAME(Addcmul, "addcmul") NAME(Addcdiv, "addcdiv") NAME(Lerp, "lerp") NAME(Square, "square")
 #undef NAME
 
-// ---- kernels: each in place and not; Slow is PyTorch's loop ----
+    // ---- kernels: each in place and not; Slow is PyTorch's loop ----
 
-template <class O, auto Slow>
-Tensors unary(TensorList a) {
+    template <class O, auto Slow>
+    Tensors unary(TensorList a) {
   if (!plain(a)) return Slow(a);
   return made(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i]}); });
 }
@@ -129,8 +142,10 @@ Tensors with_alpha(TensorList a, TensorList b, const S& alpha) {
   if (!plain(a, b) || !real_number(alpha)) return Slow(a, b, alpha);
   double k = value_of(alpha);
   return made(a, [&](size_t i, const Tensor& out) {
-    if (k == 1) call(O::op(), out, {&a[i], &b[i]});
-    else call(Scaled::op(), out, {&a[i], &b[i]}, {k});
+    if (k == 1)
+      call(O::op(), out, {&a[i], &b[i]});
+    else
+      call(Scaled::op(), out, {&a[i], &b[i]}, {k});
   });
 }
 template <class O, class Scaled, auto Slow>
@@ -138,8 +153,10 @@ void with_alpha_(TensorList a, TensorList b, const S& alpha) {
   if (!plain(a, b) || !real_number(alpha)) return Slow(a, b, alpha);
   double k = value_of(alpha);
   changed(a, [&](size_t i, const Tensor& out) {
-    if (k == 1) call(O::op(), out, {&a[i], &b[i]});
-    else call(Scaled::op(), out, {&a[i], &b[i]}, {k});
+    if (k == 1)
+      call(O::op(), out, {&a[i], &b[i]});
+    else
+      call(Scaled::op(), out, {&a[i], &b[i]}, {k});
   });
 }
 
@@ -202,10 +219,14 @@ Tensors pow_scalar(TensorList a, const S& e) {
   if (!plain(a) || !real_number(e)) return foreach_tensor_pow_scalar_kernel_slow(a, e);
   double k = value_of(e);
   return made(a, [&](size_t i, const Tensor& out) {
-    if (k == 2) call(Square::op(), out, {&a[i]});
-    else if (k == 0.5) call(Sqrt::op(), out, {&a[i]});
-    else if (k == -1) call(Reciprocal::op(), out, {&a[i]});
-    else call(Pow::op(), out, {&a[i]}, {k}, 1);
+    if (k == 2)
+      call(Square::op(), out, {&a[i]});
+    else if (k == 0.5)
+      call(Sqrt::op(), out, {&a[i]});
+    else if (k == -1)
+      call(Reciprocal::op(), out, {&a[i]});
+    else
+      call(Pow::op(), out, {&a[i]}, {k}, 1);
   });
 }
 
@@ -222,27 +243,27 @@ void copy_(TensorList a, TensorList b, bool non_blocking) {
   });
 }
 
-#define UNARY(name, O)                                                          \
-  m.impl("_foreach_" #name, unary<O, foreach_tensor_##name##_slow>);            \
+#define UNARY(name, O)                                               \
+  m.impl("_foreach_" #name, unary<O, foreach_tensor_##name##_slow>); \
   m.impl("_foreach_" #name "_", unary_<O, foreach_tensor_##name##_slow_>);
-#define ARITHMETIC(name, slow, O)                                                                              \
-  m.impl("_foreach_" #name ".Scalar", with_scalar<O, foreach_tensor_##slow##_scalar_kernel_slow>);              \
-  m.impl("_foreach_" #name "_.Scalar", with_scalar_<O, foreach_tensor_##slow##_scalar_kernel_slow_>);           \
-  m.impl("_foreach_" #name ".ScalarList", with_scalars<O, foreach_tensor_##slow##_scalarlist_kernel_slow>);     \
+#define ARITHMETIC(name, slow, O)                                                                           \
+  m.impl("_foreach_" #name ".Scalar", with_scalar<O, foreach_tensor_##slow##_scalar_kernel_slow>);          \
+  m.impl("_foreach_" #name "_.Scalar", with_scalar_<O, foreach_tensor_##slow##_scalar_kernel_slow_>);       \
+  m.impl("_foreach_" #name ".ScalarList", with_scalars<O, foreach_tensor_##slow##_scalarlist_kernel_slow>); \
   m.impl("_foreach_" #name "_.ScalarList", with_scalars_<O, foreach_tensor_##slow##_scalarlist_kernel_slow_>);
-#define LISTS(name, slow, O)                                                                       \
-  m.impl("_foreach_" #name ".List", with_list<O, foreach_tensor_##slow##_list_kernel_slow>);        \
+#define LISTS(name, slow, O)                                                                 \
+  m.impl("_foreach_" #name ".List", with_list<O, foreach_tensor_##slow##_list_kernel_slow>); \
   m.impl("_foreach_" #name "_.List", with_list_<O, foreach_tensor_##slow##_list_kernel_slow_>);
-#define ALPHA(name, O, Scaled)                                                                             \
-  m.impl("_foreach_" #name ".List", with_alpha<O, Scaled, foreach_tensor_##name##_list_kernel_slow>);       \
+#define ALPHA(name, O, Scaled)                                                                        \
+  m.impl("_foreach_" #name ".List", with_alpha<O, Scaled, foreach_tensor_##name##_list_kernel_slow>); \
   m.impl("_foreach_" #name "_.List", with_alpha_<O, Scaled, foreach_tensor_##name##_list_kernel_slow_>);
 #define TENSORS(name, O)                                                                           \
-  m.impl("_foreach_" #name ".Tensor", with_tensor<O, foreach_tensor_##name##_tensor_kernel_slow>);  \
+  m.impl("_foreach_" #name ".Tensor", with_tensor<O, foreach_tensor_##name##_tensor_kernel_slow>); \
   m.impl("_foreach_" #name "_.Tensor", with_tensor_<O, foreach_tensor_##name##_tensor_kernel_slow_>);
-#define TERNARY(name, O)                                                                                   \
-  m.impl("_foreach_" #name ".Scalar", ternary<O, foreach_tensor_##name##_scalar_slow>);                     \
-  m.impl("_foreach_" #name "_.Scalar", ternary_<O, foreach_tensor_##name##_scalar_slow_>);                  \
-  m.impl("_foreach_" #name ".ScalarList", ternary_scalars<O, foreach_tensor_##name##_scalarlist_slow>);     \
+#define TERNARY(name, O)                                                                                \
+  m.impl("_foreach_" #name ".Scalar", ternary<O, foreach_tensor_##name##_scalar_slow>);                 \
+  m.impl("_foreach_" #name "_.Scalar", ternary_<O, foreach_tensor_##name##_scalar_slow_>);              \
+  m.impl("_foreach_" #name ".ScalarList", ternary_scalars<O, foreach_tensor_##name##_scalarlist_slow>); \
   m.impl("_foreach_" #name "_.ScalarList", ternary_scalars_<O, foreach_tensor_##name##_scalarlist_slow_>);
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {

@@ -7,9 +7,9 @@
 namespace anygpu::torch_frontend {
 
 /// An entry of the catalogue as a type.
-#define ANYGPU_NAME(id, text)                                             \
-  struct id {                                                             \
-    static const ::anygpu::Op& op() { return ANYGPU_OP(text); }           \
+#define ANYGPU_NAME(id, text)                                   \
+  struct id {                                                   \
+    static const ::anygpu::Op& op() { return ANYGPU_OP(text); } \
   };
 
 /// Row-major, not empty, of a real floating type. That the tensor is on this device is for the caller to know.
@@ -35,8 +35,10 @@ inline void hot_record(const Op& op, const at::TensorBase& out, const at::Tensor
 /// Records a plain call; false where it is none.
 inline bool hot_binary(const Op& op, const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   at::ScalarType t = a.scalar_type();
-  if (is_anygpu(b)) record(op, {out, a, b}, {}, {pointwise_attr(t)});
-  else record(op, {out, a}, {to_scalar(b, dtype_of(t))}, {pointwise_attr(t, 2)});
+  if (is_anygpu(b))
+    record(op, {out, a, b}, {}, {pointwise_attr(t)});
+  else
+    record(op, {out, a}, {to_scalar(b, dtype_of(t))}, {pointwise_attr(t, 2)});
   return true;
 }
 inline bool plain_pair(const at::TensorBase& a, const at::TensorBase& b) {
@@ -44,10 +46,12 @@ inline bool plain_pair(const at::TensorBase& a, const at::TensorBase& b) {
 }
 /// An in-place call may read what it writes at the same place, but no overlapping view.
 inline bool apart(const at::TensorBase& a, const at::TensorBase& b) {
-  return a.unsafeGetTensorImpl() == b.unsafeGetTensorImpl() ||
-         a.unsafeGetTensorImpl()->unsafe_storage().unsafeGetStorageImpl() != b.unsafeGetTensorImpl()->unsafe_storage().unsafeGetStorageImpl();
+  return a.unsafeGetTensorImpl() == b.unsafeGetTensorImpl() || a.unsafeGetTensorImpl()->unsafe_storage().unsafeGetStorageImpl() !=
+                                                                   b.unsafeGetTensorImpl()->unsafe_storage().unsafeGetStorageImpl();
 }
-inline at::Tensor plain_like(const at::Tensor& a) { return empty(a.sizes(), a); }
+inline at::Tensor plain_like(const at::Tensor& a) {
+  return empty(a.sizes(), a);
+}
 
 template <class O, class S, class Op>
 at::Tensor hot_unary(const at::Tensor& a) {
@@ -89,7 +93,9 @@ void hot_pair_faces(torch::Library& m) {
 }
 
 /// add and sub: plain where alpha is 1.
-inline bool alpha_is_one(const at::Scalar& alpha) { return alpha.isIntegral(false) && alpha.toLong() == 1; }
+inline bool alpha_is_one(const at::Scalar& alpha) {
+  return alpha.isIntegral(false) && alpha.toLong() == 1;
+}
 template <class O, class S, class Op>
 at::Tensor hot_sum(const at::Tensor& a, const at::Tensor& b, const at::Scalar& alpha) {
   if (C10_UNLIKELY(!plain_pair(a, b) || !alpha_is_one(alpha))) return real<Op, &Face<S, Op>::call>(a, b, alpha);
@@ -112,7 +118,8 @@ void hot_sum_faces(torch::Library& m) {
 /// A gradient: dy and what was saved, in the operator's order.
 template <class O, class S, class Op>
 at::Tensor hot_gradient(const at::Tensor& dy, const at::Tensor& saved) {
-  if (C10_UNLIKELY(!is_anygpu(dy) || !is_anygpu(saved) || !plain_float(dy) || !like_plain(dy, saved))) return real<Op, &Face<S, Op>::call>(dy, saved);
+  if (C10_UNLIKELY(!is_anygpu(dy) || !is_anygpu(saved) || !plain_float(dy) || !like_plain(dy, saved)))
+    return real<Op, &Face<S, Op>::call>(dy, saved);
   at::Tensor out = plain_like(dy);
   record(O::op(), {out, dy, saved}, {}, {pointwise_attr(dy.scalar_type())});
   return out;

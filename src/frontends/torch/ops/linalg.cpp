@@ -16,15 +16,20 @@ namespace {
 using at::Scalar;
 using at::Tensor;
 
-bool is_one(const Scalar& s) { return s.equal(1); }
-bool is_zero(const Scalar& s) { return s.equal(0); }
+bool is_one(const Scalar& s) {
+  return s.equal(1);
+}
+bool is_zero(const Scalar& s) {
+  return s.equal(0);
+}
 
 void refuse_bool(const Tensor& t, const char* op) {
   TORCH_CHECK_NOT_IMPLEMENTED(t.scalar_type() != at::kBool, "\"", op, "\" not implemented for 'Bool'");
 }
 
 /// out = beta * self + alpha * (lhs @ rhs), self broadcast to out; absent for beta 0.
-void product(const Operand& out, const Operand& lhs, const Operand& rhs, const std::optional<Operand>& self, const Scalar& beta, const Scalar& alpha) {
+void product(const Operand& out, const Operand& lhs, const Operand& rhs, const std::optional<Operand>& self, const Scalar& beta,
+             const Scalar& alpha) {
   const bool add = self && !is_zero(beta);
   if (is_one(alpha) && (!add || is_one(beta))) {
     if (add) return record(ANYGPU_OP("matmul"), {out, lhs, rhs, *self});
@@ -76,7 +81,8 @@ Tensor bmm(const Tensor& self, const Tensor& mat2) {
 }
 
 void check_self(const Tensor& self, const Tensor& out) {
-  TORCH_CHECK(self.scalar_type() == out.scalar_type(), "self and mat2 must have the same dtype, but got ", self.scalar_type(), " and ", out.scalar_type());
+  TORCH_CHECK(self.scalar_type() == out.scalar_type(), "self and mat2 must have the same dtype, but got ", self.scalar_type(), " and ",
+              out.scalar_type());
 }
 
 Tensor& addmm_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha, Tensor& out) {
@@ -91,8 +97,8 @@ Tensor& addmm_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, co
 }
 
 Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
-  if (C10_LIKELY(plain_pair(mat1, mat2, 2) && is_anygpu(self) && self.scalar_type() == mat1.scalar_type() && self.dim() == 1 && is_one(beta) && is_one(alpha) &&
-                 (self.size(0) == mat2.size(1) || self.size(0) == 1))) {
+  if (C10_LIKELY(plain_pair(mat1, mat2, 2) && is_anygpu(self) && self.scalar_type() == mat1.scalar_type() && self.dim() == 1 &&
+                 is_one(beta) && is_one(alpha) && (self.size(0) == mat2.size(1) || self.size(0) == 1))) {
     Tensor out = empty({mat1.size(0), mat2.size(1)}, mat1);
     if (out.numel()) record(ANYGPU_OP("matmul"), {out, mat1, mat2, self});
     return out;
@@ -101,13 +107,17 @@ Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const S
   return addmm_out(self, mat1, mat2, beta, alpha, out);
 }
 
-Tensor& addmm_activation_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha, bool use_gelu, Tensor& out) {
+Tensor& addmm_activation_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha,
+                             bool use_gelu, Tensor& out) {
   addmm_out(self, mat1, mat2, beta, alpha, out);
-  if (use_gelu) at::gelu_(out);
-  else at::relu_(out);
+  if (use_gelu)
+    at::gelu_(out);
+  else
+    at::relu_(out);
   return out;
 }
-Tensor addmm_activation(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha, bool use_gelu) {
+Tensor addmm_activation(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha,
+                        bool use_gelu) {
   Tensor out = empty({0}, mat1);
   return addmm_activation_out(self, mat1, mat2, beta, alpha, use_gelu, out);
 }
@@ -128,7 +138,8 @@ Tensor& addbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const S
   TORCH_CHECK(a.dim() == 3, "batch1 must be a 3D tensor");
   TORCH_CHECK(b.dim() == 3, "batch2 must be a 3D tensor");
   TORCH_CHECK(a.size(0) == b.size(0), "batch1 and batch2 must have same number of batches, got ", a.size(0), " and ", b.size(0));
-  TORCH_CHECK(a.size(2) == b.size(1), "Incompatible matrix sizes for bmm (", a.size(1), "x", a.size(2), " and ", b.size(1), "x", b.size(2), ")");
+  TORCH_CHECK(a.size(2) == b.size(1), "Incompatible matrix sizes for bmm (", a.size(1), "x", a.size(2), " and ", b.size(1), "x", b.size(2),
+              ")");
   const int64_t sizes[] = {a.size(1), b.size(2)};
   (void)expand_to(on_device(self, a), sizes);
   TORCH_CHECK(out.scalar_type() == a.scalar_type() && out.scalar_type() == self.scalar_type() && a.scalar_type() == b.scalar_type(),
@@ -142,19 +153,21 @@ Tensor addbmm(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar
 }
 Tensor& addbmm_(Tensor& self, const Tensor& a, const Tensor& b, const Scalar& beta, const Scalar& alpha) {
   if (a.dim() == 3 && b.dim() == 3) {
-    TORCH_CHECK(self.dim() == 2 && self.size(0) == a.size(1) && self.size(1) == b.size(2), "addbmm_: a result of ", a.size(1), "x", b.size(2), " does not fit in-place into ",
-                self.sizes());
+    TORCH_CHECK(self.dim() == 2 && self.size(0) == a.size(1) && self.size(1) == b.size(2), "addbmm_: a result of ", a.size(1), "x",
+                b.size(2), " does not fit in-place into ", self.sizes());
   }
   return addbmm_out(self, a, b, beta, alpha, self);
 }
 
-View as_column(const Tensor& v) { return restrided(v, {v.size(0), 1}, {v.stride(0), 0}); }
+View as_column(const Tensor& v) {
+  return restrided(v, {v.size(0), 1}, {v.stride(0), 0});
+}
 
 Tensor& addmv_out(const Tensor& self, const Tensor& mat, const Tensor& vec, const Scalar& beta, const Scalar& alpha, Tensor& out) {
   meta_out<at::meta::structured_addmv>({&out}, self, mat, vec, beta, alpha);
   refuse_bool(mat, "addmv");
-  TORCH_CHECK(mat.scalar_type() == vec.scalar_type() && self.scalar_type() == mat.scalar_type(), "expected mat and vec to have the same dtype, but got: ", mat.scalar_type(), " and ",
-              vec.scalar_type());
+  TORCH_CHECK(mat.scalar_type() == vec.scalar_type() && self.scalar_type() == mat.scalar_type(),
+              "expected mat and vec to have the same dtype, but got: ", mat.scalar_type(), " and ", vec.scalar_type());
   if (!out.numel()) return out;
   const Tensor bias = on_device(self, out);
   View broadcast = expand_to(bias, out.sizes());
@@ -167,9 +180,10 @@ Tensor& addmv_out(const Tensor& self, const Tensor& mat, const Tensor& vec, cons
 
 Tensor dot(const Tensor& self, const Tensor& other) {
   TORCH_CHECK(self.dim() == 1 && other.dim() == 1, "1D tensors expected, but got ", self.dim(), "D and ", other.dim(), "D tensors");
-  TORCH_CHECK(self.scalar_type() == other.scalar_type(), "dot : expected both vectors to have same dtype, but found ", self.scalar_type(), " and ", other.scalar_type());
-  TORCH_CHECK(self.numel() == other.numel(), "inconsistent tensor size, expected tensor [", self.numel(), "] and src [", other.numel(), "] to have the same number of elements, but got ",
-              self.numel(), " and ", other.numel(), " elements respectively");
+  TORCH_CHECK(self.scalar_type() == other.scalar_type(), "dot : expected both vectors to have same dtype, but found ", self.scalar_type(),
+              " and ", other.scalar_type());
+  TORCH_CHECK(self.numel() == other.numel(), "inconsistent tensor size, expected tensor [", self.numel(), "] and src [", other.numel(),
+              "] to have the same number of elements, but got ", self.numel(), " and ", other.numel(), " elements respectively");
   refuse_bool(self, "dot");
   Tensor out = empty({}, self);
   if (self.numel() == 0) return out.zero_();

@@ -11,19 +11,25 @@ using at::Scalar;
 using at::Tensor;
 using OptTensor = std::optional<Tensor>;
 
-bool given(const OptTensor& t) { return t && t->defined(); }
+bool given(const OptTensor& t) {
+  return t && t->defined();
+}
 
 void check_float(const Tensor& t, const char* op) {
   TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
 }
 void check_weight(const OptTensor& weight, const Tensor& self) {
-  if (given(weight)) TORCH_CHECK(weight->scalar_type() == self.scalar_type(), "expected scalar type ", self.scalar_type(), " but found ", weight->scalar_type());
+  if (given(weight))
+    TORCH_CHECK(weight->scalar_type() == self.scalar_type(), "expected scalar type ", self.scalar_type(), " but found ",
+                weight->scalar_type());
 }
 void check_target(const Tensor& target) {
-  TORCH_CHECK(target.scalar_type() == at::kLong || target.scalar_type() == at::kByte, "expected scalar type Long or Byte but found ", target.scalar_type());
+  TORCH_CHECK(target.scalar_type() == at::kLong || target.scalar_type() == at::kByte, "expected scalar type Long or Byte but found ",
+              target.scalar_type());
 }
 
-void nll_forward(const Tensor& out, const Tensor& total, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index) {
+void nll_forward(const Tensor& out, const Tensor& total, const Tensor& self, const Tensor& target, const OptTensor& weight,
+                 int64_t reduction, int64_t ignore_index) {
   if (target.numel() == 0) {
     if (out.numel()) reduction == at::Reduction::Mean ? out.fill_(std::numeric_limits<double>::quiet_NaN()) : out.zero_();
     total.zero_();
@@ -36,7 +42,8 @@ void nll_forward(const Tensor& out, const Tensor& total, const Tensor& self, con
   record(ANYGPU_OP("nll_loss"), operands, {anygpu::Scalar(ignore_index)}, attrs);
 }
 
-void nll_backward(const Tensor& dx, const Tensor& grad, const Tensor& target, const Tensor& total, const OptTensor& weight, int64_t reduction, int64_t ignore_index) {
+void nll_backward(const Tensor& dx, const Tensor& grad, const Tensor& target, const Tensor& total, const OptTensor& weight,
+                  int64_t reduction, int64_t ignore_index) {
   if (dx.numel() == 0) return;
   c10::SmallVector<Operand, 5> operands{dx, grad, target, total};
   if (given(weight)) operands.emplace_back(*weight);
@@ -44,8 +51,10 @@ void nll_backward(const Tensor& dx, const Tensor& grad, const Tensor& target, co
   record(ANYGPU_OP("nll_loss_grad"), operands, {anygpu::Scalar(ignore_index)}, attrs);
 }
 
-std::tuple<Tensor&, Tensor&> nll_loss_out(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index, Tensor& out, Tensor& total) {
-  meta_out<at::meta::structured_nll_loss_forward>({&out, &total}, self, target, given(weight) ? at::OptionalTensorRef(*weight) : at::OptionalTensorRef(), reduction, ignore_index);
+std::tuple<Tensor&, Tensor&> nll_loss_out(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                                          int64_t ignore_index, Tensor& out, Tensor& total) {
+  meta_out<at::meta::structured_nll_loss_forward>(
+      {&out, &total}, self, target, given(weight) ? at::OptionalTensorRef(*weight) : at::OptionalTensorRef(), reduction, ignore_index);
   check_float(self, "nll_loss_out_frame");
   check_weight(weight, self);
   check_target(target);
@@ -53,14 +62,17 @@ std::tuple<Tensor&, Tensor&> nll_loss_out(const Tensor& self, const Tensor& targ
   return {out, total};
 }
 
-std::tuple<Tensor, Tensor> nll_loss(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index) {
+std::tuple<Tensor, Tensor> nll_loss(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                                    int64_t ignore_index) {
   Tensor out = empty({0}, self), total = empty({}, self);
   nll_loss_out(self, target, weight, reduction, ignore_index, out, total);
   return {out, total};
 }
 
-Tensor& nll_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index, const Tensor& total, Tensor& dx) {
-  meta_out<at::meta::structured_nll_loss_backward>({&dx}, grad, self, target, given(weight) ? at::OptionalTensorRef(*weight) : at::OptionalTensorRef(), reduction, ignore_index, total);
+Tensor& nll_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                              int64_t ignore_index, const Tensor& total, Tensor& dx) {
+  meta_out<at::meta::structured_nll_loss_backward>(
+      {&dx}, grad, self, target, given(weight) ? at::OptionalTensorRef(*weight) : at::OptionalTensorRef(), reduction, ignore_index, total);
   check_float(self, "nll_loss_backward_out_frame");
   check_weight(weight, self);
   check_target(target);
@@ -68,7 +80,8 @@ Tensor& nll_loss_backward_out(const Tensor& grad, const Tensor& self, const Tens
   return dx;
 }
 
-Tensor nll_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index, const Tensor& total) {
+Tensor nll_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                         int64_t ignore_index, const Tensor& total) {
   Tensor dx = empty(self.sizes(), self);
   return nll_loss_backward_out(grad, self, target, weight, reduction, ignore_index, total, dx);
 }
@@ -79,13 +92,15 @@ void check_nll2d(const Tensor& self, const Tensor& target, const OptTensor& weig
   TORCH_CHECK(target.dim() == 3, "only batches of spatial targets supported (3D tensors) but got targets of dimension: ", target.dim());
   TORCH_CHECK(self.dim() == 4, "only batches of spatial inputs supported (4D tensors), but got input of dimension: ", self.dim());
   TORCH_CHECK(!given(weight) || weight->numel() == self.size(1), "weight tensor should be defined either for all or no classes");
-  TORCH_CHECK(self.size(0) == target.size(0) && self.size(2) == target.size(1) && self.size(3) == target.size(2), "size mismatch (got input: ", self.sizes(), " , target: ", target.sizes());
+  TORCH_CHECK(self.size(0) == target.size(0) && self.size(2) == target.size(1) && self.size(3) == target.size(2),
+              "size mismatch (got input: ", self.sizes(), " , target: ", target.sizes());
   check_float(self, "nll_loss2d_forward_out_frame");
   check_weight(weight, self);
   check_target(target);
 }
 
-std::tuple<Tensor&, Tensor&> nll_loss2d_out(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index, Tensor& out, Tensor& total) {
+std::tuple<Tensor&, Tensor&> nll_loss2d_out(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                                            int64_t ignore_index, Tensor& out, Tensor& total) {
   check_nll2d(self, target, weight);
   resize_out(out, reduction == at::Reduction::None ? target.sizes() : at::IntArrayRef());
   resize_out(total, {});
@@ -93,23 +108,26 @@ std::tuple<Tensor&, Tensor&> nll_loss2d_out(const Tensor& self, const Tensor& ta
   return {out, total};
 }
 
-std::tuple<Tensor, Tensor> nll_loss2d(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index) {
+std::tuple<Tensor, Tensor> nll_loss2d(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                                      int64_t ignore_index) {
   Tensor out = empty({0}, self), total = empty({}, self);
   nll_loss2d_out(self, target, weight, reduction, ignore_index, out, total);
   return {out, total};
 }
 
-Tensor& nll_loss2d_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index, const Tensor& total,
-                                Tensor& dx) {
+Tensor& nll_loss2d_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                                int64_t ignore_index, const Tensor& total, Tensor& dx) {
   check_nll2d(self, target, weight);
   TORCH_CHECK(total.numel() == 1, "expected total_weight to be a single element tensor, got: ", total.sizes());
-  TORCH_CHECK(reduction == at::Reduction::None ? grad.sizes() == target.sizes() : grad.numel() == 1, "unexpected size of grad_output: ", grad.sizes());
+  TORCH_CHECK(reduction == at::Reduction::None ? grad.sizes() == target.sizes() : grad.numel() == 1,
+              "unexpected size of grad_output: ", grad.sizes());
   resize_out(dx, self.sizes());
   nll_backward(dx, grad, target, total, weight, reduction, ignore_index);
   return dx;
 }
 
-Tensor nll_loss2d_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction, int64_t ignore_index, const Tensor& total) {
+Tensor nll_loss2d_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
+                           int64_t ignore_index, const Tensor& total) {
   Tensor dx = empty({0}, self);
   return nll_loss2d_backward_out(grad, self, target, weight, reduction, ignore_index, total, dx);
 }
@@ -122,16 +140,21 @@ void check_multi_margin(const Tensor& self, const Tensor& target, const Scalar& 
   TORCH_CHECK((self.dim() == 2 && self.size(1) != 0) || (self.dim() == 1 && self.size(0) != 0) || self.dim() == 0,
               "Expected non-empty vector or matrix with optional 0-dim batch size, but got: ", self.sizes());
   TORCH_CHECK(target.dim() <= 1 && target.numel() == n, "inconsistent target size, expected ", n, " but got ", target.sizes());
-  if (given(weight)) TORCH_CHECK(weight->dim() <= 1 && weight->numel() == classes, "inconsistent weight size, expected ", classes, " but got ", weight->sizes());
+  if (given(weight))
+    TORCH_CHECK(weight->dim() <= 1 && weight->numel() == classes, "inconsistent weight size, expected ", classes, " but got ",
+                weight->sizes());
   check_float(self, "multi_margin_loss");
   check_weight(weight, self);
   TORCH_CHECK(target.scalar_type() == at::kLong, "expected scalar type Long but found ", target.scalar_type());
 }
 
 /// A scalar input counts as one class.
-View at_least_1d(const Tensor& t) { return t.dim() ? own_view_of(t) : restrided(t, {1}, {1}); }
+View at_least_1d(const Tensor& t) {
+  return t.dim() ? own_view_of(t) : restrided(t, {1}, {1});
+}
 
-Tensor& multi_margin_loss_out(const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight, int64_t reduction, Tensor& out) {
+Tensor& multi_margin_loss_out(const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight,
+                              int64_t reduction, Tensor& out) {
   check_multi_margin(self, target, p, weight);
   resize_out(out, reduction == at::Reduction::None && target.dim() > 0 ? target.sizes() : at::IntArrayRef());
   if (self.numel() == 0) return out;
@@ -143,13 +166,14 @@ Tensor& multi_margin_loss_out(const Tensor& self, const Tensor& target, const Sc
   record(ANYGPU_OP("multi_margin_loss"), operands, {anygpu::Scalar(margin.toDouble())}, attrs);
   return out;
 }
-Tensor multi_margin_loss(const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight, int64_t reduction) {
+Tensor multi_margin_loss(const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight,
+                         int64_t reduction) {
   Tensor out = empty({0}, self);
   return multi_margin_loss_out(self, target, p, margin, weight, reduction, out);
 }
 
-Tensor& multi_margin_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight, int64_t reduction,
-                                       Tensor& dx) {
+Tensor& multi_margin_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin,
+                                       const OptTensor& weight, int64_t reduction, Tensor& dx) {
   check_multi_margin(self, target, p, weight);
   resize_out(dx, self.sizes());
   if (self.numel() == 0) return dx;
@@ -161,7 +185,8 @@ Tensor& multi_margin_loss_backward_out(const Tensor& grad, const Tensor& self, c
   record(ANYGPU_OP("multi_margin_loss_grad"), operands, {anygpu::Scalar(margin.toDouble())}, attrs);
   return dx;
 }
-Tensor multi_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight, int64_t reduction) {
+Tensor multi_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin,
+                                  const OptTensor& weight, int64_t reduction) {
   Tensor dx = empty({0}, self);
   return multi_margin_loss_backward_out(grad, self, target, p, margin, weight, reduction, dx);
 }
@@ -169,13 +194,14 @@ Tensor multi_margin_loss_backward(const Tensor& grad, const Tensor& self, const 
 void check_multilabel(const Tensor& self, const Tensor& target) {
   TORCH_CHECK((self.dim() == 2 && self.size(1) != 0) || (self.dim() == 1 && self.size(0) != 0) || self.dim() == 0,
               "Expected non-empty vector or matrix with optional 0-dim batch size, but got: ", self.sizes());
-  TORCH_CHECK(self.dim() < 2 ? target.dim() <= 1 && target.numel() == self.numel() : target.sizes() == self.sizes(), "inconsistent target size: ", target.sizes(),
-              " for input of size: ", self.sizes());
+  TORCH_CHECK(self.dim() < 2 ? target.dim() <= 1 && target.numel() == self.numel() : target.sizes() == self.sizes(),
+              "inconsistent target size: ", target.sizes(), " for input of size: ", self.sizes());
   check_float(self, "multilabel_margin_loss");
   TORCH_CHECK(target.scalar_type() == at::kLong, "expected scalar type Long but found ", target.scalar_type());
 }
 
-std::tuple<Tensor&, Tensor&> multilabel_margin_loss_out(const Tensor& self, const Tensor& target, int64_t reduction, Tensor& out, Tensor& is_target) {
+std::tuple<Tensor&, Tensor&> multilabel_margin_loss_out(const Tensor& self, const Tensor& target, int64_t reduction, Tensor& out,
+                                                        Tensor& is_target) {
   check_multilabel(self, target);
   const int64_t rows[] = {self.dim() == 2 ? self.size(0) : 1};
   resize_out(out, reduction == at::Reduction::None && target.dim() == 2 ? at::IntArrayRef(rows) : at::IntArrayRef());
@@ -189,13 +215,15 @@ std::tuple<Tensor, Tensor> multilabel_margin_loss(const Tensor& self, const Tens
   return {out, is_target};
 }
 
-Tensor& multilabel_margin_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, int64_t reduction, const Tensor& is_target, Tensor& dx) {
+Tensor& multilabel_margin_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, int64_t reduction,
+                                            const Tensor& is_target, Tensor& dx) {
   check_multilabel(self, target);
   resize_out(dx, self.sizes());
   if (self.numel()) record(ANYGPU_OP("multilabel_margin_loss_grad"), {dx, grad, self, target}, {}, {reduction});
   return dx;
 }
-Tensor multilabel_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, int64_t reduction, const Tensor& is_target) {
+Tensor multilabel_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, int64_t reduction,
+                                       const Tensor& is_target) {
   Tensor dx = empty({0}, self);
   return multilabel_margin_loss_backward_out(grad, self, target, reduction, is_target, dx);
 }

@@ -14,8 +14,10 @@ struct Batch {
 
   Batch(const Tensor& log_probs, const Tensor& targets, IntArrayRef inputs, IntArrayRef lengths, int64_t blank) {
     TORCH_CHECK(log_probs.dim() == 3, "expected log_probs of 3 dimensions, got ", log_probs.dim());
-    TORCH_CHECK_NOT_IMPLEMENTED(log_probs.scalar_type() == at::kFloat || log_probs.scalar_type() == at::kDouble, "\"ctc_loss_cpu\" not implemented for '", log_probs.scalar_type(), "'");
-    TORCH_CHECK(targets.scalar_type() == at::kLong || targets.scalar_type() == at::kInt, "expected targets of type Long or Int, got ", targets.scalar_type());
+    TORCH_CHECK_NOT_IMPLEMENTED(log_probs.scalar_type() == at::kFloat || log_probs.scalar_type() == at::kDouble,
+                                "\"ctc_loss_cpu\" not implemented for '", log_probs.scalar_type(), "'");
+    TORCH_CHECK(targets.scalar_type() == at::kLong || targets.scalar_type() == at::kInt, "expected targets of type Long or Int, got ",
+                targets.scalar_type());
     const int64_t n = log_probs.size(1);
     TORCH_CHECK(log_probs.numel() > 0, "log_probs tensor must not be empty");
     TORCH_CHECK(blank >= 0 && blank < log_probs.size(2), "blank must be in label range");
@@ -27,13 +29,16 @@ struct Batch {
     for (size_t i = 0; i < lengths.size(); ++i) {
       TORCH_CHECK(lengths[i] >= 0, "Expected target_lengths to have value at least 0, but got value ", lengths[i]);
       TORCH_CHECK(inputs[i] >= 0, "Expected input_lengths to have value at least 0, but got value ", inputs[i]);
-      TORCH_CHECK(inputs[i] <= log_probs.size(0), "Expected input_lengths to have value at most ", log_probs.size(0), ", but got value ", inputs[i]);
+      TORCH_CHECK(inputs[i] <= log_probs.size(0), "Expected input_lengths to have value at most ", log_probs.size(0), ", but got value ",
+                  inputs[i]);
       begin.push_back(targets.dim() == 2 ? static_cast<int64_t>(i) * targets.size(1) : at);
       at += lengths[i];
       longest = std::max(longest, lengths[i]);
     }
-    TORCH_CHECK(targets.dim() == 2 || targets.size(0) == at, "Expected targets to have size ", at, " at dimension 0, but got size ", targets.size(0));
-    TORCH_CHECK(targets.dim() == 1 || (targets.size(0) == n && targets.size(1) >= longest), "Expected targets to have size at least ", longest, " at dimension 1, but got ", targets.sizes());
+    TORCH_CHECK(targets.dim() == 2 || targets.size(0) == at, "Expected targets to have size ", at, " at dimension 0, but got size ",
+                targets.size(0));
+    TORCH_CHECK(targets.dim() == 1 || (targets.size(0) == n && targets.size(1) >= longest), "Expected targets to have size at least ",
+                longest, " at dimension 1, but got ", targets.sizes());
     labels = targets.contiguous().view({-1});
     const auto upload = [&](at::ArrayRef<int64_t> v) { return at::tensor(v, at::kLong).to(log_probs.device()); };
     starts = upload(begin);
@@ -42,18 +47,20 @@ struct Batch {
   }
 };
 
-std::tuple<Tensor, Tensor> ctc_loss(const Tensor& log_probs, const Tensor& targets, IntArrayRef inputs, IntArrayRef lengths, int64_t blank, bool zero_infinity) {
+std::tuple<Tensor, Tensor> ctc_loss(const Tensor& log_probs, const Tensor& targets, IntArrayRef inputs, IntArrayRef lengths, int64_t blank,
+                                    bool zero_infinity) {
   const Batch b(log_probs, targets, inputs, lengths, blank);
   Tensor loss = empty({log_probs.size(1)}, log_probs), alpha = empty({log_probs.size(1), log_probs.size(0), 2 * b.longest + 1}, log_probs);
   record(ANYGPU_OP("ctc_loss"), {loss, alpha, log_probs, b.labels, b.starts, b.input_lengths, b.target_lengths}, {anygpu::Scalar(blank)});
   return {loss, alpha};
 }
 
-Tensor ctc_loss_backward(const Tensor& grad, const Tensor& log_probs, const Tensor& targets, IntArrayRef inputs, IntArrayRef lengths, const Tensor& loss, const Tensor& alpha,
-                         int64_t blank, bool zero_infinity) {
+Tensor ctc_loss_backward(const Tensor& grad, const Tensor& log_probs, const Tensor& targets, IntArrayRef inputs, IntArrayRef lengths,
+                         const Tensor& loss, const Tensor& alpha, int64_t blank, bool zero_infinity) {
   const Batch b(log_probs, targets, inputs, lengths, blank);
   Tensor dx = empty(log_probs.sizes(), log_probs);
-  record(ANYGPU_OP("ctc_loss_grad"), {dx, grad, loss, alpha, log_probs, b.labels, b.starts, b.input_lengths, b.target_lengths}, {anygpu::Scalar(blank)}, {zero_infinity});
+  record(ANYGPU_OP("ctc_loss_grad"), {dx, grad, loss, alpha, log_probs, b.labels, b.starts, b.input_lengths, b.target_lengths},
+         {anygpu::Scalar(blank)}, {zero_infinity});
   return dx;
 }
 
@@ -63,11 +70,12 @@ std::vector<int64_t> to_host(const Tensor& lengths) {
   return {t.const_data_ptr<int64_t>(), t.const_data_ptr<int64_t>() + t.numel()};
 }
 
-std::tuple<Tensor, Tensor> ctc_loss_tensor(const Tensor& log_probs, const Tensor& targets, const Tensor& inputs, const Tensor& lengths, int64_t blank, bool zero_infinity) {
+std::tuple<Tensor, Tensor> ctc_loss_tensor(const Tensor& log_probs, const Tensor& targets, const Tensor& inputs, const Tensor& lengths,
+                                           int64_t blank, bool zero_infinity) {
   return ctc_loss(log_probs, targets, to_host(inputs), to_host(lengths), blank, zero_infinity);
 }
-Tensor ctc_loss_backward_tensor(const Tensor& grad, const Tensor& log_probs, const Tensor& targets, const Tensor& inputs, const Tensor& lengths, const Tensor& loss, const Tensor& alpha,
-                                int64_t blank, bool zero_infinity) {
+Tensor ctc_loss_backward_tensor(const Tensor& grad, const Tensor& log_probs, const Tensor& targets, const Tensor& inputs,
+                                const Tensor& lengths, const Tensor& loss, const Tensor& alpha, int64_t blank, bool zero_infinity) {
   return ctc_loss_backward(grad, log_probs, targets, to_host(inputs), to_host(lengths), loss, alpha, blank, zero_infinity);
 }
 

@@ -13,15 +13,20 @@ namespace {
 using N = anygpu::Scalar;
 
 ANYGPU_STUB(mse_stub, "mse")
-REGISTER_PRIVATEUSE1_DISPATCH(smooth_l1_stub, +[](TensorIteratorBase& iter, double beta) { record_iter(ANYGPU_OP("smooth_l1"), iter, {N(beta)}); })
-REGISTER_PRIVATEUSE1_DISPATCH(huber_stub, +[](TensorIterator& iter, double delta) { record_iter(ANYGPU_OP("huber"), iter, {N(delta)}); })
-REGISTER_PRIVATEUSE1_DISPATCH(mse_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k) { record_iter(ANYGPU_OP("mse_grad"), iter, {number(k, iter)}); })
-REGISTER_PRIVATEUSE1_DISPATCH(smooth_l1_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k, double beta) {
-  record_iter(ANYGPU_OP("smooth_l1_grad"), iter, {number(k, iter), N(beta)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(huber_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k, double delta) {
-  record_iter(ANYGPU_OP("huber_grad"), iter, {number(k, iter), N(delta)});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    smooth_l1_stub, +[](TensorIteratorBase& iter, double beta) { record_iter(ANYGPU_OP("smooth_l1"), iter, {N(beta)}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    huber_stub, +[](TensorIterator& iter, double delta) { record_iter(ANYGPU_OP("huber"), iter, {N(delta)}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    mse_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k) { record_iter(ANYGPU_OP("mse_grad"), iter, {number(k, iter)}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    smooth_l1_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k, double beta) {
+      record_iter(ANYGPU_OP("smooth_l1_grad"), iter, {number(k, iter), N(beta)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    huber_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k, double delta) {
+      record_iter(ANYGPU_OP("huber_grad"), iter, {number(k, iter), N(delta)});
+    })
 
 // ---- binary cross entropy: PyTorch's own is bound to the CPU ----
 
@@ -31,14 +36,17 @@ void check_bce(const Tensor& x, const Tensor& t, const OptTensor& w) {
   TORCH_CHECK(x.scalar_type() == t.scalar_type(), "Found dtype ", t.scalar_type(), " but expected ", x.scalar_type());
   TORCH_CHECK(at::isFloatingType(x.scalar_type()), "\"binary_cross_entropy\" not implemented for '", x.scalar_type(), "'");
   at::infer_size(x.sizes(), t.sizes());
-  TORCH_CHECK(!w || !w->defined() || w->scalar_type() == x.scalar_type(), "Found dtype ", w->scalar_type(), " but expected ", x.scalar_type());
+  TORCH_CHECK(!w || !w->defined() || w->scalar_type() == x.scalar_type(), "Found dtype ", w->scalar_type(), " but expected ",
+              x.scalar_type());
 }
 
 Tensor bce(const Tensor& x, const Tensor& t, const OptTensor& w, int64_t reduction) {
   check_bce(x, t, w);
   Tensor loss = torch_frontend::empty_like(x);
-  if (w && w->defined()) record_pointwise(ANYGPU_OP("binary_cross_entropy"), 1, {loss, x, t, *w}, x.scalar_type(), {}, {1});
-  else record_pointwise(ANYGPU_OP("binary_cross_entropy"), 1, {loss, x, t}, x.scalar_type(), {}, {0});
+  if (w && w->defined())
+    record_pointwise(ANYGPU_OP("binary_cross_entropy"), 1, {loss, x, t, *w}, x.scalar_type(), {}, {1});
+  else
+    record_pointwise(ANYGPU_OP("binary_cross_entropy"), 1, {loss, x, t}, x.scalar_type(), {}, {0});
   return reduction == Reduction::Mean ? loss.mean() : reduction == Reduction::Sum ? loss.sum() : loss;
 }
 Tensor& bce_out(const Tensor& x, const Tensor& t, const OptTensor& w, int64_t reduction, Tensor& out) {
@@ -51,8 +59,10 @@ Tensor& bce_grad_out(const Tensor& dy, const Tensor& x, const Tensor& t, const O
   check_bce(x, t, w);
   torch_frontend::resize_out(dx, x.sizes());
   double factor = reduction == Reduction::Mean ? 1.0 / static_cast<double>(x.numel()) : 1.0;
-  if (w && w->defined()) record_pointwise(ANYGPU_OP("binary_cross_entropy_grad"), 1, {dx, x, t, dy, *w}, x.scalar_type(), {N(factor)}, {1});
-  else record_pointwise(ANYGPU_OP("binary_cross_entropy_grad"), 1, {dx, x, t, dy}, x.scalar_type(), {N(factor)}, {0});
+  if (w && w->defined())
+    record_pointwise(ANYGPU_OP("binary_cross_entropy_grad"), 1, {dx, x, t, dy, *w}, x.scalar_type(), {N(factor)}, {1});
+  else
+    record_pointwise(ANYGPU_OP("binary_cross_entropy_grad"), 1, {dx, x, t, dy}, x.scalar_type(), {N(factor)}, {0});
   return dx;
 }
 Tensor bce_grad(const Tensor& dy, const Tensor& x, const Tensor& t, const OptTensor& w, int64_t reduction) {

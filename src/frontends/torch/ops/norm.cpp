@@ -12,8 +12,12 @@ using at::Tensor;
 using OptTensor = std::optional<Tensor>;
 using Three = std::tuple<Tensor, Tensor, Tensor>;
 
-bool given(const OptTensor& t) { return t && t->defined(); }
-bool half(const Tensor& t) { return at::isReducedFloatingType(t.scalar_type()); }
+bool given(const OptTensor& t) {
+  return t && t->defined();
+}
+bool half(const Tensor& t) {
+  return at::isReducedFloatingType(t.scalar_type());
+}
 
 void check_float(const Tensor& t, const char* op) {
   TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
@@ -52,8 +56,8 @@ struct Call {
 
 // ---- batch ----
 
-void batch_norm_into(const Tensor& y, const Tensor& mean, const Tensor& invstd, const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean,
-                     const OptTensor& running_var, double momentum, double eps) {
+void batch_norm_into(const Tensor& y, const Tensor& mean, const Tensor& invstd, const Tensor& x, const OptTensor& weight,
+                     const OptTensor& bias, const OptTensor& running_mean, const OptTensor& running_var, double momentum, double eps) {
   const bool running = given(running_mean) && given(running_var);
   Call call;
   for (const Tensor* t : {&y, &mean, &invstd}) call.operands.emplace_back(*t);
@@ -67,10 +71,12 @@ void batch_norm_into(const Tensor& y, const Tensor& mean, const Tensor& invstd, 
   call.maybe(running ? running_mean : OptTensor());
   call.maybe(running ? running_var : OptTensor());
   const int64_t attrs[] = {call.present};
-  record(running ? ANYGPU_OP("batch_norm_running") : ANYGPU_OP("batch_norm"), call.operands, {anygpu::Scalar(momentum), anygpu::Scalar(eps)}, attrs);
+  record(running ? ANYGPU_OP("batch_norm_running") : ANYGPU_OP("batch_norm"), call.operands,
+         {anygpu::Scalar(momentum), anygpu::Scalar(eps)}, attrs);
 }
 
-void batch_norm_eval_into(const Tensor& y, const Tensor& x, const OptTensor& weight, const OptTensor& bias, const Tensor& running_mean, const Tensor& running_var, double eps) {
+void batch_norm_eval_into(const Tensor& y, const Tensor& x, const OptTensor& weight, const OptTensor& bias, const Tensor& running_mean,
+                          const Tensor& running_var, double eps) {
   Call call;
   for (const Tensor* t : {&y, &x, &running_mean, &running_var}) call.operands.emplace_back(*t);
   call.maybe(weight);
@@ -79,8 +85,8 @@ void batch_norm_eval_into(const Tensor& y, const Tensor& x, const OptTensor& wei
   record(ANYGPU_OP("batch_norm_eval"), call.operands, {anygpu::Scalar(eps)}, attrs);
 }
 
-Three batch_norm(const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean, const OptTensor& running_var, bool training, double momentum,
-                 double eps) {
+Three batch_norm(const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean,
+                 const OptTensor& running_var, bool training, double momentum, double eps) {
   check_float(x, "batch_norm");
   TORCH_CHECK(x.dim() >= 2, "batch_norm: expected an input of at least 2 dimensions, got ", x.dim());
   const auto type = parameter_type(x, {&weight, &bias, &running_mean, &running_var});
@@ -96,8 +102,9 @@ Three batch_norm(const Tensor& x, const OptTensor& weight, const OptTensor& bias
   return {y, mean, invstd};
 }
 
-std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean, const OptTensor& running_var,
-                                                     bool training, double momentum, double eps, Tensor& out, Tensor& mean, Tensor& invstd) {
+std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias,
+                                                     const OptTensor& running_mean, const OptTensor& running_var, bool training,
+                                                     double momentum, double eps, Tensor& out, Tensor& mean, Tensor& invstd) {
   auto [y, m, s] = batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps);
   resize_out(out, y.sizes());
   out.copy_(y);
@@ -110,34 +117,40 @@ std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_out(const Tensor& x, const OptT
   return {out, mean, invstd};
 }
 
-Three batch_norm_legit(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var, bool training, double momentum, double eps) {
+Three batch_norm_legit(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var,
+                       bool training, double momentum, double eps) {
   return batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps);
 }
-std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_legit_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var, bool training,
-                                                           double momentum, double eps, Tensor& out, Tensor& mean, Tensor& invstd) {
+std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_legit_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias,
+                                                           Tensor& running_mean, Tensor& running_var, bool training, double momentum,
+                                                           double eps, Tensor& out, Tensor& mean, Tensor& invstd) {
   return batch_norm_out(x, weight, bias, running_mean, running_var, training, momentum, eps, out, mean, invstd);
 }
 Three batch_norm_no_stats(const Tensor& x, const OptTensor& weight, const OptTensor& bias, bool training, double momentum, double eps) {
   return batch_norm(x, weight, bias, {}, {}, training, momentum, eps);
 }
-std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_no_stats_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, bool training, double momentum, double eps, Tensor& out,
-                                                              Tensor& mean, Tensor& invstd) {
+std::tuple<Tensor&, Tensor&, Tensor&> batch_norm_no_stats_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias,
+                                                              bool training, double momentum, double eps, Tensor& out, Tensor& mean,
+                                                              Tensor& invstd) {
   return batch_norm_out(x, weight, bias, {}, {}, training, momentum, eps, out, mean, invstd);
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_with_update(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var,
-                                                                  double momentum, double eps) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_with_update(const Tensor& x, const OptTensor& weight, const OptTensor& bias,
+                                                                  Tensor& running_mean, Tensor& running_var, double momentum, double eps) {
   auto [y, mean, invstd] = batch_norm(x, weight, bias, running_mean, running_var, true, momentum, eps);
   return {y, mean, invstd, empty({0}, at::kByte, x)};
 }
-std::tuple<Tensor&, Tensor&, Tensor&, Tensor&> batch_norm_with_update_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias, Tensor& running_mean, Tensor& running_var,
-                                                                          double momentum, double eps, Tensor& out, Tensor& mean, Tensor& invstd, Tensor& reserve) {
+std::tuple<Tensor&, Tensor&, Tensor&, Tensor&> batch_norm_with_update_out(const Tensor& x, const OptTensor& weight, const OptTensor& bias,
+                                                                          Tensor& running_mean, Tensor& running_var, double momentum,
+                                                                          double eps, Tensor& out, Tensor& mean, Tensor& invstd,
+                                                                          Tensor& reserve) {
   batch_norm_out(x, weight, bias, running_mean, running_var, true, momentum, eps, out, mean, invstd);
   return {out, mean, invstd, reserve};
 }
 
-Three batch_norm_backward(const Tensor& grad, const Tensor& x, const OptTensor& weight, const OptTensor& running_mean, const OptTensor& running_var, const OptTensor& save_mean,
-                          const OptTensor& save_invstd, bool train, double eps, std::array<bool, 3> mask) {
+Three batch_norm_backward(const Tensor& grad, const Tensor& x, const OptTensor& weight, const OptTensor& running_mean,
+                          const OptTensor& running_var, const OptTensor& save_mean, const OptTensor& save_invstd, bool train, double eps,
+                          std::array<bool, 3> mask) {
   Tensor dx, dw, db;
   const auto type = given(weight) ? weight->scalar_type() : x.scalar_type();
   if (mask[0]) dx = empty_like(x);
@@ -158,12 +171,16 @@ Three batch_norm_backward(const Tensor& grad, const Tensor& x, const OptTensor& 
   for (const Tensor* t : {&grad, &x, &*mean, &*spread}) call.operands.emplace_back(*t);
   if (given(weight)) call.operands.emplace_back(*weight);
   const int64_t attrs[] = {given(weight), asked, train};
-  record(outputs == 1 ? ANYGPU_OP("batch_norm_grad_1") : outputs == 2 ? ANYGPU_OP("batch_norm_grad_2") : ANYGPU_OP("batch_norm_grad_3"), call.operands, {anygpu::Scalar(eps)}, attrs);
+  record(outputs == 1   ? ANYGPU_OP("batch_norm_grad_1")
+         : outputs == 2 ? ANYGPU_OP("batch_norm_grad_2")
+                        : ANYGPU_OP("batch_norm_grad_3"),
+         call.operands, {anygpu::Scalar(eps)}, attrs);
   return {dx, dw, db};
 }
 
-Three batch_norm_new_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const OptTensor& running_mean, const OptTensor& running_var, const OptTensor& save_mean,
-                              const OptTensor& save_var, bool update, double eps, std::array<bool, 3> mask, const Tensor& reserve) {
+Three batch_norm_new_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const OptTensor& running_mean,
+                              const OptTensor& running_var, const OptTensor& save_mean, const OptTensor& save_var, bool update, double eps,
+                              std::array<bool, 3> mask, const Tensor& reserve) {
   return batch_norm_backward(grad, x, weight, running_mean, running_var, save_mean, save_var, update, eps, mask);
 }
 
@@ -176,7 +193,8 @@ std::tuple<Tensor, Tensor> batch_norm_stats(const Tensor& x, double eps) {
 }
 
 /// Returns mean and biased variance, and updates the running ones.
-std::tuple<Tensor, Tensor> batch_norm_update_stats(const Tensor& x, const OptTensor& running_mean, const OptTensor& running_var, double momentum) {
+std::tuple<Tensor, Tensor> batch_norm_update_stats(const Tensor& x, const OptTensor& running_mean, const OptTensor& running_var,
+                                                   double momentum) {
   check_float(x, "batch_norm_update_stats");
   c10::SmallVector<int64_t, 5> dims;
   for (int64_t d = 0; d < x.dim(); ++d)
@@ -209,8 +227,8 @@ Three layer_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, co
   return {y, mean, rstd};
 }
 
-Three layer_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape, const Tensor& mean, const Tensor& rstd, const OptTensor& weight, const OptTensor& bias,
-                          std::array<bool, 3> mask) {
+Three layer_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape, const Tensor& mean, const Tensor& rstd,
+                          const OptTensor& weight, const OptTensor& bias, std::array<bool, 3> mask) {
   Tensor dx, dw, db;
   const auto type = given(weight) ? weight->scalar_type() : given(bias) ? bias->scalar_type() : x.scalar_type();
   if (mask[0]) dx = empty_like(x);
@@ -229,7 +247,10 @@ Three layer_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape
   for (const Tensor* t : {&grad, &x, &mean, &rstd}) call.operands.emplace_back(*t);
   if (given(weight)) call.operands.emplace_back(*weight);
   const int64_t attrs[] = {given(weight), asked, static_cast<int64_t>(shape.size())};
-  record(outputs == 1 ? ANYGPU_OP("layer_norm_grad_1") : outputs == 2 ? ANYGPU_OP("layer_norm_grad_2") : ANYGPU_OP("layer_norm_grad_3"), call.operands, {}, attrs);
+  record(outputs == 1   ? ANYGPU_OP("layer_norm_grad_1")
+         : outputs == 2 ? ANYGPU_OP("layer_norm_grad_2")
+                        : ANYGPU_OP("layer_norm_grad_3"),
+         call.operands, {}, attrs);
   return {dx, dw, db};
 }
 
@@ -254,7 +275,8 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, IntArrayRef shape, const Op
   return {y, rstd};
 }
 
-std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape, const Tensor& rstd, const OptTensor& weight, std::array<bool, 2> mask) {
+std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape, const Tensor& rstd,
+                                             const OptTensor& weight, std::array<bool, 2> mask) {
   Tensor dx, dw;
   if (mask[0]) dx = empty_like(x);
   if (mask[1] && given(weight)) dw = empty_like(*weight);
@@ -273,14 +295,23 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x
 // ---- group ----
 
 /// x[N,C,*] as [N,G,C/G,*]; v[C] as [G,C/G,1].
-View grouped(const Tensor& x, int64_t n, int64_t g, int64_t d, int64_t s) { return restrided(x, {n, g, d, s}, {g * d * s, d * s, s, 1}); }
-View grouped(const Tensor& v, int64_t g, int64_t d) { return restrided(v, {g, d, 1}, {d * v.stride(0), v.stride(0), 0}); }
+View grouped(const Tensor& x, int64_t n, int64_t g, int64_t d, int64_t s) {
+  return restrided(x, {n, g, d, s}, {g * d * s, d * s, s, 1});
+}
+View grouped(const Tensor& v, int64_t g, int64_t d) {
+  return restrided(v, {g, d, 1}, {d * v.stride(0), v.stride(0), 0});
+}
 
-Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& bias, int64_t n, int64_t c, int64_t hw, int64_t group, double eps) {
+Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& bias, int64_t n, int64_t c, int64_t hw, int64_t group,
+                 double eps) {
   TORCH_CHECK(group > 0, "Expected num groups to be greater than 0, got ", group);
-  TORCH_CHECK(c % group == 0, "Expected number of channels in input to be divisible by num_groups, but got input of shape ", input.sizes(), " and num_groups=", group);
+  TORCH_CHECK(c % group == 0, "Expected number of channels in input to be divisible by num_groups, but got input of shape ", input.sizes(),
+              " and num_groups=", group);
   for (const OptTensor* p : {&weight, &bias})
-    if (given(*p)) TORCH_CHECK((*p)->dim() == 1 && (*p)->numel() == c, "Expected weight and bias to be vectors of the number of channels in input, but got shapes ", (*p)->sizes(), " and ", input.sizes());
+    if (given(*p))
+      TORCH_CHECK((*p)->dim() == 1 && (*p)->numel() == c,
+                  "Expected weight and bias to be vectors of the number of channels in input, but got shapes ", (*p)->sizes(), " and ",
+                  input.sizes());
   check_float(input, "GroupNormKernelImpl");
   const auto type = parameter_type(input, {&weight, &bias});
   const Tensor x = input.contiguous();
@@ -301,8 +332,8 @@ Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& 
   return {y, mean, rstd};
 }
 
-Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor& mean_in, const Tensor& rstd_in, const OptTensor& weight, int64_t n, int64_t c, int64_t hw, int64_t group,
-                          std::array<bool, 3> mask) {
+Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor& mean_in, const Tensor& rstd_in, const OptTensor& weight,
+                          int64_t n, int64_t c, int64_t hw, int64_t group, std::array<bool, 3> mask) {
   const Tensor dy = grad.contiguous(), x = input.contiguous(), mean = mean_in.contiguous(), rstd = rstd_in.contiguous();
   const auto type = given(weight) ? weight->scalar_type() : x.scalar_type();
   Tensor dx, dw, db;
@@ -331,7 +362,10 @@ Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor&
   for (const View* v : {&dyv, &xv, &mv, &rv}) call.operands.emplace_back(*v);
   if (given(weight)) call.operands.emplace_back(wv = grouped(*weight, group, d));
   const int64_t attrs[] = {given(weight), asked};
-  record(outputs == 1 ? ANYGPU_OP("group_norm_grad_1") : outputs == 2 ? ANYGPU_OP("group_norm_grad_2") : ANYGPU_OP("group_norm_grad_3"), call.operands, {}, attrs);
+  record(outputs == 1   ? ANYGPU_OP("group_norm_grad_1")
+         : outputs == 2 ? ANYGPU_OP("group_norm_grad_2")
+                        : ANYGPU_OP("group_norm_grad_3"),
+         call.operands, {}, attrs);
   return {dx, dw, db};
 }
 

@@ -27,13 +27,16 @@ enum Flag : int64_t {
   kDecay = 512,
 };
 
-bool given(const OptTensor& t) { return t && t->defined(); }
+bool given(const OptTensor& t) {
+  return t && t->defined();
+}
 
 void same_length(const char* op, TensorList params, TensorList list, const char* what) {
   TORCH_CHECK(list.size() == params.size(), op, ": expected as many ", what, " as parameters, got ", list.size(), " and ", params.size());
 }
 void fits(const char* op, const Tensor& param, const Tensor& t) {
-  TORCH_CHECK(t.sizes() == param.sizes(), op, ": expected state and gradient of the parameter's shape ", param.sizes(), ", got ", t.sizes());
+  TORCH_CHECK(t.sizes() == param.sizes(), op, ": expected state and gradient of the parameter's shape ", param.sizes(), ", got ",
+              t.sizes());
   TORCH_CHECK(t.device() == param.device(), op, ": expected all tensors on ", param.device(), ", got ", t.device());
   TORCH_CHECK(at::isFloatingType(param.scalar_type()) && at::isFloatingType(t.scalar_type()), op, ": expected floating-point tensors");
 }
@@ -66,7 +69,9 @@ struct Common {
 };
 
 /// A CPU tensor of one element is a number.
-double number_of(const Tensor& t) { return t.item<double>(); }
+double number_of(const Tensor& t) {
+  return t.item<double>();
+}
 
 const Op& pick(int outputs, const Op& few, const Op& more, const Op& most, int least) {
   return outputs == least ? few : outputs == least + 1 ? more : most;
@@ -74,16 +79,17 @@ const Op& pick(int outputs, const Op& few, const Op& more, const Op& most, int l
 
 // ---- Adam and AdamW ----
 
-void adam(const char* name, TensorList params, TensorList grads, TensorList ms, TensorList vs, TensorList vmaxs, TensorList steps, double rate,
-          const Tensor* rate_tensor, double beta1, double beta2, double decay, double eps, bool amsgrad, bool maximize, bool decoupled,
-          const OptTensor& grad_scale, const OptTensor& found_inf) {
+void adam(const char* name, TensorList params, TensorList grads, TensorList ms, TensorList vs, TensorList vmaxs, TensorList steps,
+          double rate, const Tensor* rate_tensor, double beta1, double beta2, double decay, double eps, bool amsgrad, bool maximize,
+          bool decoupled, const OptTensor& grad_scale, const OptTensor& found_inf) {
   same_length(name, params, grads, "gradients");
   same_length(name, params, ms, "exp_avgs");
   same_length(name, params, vs, "exp_avg_sqs");
   same_length(name, params, steps, "state_steps");
   if (amsgrad) same_length(name, params, vmaxs, "max_exp_avg_sqs");
   Common common(grad_scale, found_inf, rate_tensor);
-  int64_t flags = common.flags | (maximize ? kMaximize : 0) | (amsgrad ? kAmsgrad : 0) | (decoupled ? kDecoupled : 0) | (decay != 0 ? kDecay : 0);
+  int64_t flags =
+      common.flags | (maximize ? kMaximize : 0) | (amsgrad ? kAmsgrad : 0) | (decoupled ? kDecoupled : 0) | (decay != 0 ? kDecay : 0);
   N scalars[] = {N(rate), N(1 - beta1), N(beta2), N(1 - beta2), N(std::log(beta1)), N(std::log(beta2)), N(decay), N(eps)};
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor& p = params[i];
@@ -92,7 +98,8 @@ void adam(const char* name, TensorList params, TensorList grads, TensorList ms, 
     c10::SmallVector<Operand, 16> operands{p, ms[i], vs[i]};
     if (amsgrad) operands.push_back(vmaxs[i]);
     if (flags & kScaled) operands.push_back(grads[i]);
-    const Op& op = pick(static_cast<int>(operands.size()), ANYGPU_OP("fused_adam"), ANYGPU_OP("fused_adam_4"), ANYGPU_OP("fused_adam_5"), 3);
+    const Op& op =
+        pick(static_cast<int>(operands.size()), ANYGPU_OP("fused_adam"), ANYGPU_OP("fused_adam_4"), ANYGPU_OP("fused_adam_5"), 3);
     operands.append({p, ms[i], vs[i]});
     if (amsgrad) operands.push_back(vmaxs[i]);
     operands.push_back(grads[i]);
@@ -105,18 +112,19 @@ void adam(const char* name, TensorList params, TensorList grads, TensorList ms, 
 }
 
 template <bool decoupled>
-void fused_adam(TensorList params, TensorList grads, TensorList ms, TensorList vs, TensorList vmaxs, TensorList steps, double rate, double beta1,
-                double beta2, double decay, double eps, bool amsgrad, bool maximize, const OptTensor& grad_scale, const OptTensor& found_inf) {
-  adam(decoupled ? "_fused_adamw_" : "_fused_adam_", params, grads, ms, vs, vmaxs, steps, rate, nullptr, beta1, beta2, decay, eps, amsgrad, maximize,
-       decoupled, grad_scale, found_inf);
+void fused_adam(TensorList params, TensorList grads, TensorList ms, TensorList vs, TensorList vmaxs, TensorList steps, double rate,
+                double beta1, double beta2, double decay, double eps, bool amsgrad, bool maximize, const OptTensor& grad_scale,
+                const OptTensor& found_inf) {
+  adam(decoupled ? "_fused_adamw_" : "_fused_adam_", params, grads, ms, vs, vmaxs, steps, rate, nullptr, beta1, beta2, decay, eps, amsgrad,
+       maximize, decoupled, grad_scale, found_inf);
 }
 template <bool decoupled>
-void fused_adam_tensor(TensorList params, TensorList grads, TensorList ms, TensorList vs, TensorList vmaxs, TensorList steps, const Tensor& rate,
-                       double beta1, double beta2, double decay, double eps, bool amsgrad, bool maximize, const OptTensor& grad_scale,
-                       const OptTensor& found_inf) {
+void fused_adam_tensor(TensorList params, TensorList grads, TensorList ms, TensorList vs, TensorList vmaxs, TensorList steps,
+                       const Tensor& rate, double beta1, double beta2, double decay, double eps, bool amsgrad, bool maximize,
+                       const OptTensor& grad_scale, const OptTensor& found_inf) {
   bool number = rate.is_cpu();
-  adam(decoupled ? "_fused_adamw_" : "_fused_adam_", params, grads, ms, vs, vmaxs, steps, number ? number_of(rate) : 0, number ? nullptr : &rate, beta1,
-       beta2, decay, eps, amsgrad, maximize, decoupled, grad_scale, found_inf);
+  adam(decoupled ? "_fused_adamw_" : "_fused_adam_", params, grads, ms, vs, vmaxs, steps, number ? number_of(rate) : 0,
+       number ? nullptr : &rate, beta1, beta2, decay, eps, amsgrad, maximize, decoupled, grad_scale, found_inf);
 }
 
 // ---- SGD ----
@@ -147,21 +155,21 @@ void sgd(TensorList params, TensorList grads, TensorList buffers, double decay, 
     record(op, operands, scalars, {torch_frontend::pointwise_attr(p.scalar_type()), flags});
   }
 }
-void fused_sgd(TensorList params, TensorList grads, TensorList buffers, double decay, double momentum, double rate, double dampening, bool nesterov,
-               bool maximize, bool first, const OptTensor& grad_scale, const OptTensor& found_inf) {
+void fused_sgd(TensorList params, TensorList grads, TensorList buffers, double decay, double momentum, double rate, double dampening,
+               bool nesterov, bool maximize, bool first, const OptTensor& grad_scale, const OptTensor& found_inf) {
   sgd(params, grads, buffers, decay, momentum, rate, nullptr, dampening, nesterov, maximize, first, grad_scale, found_inf);
 }
-void fused_sgd_tensor(TensorList params, TensorList grads, TensorList buffers, double decay, double momentum, const Tensor& rate, double dampening,
-                      bool nesterov, bool maximize, bool first, const OptTensor& grad_scale, const OptTensor& found_inf) {
+void fused_sgd_tensor(TensorList params, TensorList grads, TensorList buffers, double decay, double momentum, const Tensor& rate,
+                      double dampening, bool nesterov, bool maximize, bool first, const OptTensor& grad_scale, const OptTensor& found_inf) {
   bool number = rate.is_cpu();
-  sgd(params, grads, buffers, decay, momentum, number ? number_of(rate) : 0, number ? nullptr : &rate, dampening, nesterov, maximize, first, grad_scale,
-      found_inf);
+  sgd(params, grads, buffers, decay, momentum, number ? number_of(rate) : 0, number ? nullptr : &rate, dampening, nesterov, maximize, first,
+      grad_scale, found_inf);
 }
 
 // ---- Adagrad ----
 
-void adagrad(TensorList params, TensorList grads, TensorList sums, TensorList steps, double rate, const Tensor* rate_tensor, double rate_decay,
-             double decay, double eps, bool maximize, const OptTensor& grad_scale, const OptTensor& found_inf) {
+void adagrad(TensorList params, TensorList grads, TensorList sums, TensorList steps, double rate, const Tensor* rate_tensor,
+             double rate_decay, double decay, double eps, bool maximize, const OptTensor& grad_scale, const OptTensor& found_inf) {
   const char* name = "_fused_adagrad_";
   same_length(name, params, grads, "gradients");
   same_length(name, params, sums, "state_sums");
@@ -183,14 +191,15 @@ void adagrad(TensorList params, TensorList grads, TensorList sums, TensorList st
     record(op, operands, scalars, {torch_frontend::pointwise_attr(p.scalar_type()), flags});
   }
 }
-void fused_adagrad(TensorList params, TensorList grads, TensorList sums, TensorList steps, double rate, double rate_decay, double decay, double eps,
-                   bool maximize, const OptTensor& grad_scale, const OptTensor& found_inf) {
+void fused_adagrad(TensorList params, TensorList grads, TensorList sums, TensorList steps, double rate, double rate_decay, double decay,
+                   double eps, bool maximize, const OptTensor& grad_scale, const OptTensor& found_inf) {
   adagrad(params, grads, sums, steps, rate, nullptr, rate_decay, decay, eps, maximize, grad_scale, found_inf);
 }
-void fused_adagrad_tensor(TensorList params, TensorList grads, TensorList sums, TensorList steps, const Tensor& rate, double rate_decay, double decay,
-                          double eps, bool maximize, const OptTensor& grad_scale, const OptTensor& found_inf) {
+void fused_adagrad_tensor(TensorList params, TensorList grads, TensorList sums, TensorList steps, const Tensor& rate, double rate_decay,
+                          double decay, double eps, bool maximize, const OptTensor& grad_scale, const OptTensor& found_inf) {
   bool number = rate.is_cpu();
-  adagrad(params, grads, sums, steps, number ? number_of(rate) : 0, number ? nullptr : &rate, rate_decay, decay, eps, maximize, grad_scale, found_inf);
+  adagrad(params, grads, sums, steps, number ? number_of(rate) : 0, number ? nullptr : &rate, rate_decay, decay, eps, maximize, grad_scale,
+          found_inf);
 }
 
 // ---- mixed precision ----

@@ -60,14 +60,16 @@ c10::SmallVector<int64_t, 5> padded_sizes(const Tensor& self, IntArrayRef paddin
 Tensor& reflection_pad2d_out(const Tensor& self, IntArrayRef padding, Tensor& out) {
   TORCH_CHECK(padding.size() == 4, "padding size is expected to be 4, but got: ", padding.size());
   const bool batched = self.dim() == 4;
-  TORCH_CHECK((self.dim() == 3 || batched) && self.size(-3) != 0 && self.size(-2) != 0 && self.size(-1) != 0,
-              "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: ", self.sizes());
+  TORCH_CHECK(
+      (self.dim() == 3 || batched) && self.size(-3) != 0 && self.size(-2) != 0 && self.size(-1) != 0,
+      "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: ", self.sizes());
   for (int64_t d = 0; d < 2; ++d)
     TORCH_CHECK(padding[2 * d] < self.size(-1 - d) && padding[2 * d + 1] < self.size(-1 - d), "Argument #", 4 + 2 * d,
-                ": Padding size should be less than the corresponding input dimension, but got: padding (", padding[2 * d], ", ", padding[2 * d + 1], ") at dimension ", self.dim() - 1 - d,
-                " of input ", self.sizes());
+                ": Padding size should be less than the corresponding input dimension, but got: padding (", padding[2 * d], ", ",
+                padding[2 * d + 1], ") at dimension ", self.dim() - 1 - d, " of input ", self.sizes());
   const auto sizes = padded_sizes(self, padding);
-  TORCH_CHECK(sizes.end()[-1] >= 1 || sizes.end()[-2] >= 1, "input of ", self.sizes(), " is too small. Calculated output ", IntArrayRef(sizes));
+  TORCH_CHECK(sizes.end()[-1] >= 1 || sizes.end()[-2] >= 1, "input of ", self.sizes(), " is too small. Calculated output ",
+              IntArrayRef(sizes));
   resize_out(out, sizes);
   pad(true, self, padding, out);
   return out;
@@ -79,7 +81,8 @@ Tensor reflection_pad2d(const Tensor& self, IntArrayRef padding) {
 
 template <bool reflect>
 Tensor& checked_pad_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef padding, Tensor& dx) {
-  TORCH_CHECK(padding.size() % 2 == 0 && self.dim() * 2 >= static_cast<int64_t>(padding.size()), "padding of ", padding, " does not fit an input of ", self.sizes());
+  TORCH_CHECK(padding.size() % 2 == 0 && self.dim() * 2 >= static_cast<int64_t>(padding.size()), "padding of ", padding,
+              " does not fit an input of ", self.sizes());
   const auto sizes = padded_sizes(self, padding);
   TORCH_CHECK(grad.sizes() == IntArrayRef(sizes), "grad_output of ", grad.sizes(), " unexpected. Expected: ", IntArrayRef(sizes));
   resize_out(dx, self.sizes());
@@ -111,10 +114,12 @@ int64_t windows_along(int64_t size, int64_t kernel, int64_t dilation, int64_t pa
 
 Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
   check_pairs({{kernel, "kernel_size"}, {dilation, "dilation"}, {padding, "padding"}, {stride, "stride"}});
-  at::native::im2col_shape_check(self, Tensor(), kernel[0], kernel[1], dilation[0], dilation[1], padding[0], padding[1], stride[0], stride[1]);
+  at::native::im2col_shape_check(self, Tensor(), kernel[0], kernel[1], dilation[0], dilation[1], padding[0], padding[1], stride[0],
+                                 stride[1]);
   const bool batched = self.dim() == 4;
   const int64_t n = batched ? self.size(0) : 1, c = self.size(-3), h = self.size(-2), w = self.size(-1);
-  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]), ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
+  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]),
+                ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
   const int64_t rows = c * kernel[0] * kernel[1], columns = oh * ow;
   c10::SmallVector<int64_t, 3> sizes{n, rows, columns};
   if (!batched) sizes.erase(sizes.begin());
@@ -125,7 +130,8 @@ Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation,
   const int64_t plane = h * w;
   const Tensor from = self.contiguous();
   record(ANYGPU_OP("im2col"),
-         {restrided(to, {n, c, kernel[0], kernel[1], oh, ow}, {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
+         {restrided(to, {n, c, kernel[0], kernel[1], oh, ow},
+                    {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
           restrided(from, {n, c, h, w}, {c * plane, plane, w, 1})},
          {}, window(kernel, dilation, padding, stride));
   if (!dense) out.copy_(to);
@@ -136,12 +142,16 @@ Tensor im2col(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntA
   return im2col_out(self, kernel, dilation, padding, stride, out);
 }
 
-Tensor& col2im_out(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
+Tensor& col2im_out(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding,
+                   IntArrayRef stride, Tensor& out) {
   check_pairs({{output_size, "output_size"}, {kernel, "kernel_size"}, {dilation, "dilation"}, {padding, "padding"}, {stride, "stride"}});
-  at::native::col2im_shape_check(self, Tensor(), output_size[0], output_size[1], kernel[0], kernel[1], dilation[0], dilation[1], padding[0], padding[1], stride[0], stride[1]);
+  at::native::col2im_shape_check(self, Tensor(), output_size[0], output_size[1], kernel[0], kernel[1], dilation[0], dilation[1], padding[0],
+                                 padding[1], stride[0], stride[1]);
   const bool batched = self.dim() == 3;
-  const int64_t n = batched ? self.size(0) : 1, rows = self.size(-2), columns = self.size(-1), c = rows / (kernel[0] * kernel[1]), h = output_size[0], w = output_size[1];
-  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]), ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
+  const int64_t n = batched ? self.size(0) : 1, rows = self.size(-2), columns = self.size(-1), c = rows / (kernel[0] * kernel[1]),
+                h = output_size[0], w = output_size[1];
+  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]),
+                ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
   c10::SmallVector<int64_t, 4> sizes{n, c, h, w};
   if (!batched) sizes.erase(sizes.begin());
   resize_out(out, sizes);
@@ -150,12 +160,14 @@ Tensor& col2im_out(const Tensor& self, IntArrayRef output_size, IntArrayRef kern
   const Tensor to = dense ? out : empty(sizes, out), from = self.contiguous();
   record(ANYGPU_OP("col2im"),
          {restrided(to, {n, c, h, w}, {c * h * w, h * w, w, 1}),
-          restrided(from, {n, c, kernel[0], kernel[1], oh, ow}, {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1})},
+          restrided(from, {n, c, kernel[0], kernel[1], oh, ow},
+                    {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1})},
          {}, window(kernel, dilation, padding, stride));
   if (!dense) out.copy_(to);
   return out;
 }
-Tensor col2im(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
+Tensor col2im(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding,
+              IntArrayRef stride) {
   Tensor out = empty({0}, self);
   return col2im_out(self, output_size, kernel, dilation, padding, stride, out);
 }
@@ -185,15 +197,18 @@ Tensor channel_shuffle(const Tensor& self, int64_t groups) {
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("reflection_pad1d.out", real<at::_ops::reflection_pad1d_out, pad_out<at::meta::structured_reflection_pad1d, true>>);
-  m.impl("reflection_pad1d_backward.grad_input", real<at::_ops::reflection_pad1d_backward_grad_input, pad_backward_out<at::meta::structured_reflection_pad1d_backward, true>>);
+  m.impl("reflection_pad1d_backward.grad_input",
+         real<at::_ops::reflection_pad1d_backward_grad_input, pad_backward_out<at::meta::structured_reflection_pad1d_backward, true>>);
   m.impl("reflection_pad2d", real<at::_ops::reflection_pad2d, reflection_pad2d>);
   m.impl("reflection_pad2d.out", real<at::_ops::reflection_pad2d_out, reflection_pad2d_out>);
   m.impl("reflection_pad2d_backward", real<at::_ops::reflection_pad2d_backward, checked_pad_backward<true>>);
   m.impl("reflection_pad2d_backward.grad_input", real<at::_ops::reflection_pad2d_backward_grad_input, checked_pad_backward_out<true>>);
   m.impl("reflection_pad3d.out", real<at::_ops::reflection_pad3d_out, pad_out<at::meta::structured_reflection_pad3d, true>>);
-  m.impl("reflection_pad3d_backward.grad_input", real<at::_ops::reflection_pad3d_backward_grad_input, pad_backward_out<at::meta::structured_reflection_pad3d_backward, true>>);
+  m.impl("reflection_pad3d_backward.grad_input",
+         real<at::_ops::reflection_pad3d_backward_grad_input, pad_backward_out<at::meta::structured_reflection_pad3d_backward, true>>);
   m.impl("replication_pad1d.out", real<at::_ops::replication_pad1d_out, pad_out<at::meta::structured_replication_pad1d, false>>);
-  m.impl("replication_pad1d_backward.grad_input", real<at::_ops::replication_pad1d_backward_grad_input, pad_backward_out<at::meta::structured_replication_pad1d_backward, false>>);
+  m.impl("replication_pad1d_backward.grad_input",
+         real<at::_ops::replication_pad1d_backward_grad_input, pad_backward_out<at::meta::structured_replication_pad1d_backward, false>>);
   m.impl("replication_pad2d.out", real<at::_ops::replication_pad2d_out, pad_out<at::meta::structured_replication_pad2d, false>>);
   m.impl("replication_pad2d_backward", real<at::_ops::replication_pad2d_backward, checked_pad_backward<false>>);
   m.impl("replication_pad2d_backward.grad_input", real<at::_ops::replication_pad2d_backward_grad_input, checked_pad_backward_out<false>>);

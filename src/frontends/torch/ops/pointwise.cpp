@@ -28,7 +28,8 @@ struct Call {
       mask |= 1u << i;
       numbers.push_back(to_scalar(t, dtype_of(compute)));
     } else {
-      TORCH_CHECK(is_anygpu(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ", t.device(), "!");
+      TORCH_CHECK(is_anygpu(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ",
+                  t.device(), "!");
       operands.emplace_back(t);
     }
   }
@@ -51,7 +52,8 @@ at::ScalarType compute_dtype(const at::TensorIteratorBase& iter) {
   return iter.ninputs() ? iter.input_dtype(0) : iter.dtype(0);
 }
 
-void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType compute, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
+void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
+                 c10::ArrayRef<int64_t> attrs) {
   if (iter.numel() == 0) return;
   Call call(compute, scalars, attrs);
   for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
@@ -79,8 +81,10 @@ void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tenso
   Call call(compute, scalars, attrs);
   int i = 0;
   for (const at::Tensor& t : tensors) {
-    if (i < outputs) call.operands.emplace_back(t);
-    else call.input(i - outputs, t, tensors[0]);
+    if (i < outputs)
+      call.operands.emplace_back(t);
+    else
+      call.input(i - outputs, t, tensors[0]);
     ++i;
   }
   call.record(op);

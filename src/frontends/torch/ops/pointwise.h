@@ -17,8 +17,10 @@ at::ScalarType compute_dtype(const at::TensorIteratorBase&);
 /// Records `op` of the catalogue's pointwise tables on the iterator's operands in their own shapes: the runtime broadcasts and
 /// collapses dimensions by itself. CPU numbers among the inputs become scalars. `scalars` and `attrs` are the operator's own.
 void record_iter(const Op& op, at::TensorIteratorBase&, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
-void record_iter(const Op& op, at::TensorIteratorBase&, at::ScalarType compute, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
-inline void record_iter(const Op& op, at::TensorIteratorBase& iter, std::initializer_list<Scalar> scalars, std::initializer_list<int64_t> attrs = {}) {
+void record_iter(const Op& op, at::TensorIteratorBase&, at::ScalarType compute, c10::ArrayRef<Scalar> scalars = {},
+                 c10::ArrayRef<int64_t> attrs = {});
+inline void record_iter(const Op& op, at::TensorIteratorBase& iter, std::initializer_list<Scalar> scalars,
+                        std::initializer_list<int64_t> attrs = {}) {
   record_iter(op, iter, c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
 }
 
@@ -27,24 +29,27 @@ void record_iter_with(const Op& op, at::TensorIteratorBase&, c10::ArrayRef<at::S
 
 /// A pointwise call on plain tensors, outputs first: no promotion, no checks; `compute` is the dtype to compute in. An input that is a
 /// CPU number becomes a scalar.
-void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars = {},
-                      c10::ArrayRef<int64_t> attrs = {});
+void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute,
+                      c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
 inline void record_pointwise(const Op& op, int outputs, std::initializer_list<at::Tensor> tensors, at::ScalarType compute,
                              std::initializer_list<Scalar> scalars = {}, std::initializer_list<int64_t> attrs = {}) {
   record_pointwise(op, outputs, c10::ArrayRef<at::Tensor>(tensors), compute, c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
 }
 
 /// attrs[0] of a pointwise call: see pointwise_attr() in src/ops/op.h.
-inline int64_t pointwise_attr(at::ScalarType compute, uint32_t numbers = 0) { return attr(compute) | static_cast<int64_t>(numbers) << 8; }
+inline int64_t pointwise_attr(at::ScalarType compute, uint32_t numbers = 0) {
+  return attr(compute) | static_cast<int64_t>(numbers) << 8;
+}
 
 /// A number of the type that the iterator computes in.
-inline Scalar number(const at::Scalar& s, const at::TensorIteratorBase& iter) { return to_scalar(s, dtype_of(compute_dtype(iter))); }
+inline Scalar number(const at::Scalar& s, const at::TensorIteratorBase& iter) {
+  return to_scalar(s, dtype_of(compute_dtype(iter)));
+}
 
 /// The stub of a native function that takes an iterator alone.
-#define ANYGPU_STUB(stub, op_name)                                                                        \
-  REGISTER_PRIVATEUSE1_DISPATCH(stub, +[](decltype(iterator_of(stub)) iter) {                              \
-    ::anygpu::torch_frontend::record_iter(ANYGPU_OP(op_name), iter);                                       \
-  })
+#define ANYGPU_STUB(stub, op_name) \
+  REGISTER_PRIVATEUSE1_DISPATCH(   \
+      stub, +[](decltype(iterator_of(stub)) iter) { ::anygpu::torch_frontend::record_iter(ANYGPU_OP(op_name), iter); })
 /// The type of a stub's iterator: some take TensorIterator, some its base.
 template <class I, class T>
 I& iterator_of(at::native::DispatchStub<void (*)(I&), T>&);
@@ -74,11 +79,12 @@ class Iterated final : public S {
       c10::DeviceIndex d = index_of(options.device());
       out = strides.empty() ? empty(sizes, t, d) : empty_strided(sizes, strides, t, d);
     } else if (in_place) {
-      TORCH_CHECK(options.dtype() == out.dtype(), "Bad in-place call: input tensor dtype ", out.dtype(), " and output tensor dtype ", options.dtype(),
-                  " should match");
+      TORCH_CHECK(options.dtype() == out.dtype(), "Bad in-place call: input tensor dtype ", out.dtype(), " and output tensor dtype ",
+                  options.dtype(), " should match");
       TORCH_CHECK(options.device() == out.device(), "Bad in-place call: input tensor device ", out.device(), " and output tensor device ",
                   options.device(), " should match");
-      TORCH_CHECK(sizes == out.sizes(), "Bad in-place call: input tensor size ", out.sizes(), " and output tensor size ", sizes, " should match");
+      TORCH_CHECK(sizes == out.sizes(), "Bad in-place call: input tensor size ", out.sizes(), " and output tensor size ", sizes,
+                  " should match");
     } else {
       set_out(out, sizes, strides, options);
     }
@@ -91,8 +97,12 @@ template <class T>
 const T& as_meta(const T& v) {
   return v;
 }
-inline at::OptionalScalarRef as_meta(const std::optional<at::Scalar>& v) { return v ? at::OptionalScalarRef(&*v) : at::OptionalScalarRef(); }
-inline at::OptionalTensorRef as_meta(const std::optional<at::Tensor>& v) { return v && v->defined() ? at::OptionalTensorRef(*v) : at::OptionalTensorRef(); }
+inline at::OptionalScalarRef as_meta(const std::optional<at::Scalar>& v) {
+  return v ? at::OptionalScalarRef(&*v) : at::OptionalScalarRef();
+}
+inline at::OptionalTensorRef as_meta(const std::optional<at::Tensor>& v) {
+  return v && v->defined() ? at::OptionalTensorRef(*v) : at::OptionalTensorRef();
+}
 
 /// A schema with plain integers: whoever registers such a kernel is given numbers, never symbols.
 template <class Schema>
@@ -126,12 +136,13 @@ struct Face<S, Op, at::Tensor&(A...)> {
     auto args = std::forward_as_tuple(a...);
     Iterated<S, 1> op;
     op.in_place = kInPlace;
-    at::Tensor& out = std::get<kInPlace ? 0 : sizeof...(A) - 1>(args);
+    at::Tensor& out = std::get < kInPlace ? 0 : sizeof...(A) - 1 > (args);
     op.outs[0] = out;
     [&]<size_t... i>(std::index_sequence<i...>) {
       op.meta(as_meta(std::get<i>(args))...);
       op.impl(as_meta(std::get<i>(args))..., out);
-    }(std::make_index_sequence<sizeof...(A) - (kInPlace ? 0 : 1)>{});
+    }
+    (std::make_index_sequence<sizeof...(A) - (kInPlace ? 0 : 1)>{});
     return out;
   }
 };

@@ -16,16 +16,24 @@ using namespace anygpu;
 using namespace anygpu::torch_frontend;
 namespace {
 
-bool is_one(const at::Scalar& s) { return s.isIntegral(true) ? s.toLong() == 1 : s.isFloatingPoint() && s.toDouble() == 1; }
+bool is_one(const at::Scalar& s) {
+  return s.isIntegral(true) ? s.toLong() == 1 : s.isFloatingPoint() && s.toDouble() == 1;
+}
 
-REGISTER_PRIVATEUSE1_DISPATCH(add_stub, +[](TensorIteratorBase& iter, const at::Scalar& alpha) {
-  if (is_one(alpha)) record_iter(ANYGPU_OP("add"), iter);
-  else record_iter(ANYGPU_OP("add_scaled"), iter, {number(alpha, iter)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(sub_stub, +[](TensorIteratorBase& iter, const at::Scalar& alpha) {
-  if (is_one(alpha)) record_iter(ANYGPU_OP("sub"), iter);
-  else record_iter(ANYGPU_OP("sub_scaled"), iter, {number(alpha, iter)});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    add_stub, +[](TensorIteratorBase& iter, const at::Scalar& alpha) {
+      if (is_one(alpha))
+        record_iter(ANYGPU_OP("add"), iter);
+      else
+        record_iter(ANYGPU_OP("add_scaled"), iter, {number(alpha, iter)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    sub_stub, +[](TensorIteratorBase& iter, const at::Scalar& alpha) {
+      if (is_one(alpha))
+        record_iter(ANYGPU_OP("sub"), iter);
+      else
+        record_iter(ANYGPU_OP("sub_scaled"), iter, {number(alpha, iter)});
+    })
 ANYGPU_STUB(mul_stub, "mul")
 ANYGPU_STUB(div_true_stub, "div")
 ANYGPU_STUB(div_floor_stub, "div_floor")
@@ -64,51 +72,72 @@ ANYGPU_STUB(pow_tensor_tensor_stub, "pow")
 
 ANYGPU_STUB(nextafter_stub, "nextafter")
 void want_integers(const char* name, const TensorIteratorBase& iter) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isIntegralType(iter.common_dtype(), false), "\"", name, "\" not implemented for '", iter.common_dtype(), "'");
+  TORCH_CHECK_NOT_IMPLEMENTED(at::isIntegralType(iter.common_dtype(), false), "\"", name, "\" not implemented for '", iter.common_dtype(),
+                              "'");
 }
-REGISTER_PRIVATEUSE1_DISPATCH(gcd_stub, +[](TensorIteratorBase& iter) {
-  want_integers("gcd", iter);
-  record_iter(ANYGPU_OP("gcd"), iter);
-})
-REGISTER_PRIVATEUSE1_DISPATCH(lcm_stub, +[](TensorIteratorBase& iter) {
-  want_integers("lcm", iter);
-  record_iter(ANYGPU_OP("lcm"), iter);
-})
-REGISTER_PRIVATEUSE1_DISPATCH(pow_tensor_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& exponent) {
-  double e = exponent.to<double>();
-  bool real = at::isFloatingType(iter.common_dtype());
-  if (e == 2) record_iter(ANYGPU_OP("square"), iter);
-  else if (e == 3) record_iter(ANYGPU_OP("cube"), iter);
-  else if (real && e == 0.5) record_iter(ANYGPU_OP("sqrt"), iter);
-  else if (real && e == -0.5) record_iter(ANYGPU_OP("rsqrt"), iter);
-  else if (real && e == -1) record_iter(ANYGPU_OP("reciprocal"), iter);
-  else record_iter_with(ANYGPU_OP("pow"), iter, {exponent});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(clamp_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& low, const c10::Scalar& high) {
-  record_iter_with(ANYGPU_OP("clamp"), iter, {low, high});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(clamp_min_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar low) { record_iter_with(ANYGPU_OP("maximum"), iter, {low}); })
-REGISTER_PRIVATEUSE1_DISPATCH(clamp_max_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar high) { record_iter_with(ANYGPU_OP("minimum"), iter, {high}); })
-REGISTER_PRIVATEUSE1_DISPATCH(lerp_kernel_scalar_weight, +[](TensorIteratorBase& iter, const c10::Scalar& w) { record_iter_with(ANYGPU_OP("lerp"), iter, {w}); })
-REGISTER_PRIVATEUSE1_DISPATCH(addcmul_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(ANYGPU_OP("addcmul"), iter, {number(v, iter)}); })
-REGISTER_PRIVATEUSE1_DISPATCH(addcdiv_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(ANYGPU_OP("addcdiv"), iter, {number(v, iter)}); })
-REGISTER_PRIVATEUSE1_DISPATCH(where_kernel, +[](TensorIterator& iter) { record_iter(ANYGPU_OP("where"), iter, iter.dtype(0)); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    gcd_stub, +[](TensorIteratorBase& iter) {
+      want_integers("gcd", iter);
+      record_iter(ANYGPU_OP("gcd"), iter);
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    lcm_stub, +[](TensorIteratorBase& iter) {
+      want_integers("lcm", iter);
+      record_iter(ANYGPU_OP("lcm"), iter);
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    pow_tensor_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& exponent) {
+      double e = exponent.to<double>();
+      bool real = at::isFloatingType(iter.common_dtype());
+      if (e == 2)
+        record_iter(ANYGPU_OP("square"), iter);
+      else if (e == 3)
+        record_iter(ANYGPU_OP("cube"), iter);
+      else if (real && e == 0.5)
+        record_iter(ANYGPU_OP("sqrt"), iter);
+      else if (real && e == -0.5)
+        record_iter(ANYGPU_OP("rsqrt"), iter);
+      else if (real && e == -1)
+        record_iter(ANYGPU_OP("reciprocal"), iter);
+      else
+        record_iter_with(ANYGPU_OP("pow"), iter, {exponent});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    clamp_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& low, const c10::Scalar& high) {
+      record_iter_with(ANYGPU_OP("clamp"), iter, {low, high});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    clamp_min_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar low) { record_iter_with(ANYGPU_OP("maximum"), iter, {low}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    clamp_max_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar high) { record_iter_with(ANYGPU_OP("minimum"), iter, {high}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    lerp_kernel_scalar_weight, +[](TensorIteratorBase& iter, const c10::Scalar& w) { record_iter_with(ANYGPU_OP("lerp"), iter, {w}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    addcmul_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(ANYGPU_OP("addcmul"), iter, {number(v, iter)}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    addcdiv_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(ANYGPU_OP("addcdiv"), iter, {number(v, iter)}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    where_kernel, +[](TensorIterator& iter) { record_iter(ANYGPU_OP("where"), iter, iter.dtype(0)); })
 
 /// A small set of test elements: all pairs compared in one reduction.
-REGISTER_PRIVATEUSE1_DISPATCH(isin_default_stub, +[](const Tensor& elements, const Tensor& tests, bool invert, const Tensor& out) {
-  Tensor found = elements.unsqueeze(-1).eq(tests.reshape({-1})).any(-1);
-  out.copy_(invert ? found.logical_not() : found);
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    isin_default_stub, +[](const Tensor& elements, const Tensor& tests, bool invert, const Tensor& out) {
+      Tensor found = elements.unsqueeze(-1).eq(tests.reshape({-1})).any(-1);
+      out.copy_(invert ? found.logical_not() : found);
+    })
 
 // ---- masked_fill ----
 
 Tensor& masked_fill_tensor(Tensor& self, const Tensor& mask, const Tensor& value) {
-  TORCH_CHECK(value.dim() == 0, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(), " dimension(s).");
+  TORCH_CHECK(value.dim() == 0, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ", value.dim(),
+              " dimension(s).");
   TORCH_CHECK(mask.dtype() == ScalarType::Bool, "masked_fill_ only supports boolean masks, but got mask with dtype ", mask.dtype());
-  TORCH_CHECK(mask.device() == self.device(), "expected self and mask to be on the same device, but got mask on ", mask.device(), " and self on ", self.device());
+  TORCH_CHECK(mask.device() == self.device(), "expected self and mask to be on the same device, but got mask on ", mask.device(),
+              " and self on ", self.device());
   if (at::has_internal_overlap(self) == MemOverlap::Yes)
-    TORCH_WARN("Use of masked_fill_ on expanded tensors is deprecated. Please clone() the tensor before performing this operation. "
-               "This also applies to advanced indexing e.g. tensor[mask] = scalar");
+    TORCH_WARN(
+        "Use of masked_fill_ on expanded tensors is deprecated. Please clone() the tensor before performing this operation. "
+        "This also applies to advanced indexing e.g. tensor[mask] = scalar");
   at::assert_no_partial_overlap(self, mask);
   expand_inplace(self, mask, "masked_fill_");
   record_pointwise(ANYGPU_OP("masked_fill"), 1, {self, self, mask, value}, self.scalar_type());
@@ -124,9 +153,9 @@ void comparison(torch::Library& m) {
   faces<Scalar_, S1, S2, S3>(m);
   faces<Tensor_, T1, T2, T3>(m);
 }
-#define COMPARISON(name)                                                                                                                       \
-  comparison<structured_##name##_Scalar_out, structured_##name##_Tensor_out, _ops::name##_Scalar, _ops::name##_Tensor, _ops::name##__Scalar, \
-             _ops::name##__Tensor, _ops::name##_Scalar_out, _ops::name##_Tensor_out>(m)
+#define COMPARISON(name)                                                                                               \
+  comparison<structured_##name##_Scalar_out, structured_##name##_Tensor_out, _ops::name##_Scalar, _ops::name##_Tensor, \
+             _ops::name##__Scalar, _ops::name##__Tensor, _ops::name##_Scalar_out, _ops::name##_Tensor_out>(m)
 /// Operators of the form name.Tensor, name_.Tensor, name.out (or another overload of the latter)
 #define BINARY(name, out) faces<structured_##name##_out, _ops::name##_Tensor, _ops::name##__Tensor, _ops::name##_##out>(m)
 

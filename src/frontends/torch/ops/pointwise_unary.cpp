@@ -56,42 +56,55 @@ ANYGPU_STUB(trunc_stub, "trunc")
 ANYGPU_STUB(isposinf_stub, "isposinf")
 ANYGPU_STUB(isneginf_stub, "isneginf")
 
-REGISTER_PRIVATEUSE1_DISPATCH(logit_stub, +[](TensorIteratorBase& iter, const c10::Scalar& eps) {
-  if (eps.to<double>() < 0) record_iter(ANYGPU_OP("logit"), iter);
-  else record_iter(ANYGPU_OP("logit_eps"), iter, {number(eps, iter)});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    logit_stub, +[](TensorIteratorBase& iter, const c10::Scalar& eps) {
+      if (eps.to<double>() < 0)
+        record_iter(ANYGPU_OP("logit"), iter);
+      else
+        record_iter(ANYGPU_OP("logit_eps"), iter, {number(eps, iter)});
+    })
 
-REGISTER_PRIVATEUSE1_DISPATCH(round_decimals_stub, +[](TensorIteratorBase& iter, int64_t decimals) {
-  record_iter(ANYGPU_OP("round_decimals"), iter, {anygpu::Scalar(std::pow(10.0, std::abs(static_cast<double>(decimals))))}, {decimals < 0});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    round_decimals_stub, +[](TensorIteratorBase& iter, int64_t decimals) {
+      record_iter(ANYGPU_OP("round_decimals"), iter, {anygpu::Scalar(std::pow(10.0, std::abs(static_cast<double>(decimals))))},
+                  {decimals < 0});
+    })
 
 /// What nan_to_num puts for an infinity by default: the greatest finite number of the dtype.
 double greatest(ScalarType t) {
   switch (t) {
-    case ScalarType::Half: return 65504;
-    case ScalarType::BFloat16: return 3.38953139e38;
-    case ScalarType::Float: return std::numeric_limits<float>::max();
-    default: return std::numeric_limits<double>::max();
+    case ScalarType::Half:
+      return 65504;
+    case ScalarType::BFloat16:
+      return 3.38953139e38;
+    case ScalarType::Float:
+      return std::numeric_limits<float>::max();
+    default:
+      return std::numeric_limits<double>::max();
   }
 }
 
-REGISTER_PRIVATEUSE1_DISPATCH(nan_to_num_stub, +[](TensorIteratorBase& iter, std::optional<double> nan, std::optional<double> up, std::optional<double> down) {
-  double most = greatest(iter.dtype(0));
-  record_iter(ANYGPU_OP("nan_to_num"), iter, {anygpu::Scalar(nan.value_or(0)), anygpu::Scalar(up.value_or(most)), anygpu::Scalar(down.value_or(-most))});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    nan_to_num_stub, +[](TensorIteratorBase& iter, std::optional<double> nan, std::optional<double> up, std::optional<double> down) {
+      double most = greatest(iter.dtype(0));
+      record_iter(ANYGPU_OP("nan_to_num"), iter,
+                  {anygpu::Scalar(nan.value_or(0)), anygpu::Scalar(up.value_or(most)), anygpu::Scalar(down.value_or(-most))});
+    })
 
 at::Tensor is_nan(const Tensor& self) {
   Tensor out = torch_frontend::empty_like(self, kBool);
-  if (at::isFloatingType(self.scalar_type())) record_pointwise(ANYGPU_OP("isnan"), 1, {out, self}, self.scalar_type());
-  else out.fill_(false);
+  if (at::isFloatingType(self.scalar_type()))
+    record_pointwise(ANYGPU_OP("isnan"), 1, {out, self}, self.scalar_type());
+  else
+    out.fill_(false);
   return out;
 }
 
-#define HOT(name)                                                                                             \
-  {                                                                                                           \
-    ANYGPU_NAME(Name, #name)                                                                                  \
-    hot_unary_faces<Name, structured_##name##_out, _ops::name, _ops::name##_>(m);                             \
-    faces<structured_##name##_out, _ops::name##_out>(m);                                                      \
+#define HOT(name)                                                                 \
+  {                                                                               \
+    ANYGPU_NAME(Name, #name)                                                      \
+    hot_unary_faces<Name, structured_##name##_out, _ops::name, _ops::name##_>(m); \
+    faces<structured_##name##_out, _ops::name##_out>(m);                          \
   }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {

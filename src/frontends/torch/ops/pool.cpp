@@ -47,38 +47,42 @@ c10::SmallVector<int64_t, 16> window(int64_t n, IntArrayRef kernel, IntArrayRef 
 
 // ---- max ----
 
-std::tuple<Tensor&, Tensor&> max_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode, Tensor& out,
-                                            Tensor& indices) {
+std::tuple<Tensor&, Tensor&> max_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                            IntArrayRef dilation, bool ceil_mode, Tensor& out, Tensor& indices) {
   meta_out<at::meta::structured_max_pool2d_with_indices>({&out, &indices}, self, kernel, stride, padding, dilation, ceil_mode);
   refuse_bool(self, "max_pool2d");
   if (out.numel()) record(ANYGPU_OP("max_pool"), {out, indices, self}, {}, window(2, kernel, stride, padding, dilation));
   return {out, indices};
 }
 
-Tensor& max_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode,
-                                const Tensor& indices, Tensor& dx) {
+Tensor& max_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                IntArrayRef dilation, bool ceil_mode, const Tensor& indices, Tensor& dx) {
   meta_out<at::meta::structured_max_pool2d_with_indices_backward>({&dx}, grad, self, kernel, stride, padding, dilation, ceil_mode, indices);
   if (dx.numel()) record(ANYGPU_OP("max_pool_grad"), {dx, grad, indices}, {}, window(2, kernel, stride, padding, dilation));
   return dx;
 }
 
 /// The output's sizes; throws what PyTorch's kernel throws first.
-c10::SmallVector<int64_t, 5> max_pool3d_sizes(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+c10::SmallVector<int64_t, 5> max_pool3d_sizes(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                              IntArrayRef dilation, bool ceil_mode) {
   for (const auto& [list, name] : {std::pair{kernel, "kernel_size"}, {padding, "padding"}, {dilation, "dilation"}})
     TORCH_CHECK(list.size() == 1 || list.size() == 3, "max_pool3d: ", name, " must be either a single int, or a tuple of three ints");
-  TORCH_CHECK(stride.empty() || stride.size() == 1 || stride.size() == 3, "max_pool3d: stride must be either omitted, a single int, or a tuple of three ints");
+  TORCH_CHECK(stride.empty() || stride.size() == 1 || stride.size() == 3,
+              "max_pool3d: stride must be either omitted, a single int, or a tuple of three ints");
   TORCH_CHECK(self.dim() == 4 || self.dim() == 5, "max_pool3d_with_indices(): Expected 4D or 5D tensor for input, but got: ", self.sizes());
   const auto k = spread(kernel, 3), s = spread(stride.empty() ? kernel : stride, 3), p = spread(padding, 3), d = spread(dilation, 3);
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   const size_t lead = sizes.size() - 3;
-  for (size_t i = 0; i < 3; ++i) sizes[lead + i] = at::native::pooling_output_shape<int64_t>(self.size(lead + i), k[i], p[i], s[i], d[i], ceil_mode);
-  at::native::pool3d_shape_check(self, self.size(lead - 1), k[0], k[1], k[2], s[0], s[1], s[2], p[0], p[1], p[2], d[0], d[1], d[2], self.size(lead), self.size(lead + 1), self.size(lead + 2),
-                                 sizes[lead], sizes[lead + 1], sizes[lead + 2], "max_pool3d_with_indices()");
+  for (size_t i = 0; i < 3; ++i)
+    sizes[lead + i] = at::native::pooling_output_shape<int64_t>(self.size(lead + i), k[i], p[i], s[i], d[i], ceil_mode);
+  at::native::pool3d_shape_check(self, self.size(lead - 1), k[0], k[1], k[2], s[0], s[1], s[2], p[0], p[1], p[2], d[0], d[1], d[2],
+                                 self.size(lead), self.size(lead + 1), self.size(lead + 2), sizes[lead], sizes[lead + 1], sizes[lead + 2],
+                                 "max_pool3d_with_indices()");
   return sizes;
 }
 
-std::tuple<Tensor&, Tensor&> max_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode, Tensor& out,
-                                            Tensor& indices) {
+std::tuple<Tensor&, Tensor&> max_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                            IntArrayRef dilation, bool ceil_mode, Tensor& out, Tensor& indices) {
   const auto sizes = max_pool3d_sizes(self, kernel, stride, padding, dilation, ceil_mode);
   refuse_bool(self, "max_pool3d");
   resize_out(out, sizes);
@@ -86,31 +90,33 @@ std::tuple<Tensor&, Tensor&> max_pool3d_out(const Tensor& self, IntArrayRef kern
   if (out.numel()) record(ANYGPU_OP("max_pool"), {out, indices, self}, {}, window(3, kernel, stride, padding, dilation));
   return {out, indices};
 }
-std::tuple<Tensor, Tensor> max_pool3d(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode) {
+std::tuple<Tensor, Tensor> max_pool3d(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
+                                      bool ceil_mode) {
   Tensor out = empty({0}, self), indices = empty({0}, at::kLong, self);
   max_pool3d_out(self, kernel, stride, padding, dilation, ceil_mode, out, indices);
   return {out, indices};
 }
 
-Tensor& max_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode,
-                                const Tensor& indices, Tensor& dx) {
+Tensor& max_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                IntArrayRef dilation, bool ceil_mode, const Tensor& indices, Tensor& dx) {
   const auto sizes = max_pool3d_sizes(self, kernel, stride, padding, dilation, ceil_mode);
-  TORCH_CHECK(grad.sizes() == IntArrayRef(sizes) && indices.sizes() == IntArrayRef(sizes), "max_pool3d_with_indices_backward: expected a gradient and indices of ", IntArrayRef(sizes),
-              ", got ", grad.sizes(), " and ", indices.sizes());
+  TORCH_CHECK(grad.sizes() == IntArrayRef(sizes) && indices.sizes() == IntArrayRef(sizes),
+              "max_pool3d_with_indices_backward: expected a gradient and indices of ", IntArrayRef(sizes), ", got ", grad.sizes(), " and ",
+              indices.sizes());
   resize_out(dx, self.sizes());
   if (dx.numel()) record(ANYGPU_OP("max_pool_grad"), {dx, grad, indices}, {}, window(3, kernel, stride, padding, dilation));
   return dx;
 }
-Tensor max_pool3d_backward(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool ceil_mode,
-                           const Tensor& indices) {
+Tensor max_pool3d_backward(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                           IntArrayRef dilation, bool ceil_mode, const Tensor& indices) {
   Tensor dx = empty({0}, self);
   return max_pool3d_backward_out(grad, self, kernel, stride, padding, dilation, ceil_mode, indices, dx);
 }
 
 // ---- average ----
 
-void avg_pool(const Op& op, int64_t n, const Tensor& out, const Tensor& in, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool count_include_pad,
-              std::optional<int64_t> divisor_override) {
+void avg_pool(const Op& op, int64_t n, const Tensor& out, const Tensor& in, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+              bool count_include_pad, std::optional<int64_t> divisor_override) {
   if (!out.numel()) return;
   const int64_t one[] = {1};
   auto attrs = window(n, kernel, stride, padding, one);
@@ -119,26 +125,28 @@ void avg_pool(const Op& op, int64_t n, const Tensor& out, const Tensor& in, IntA
   record(op, {out, in}, {}, attrs);
 }
 
-Tensor& avg_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
+Tensor& avg_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
+                       bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
   meta_out<at::meta::structured_avg_pool2d>({&out}, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   refuse_bool(self, "avg_pool2d_out_frame");
   avg_pool(ANYGPU_OP("avg_pool"), 2, out, self, kernel, stride, padding, count_include_pad, divisor);
   return out;
 }
-Tensor& avg_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad,
-                                std::optional<int64_t> divisor, Tensor& dx) {
+Tensor& avg_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor, Tensor& dx) {
   meta_out<at::meta::structured_avg_pool2d_backward>({&dx}, grad, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   avg_pool(ANYGPU_OP("avg_pool_grad"), 2, dx, grad, kernel, stride, padding, count_include_pad, divisor);
   return dx;
 }
-Tensor& avg_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
+Tensor& avg_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
+                       bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
   meta_out<at::meta::structured_avg_pool3d>({&out}, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   refuse_bool(self, "avg_pool3d_out_frame");
   avg_pool(ANYGPU_OP("avg_pool"), 3, out, self, kernel, stride, padding, count_include_pad, divisor);
   return out;
 }
-Tensor& avg_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode, bool count_include_pad,
-                                std::optional<int64_t> divisor, Tensor& dx) {
+Tensor& avg_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                                bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor, Tensor& dx) {
   meta_out<at::meta::structured_avg_pool3d_backward>({&dx}, grad, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   avg_pool(ANYGPU_OP("avg_pool_grad"), 3, dx, grad, kernel, stride, padding, count_include_pad, divisor);
   return dx;
@@ -149,11 +157,14 @@ Tensor& avg_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArray
 template <int64_t n>
 Tensor& adaptive_avg_pool_out(const Tensor& self, IntArrayRef output_size, Tensor& out) {
   TORCH_CHECK(output_size.size() == n, "adaptive_avg_pool", n, "d: output_size must be ", n);
-  TORCH_CHECK(self.dim() == n + 1 || self.dim() == n + 2, "adaptive_avg_pool", n, "d(): Expected ", n + 1, "D or ", n + 2, "D tensor, but got ", self.sizes());
+  TORCH_CHECK(self.dim() == n + 1 || self.dim() == n + 2, "adaptive_avg_pool", n, "d(): Expected ", n + 1, "D or ", n + 2,
+              "D tensor, but got ", self.sizes());
   for (int64_t d = self.dim() - n; d < self.dim(); ++d)
-    TORCH_CHECK(self.size(d) > 0, "adaptive_avg_pool", n, "d(): Expected input to have non-zero size for non-batch dimensions, but input has sizes ", self.sizes(), " with dimension ", d,
-                " being empty");
-  TORCH_CHECK(self.scalar_type() == out.scalar_type(), "expected dtype ", self.scalar_type(), " for `output` but got dtype ", out.scalar_type());
+    TORCH_CHECK(self.size(d) > 0, "adaptive_avg_pool", n,
+                "d(): Expected input to have non-zero size for non-batch dimensions, but input has sizes ", self.sizes(),
+                " with dimension ", d, " being empty");
+  TORCH_CHECK(self.scalar_type() == out.scalar_type(), "expected dtype ", self.scalar_type(), " for `output` but got dtype ",
+              out.scalar_type());
   check_float(self, n == 2 ? "adaptive_avg_pool2d" : "adaptive_avg_pool3d_cpu");
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
@@ -170,9 +181,11 @@ Tensor adaptive_avg_pool(const Tensor& self, IntArrayRef output_size) {
 template <int64_t n>
 Tensor& adaptive_avg_pool_backward_out(const Tensor& grad, const Tensor& self, Tensor& dx) {
   at::native::adaptive_pool_empty_output_check(grad, n == 2 ? "adaptive_avg_pool2d_backward" : "adaptive_avg_pool3d_backward");
-  TORCH_CHECK(self.dim() == n + 1 || self.dim() == n + 2, "adaptive_avg_pool", n, "d_backward(): Expected ", n + 1, "D or ", n + 2, "D tensor, but got ", self.sizes());
+  TORCH_CHECK(self.dim() == n + 1 || self.dim() == n + 2, "adaptive_avg_pool", n, "d_backward(): Expected ", n + 1, "D or ", n + 2,
+              "D tensor, but got ", self.sizes());
   TORCH_CHECK(grad.dim() == self.dim(), "__func__: Expected dimensions ", self.dim(), " for `gradOutput` but got dimensions ", grad.dim());
-  TORCH_CHECK(self.scalar_type() == grad.scalar_type(), "expected dtype ", self.scalar_type(), " for `grad_output` but got dtype ", grad.scalar_type());
+  TORCH_CHECK(self.scalar_type() == grad.scalar_type(), "expected dtype ", self.scalar_type(), " for `grad_output` but got dtype ",
+              grad.scalar_type());
   resize_out(dx, self.sizes());
   if (dx.numel()) record(ANYGPU_OP("adaptive_avg_pool_grad"), {dx, grad}, {}, {n});
   return dx;
@@ -193,7 +206,8 @@ std::tuple<Tensor&, Tensor&> adaptive_max_pool_out(const Tensor& self, IntArrayR
 }
 template <int64_t n>
 Tensor& adaptive_max_pool_backward_out(const Tensor& grad, const Tensor& self, const Tensor& indices, Tensor& dx) {
-  using Meta = std::conditional_t<n == 2, at::meta::structured_adaptive_max_pool2d_backward, at::meta::structured_adaptive_max_pool3d_backward>;
+  using Meta =
+      std::conditional_t<n == 2, at::meta::structured_adaptive_max_pool2d_backward, at::meta::structured_adaptive_max_pool3d_backward>;
   meta_out<Meta>({&dx}, grad, self, indices);
   if (dx.numel()) record(ANYGPU_OP("adaptive_max_pool_grad"), {dx, grad, indices}, {}, {n});
   return dx;
@@ -214,28 +228,34 @@ void fractional(const Tensor& self, IntArrayRef kernel, const Tensor& samples, c
   record(ANYGPU_OP("fractional_max_pool"), {out, indices, self, batched ? ordered : ordered.select(0, 0)}, {}, attrs);
 }
 
-std::tuple<Tensor&, Tensor&> fractional_max_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef output_size, const Tensor& samples, Tensor& out, Tensor& indices) {
+std::tuple<Tensor&, Tensor&> fractional_max_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
+                                                       const Tensor& samples, Tensor& out, Tensor& indices) {
   meta_out<at::meta::structured_fractional_max_pool2d>({&out, &indices}, self, kernel, output_size, samples);
   fractional<2>(self, kernel, samples, out, indices);
   return {out, indices};
 }
-std::tuple<Tensor&, Tensor&> fractional_max_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef output_size, const Tensor& samples, Tensor& out, Tensor& indices) {
+std::tuple<Tensor&, Tensor&> fractional_max_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
+                                                       const Tensor& samples, Tensor& out, Tensor& indices) {
   meta_out<at::meta::structured_fractional_max_pool3d>({&out, &indices}, self, kernel, output_size, samples);
   fractional<3>(self, kernel, samples, out, indices);
   return {out, indices};
 }
-Tensor& fractional_max_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size, const Tensor& indices, Tensor& dx) {
+Tensor& fractional_max_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
+                                           const Tensor& indices, Tensor& dx) {
   meta_out<at::meta::structured_fractional_max_pool2d_backward>({&dx}, grad, self, kernel, output_size, indices);
   if (dx.numel()) record(ANYGPU_OP("scatter_pool_grad"), {dx, grad, indices}, {}, {2});
   return dx;
 }
-Tensor& fractional_max_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size, const Tensor& indices, Tensor& dx) {
-  TORCH_CHECK(grad.sizes() == indices.sizes() && grad.dim() == self.dim(), "fractional_max_pool3d_backward_out(): gradOutput of ", grad.sizes(), " does not fit input of ", self.sizes());
+Tensor& fractional_max_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
+                                           const Tensor& indices, Tensor& dx) {
+  TORCH_CHECK(grad.sizes() == indices.sizes() && grad.dim() == self.dim(), "fractional_max_pool3d_backward_out(): gradOutput of ",
+              grad.sizes(), " does not fit input of ", self.sizes());
   resize_out(dx, self.sizes());
   if (dx.numel()) record(ANYGPU_OP("scatter_pool_grad"), {dx, grad, indices}, {}, {3});
   return dx;
 }
-Tensor fractional_max_pool3d_backward(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size, const Tensor& indices) {
+Tensor fractional_max_pool3d_backward(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
+                                      const Tensor& indices) {
   Tensor dx = empty({0}, self);
   return fractional_max_pool3d_backward_out(grad, self, kernel, output_size, indices, dx);
 }
@@ -245,11 +265,15 @@ Tensor fractional_max_pool3d_backward(const Tensor& grad, const Tensor& self, In
 template <int64_t n>
 void max_unpool_into(const Tensor& self, const Tensor& indices, IntArrayRef output_size, const Tensor& out) {
   TORCH_CHECK(indices.scalar_type() == at::kLong, "elements in indices should be type int64");
-  TORCH_CHECK(output_size.size() == n, "There should be exactly ", n, " elements in output_size, but got ", output_size.size(), " elements.");
-  TORCH_CHECK(self.dim() == n + 1 || self.dim() == n + 2, "Input to max_unpooling", n, "d should be a ", n + 1, "d or ", n + 2, "d Tensor, but got a tensor of ", self.sizes());
-  TORCH_CHECK(self.sizes() == indices.sizes(), "Expected shape of indices to be same as that of the input tensor (", self.sizes(), ") but got indices tensor with shape: ", indices.sizes());
+  TORCH_CHECK(output_size.size() == n, "There should be exactly ", n, " elements in output_size, but got ", output_size.size(),
+              " elements.");
+  TORCH_CHECK(self.dim() == n + 1 || self.dim() == n + 2, "Input to max_unpooling", n, "d should be a ", n + 1, "d or ", n + 2,
+              "d Tensor, but got a tensor of ", self.sizes());
+  TORCH_CHECK(self.sizes() == indices.sizes(), "Expected shape of indices to be same as that of the input tensor (", self.sizes(),
+              ") but got indices tensor with shape: ", indices.sizes());
   for (int64_t d = 1; d < self.dim(); ++d)
-    TORCH_CHECK(self.size(d) > 0, "max_unpooling", n, "d(): Expected input to have non-zero size for non-batch dimensions, but got ", self.sizes(), " with dimension ", d, " being empty.");
+    TORCH_CHECK(self.size(d) > 0, "max_unpooling", n, "d(): Expected input to have non-zero size for non-batch dimensions, but got ",
+                self.sizes(), " with dimension ", d, " being empty.");
   refuse_bool(self, "max_unpool");
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
@@ -265,8 +289,10 @@ Tensor max_unpool2d(const Tensor& self, const Tensor& indices, IntArrayRef outpu
   Tensor out = empty({0}, self);
   return max_unpool2d_out(self, indices, output_size, out);
 }
-Tensor& max_unpool3d_out(const Tensor& self, const Tensor& indices, IntArrayRef output_size, IntArrayRef stride, IntArrayRef padding, Tensor& out) {
-  TORCH_CHECK(stride.size() == 3 && padding.size() == 3, "There should be exactly three elements (depth, height, width) in stride and padding, but got: ", stride, " and ", padding);
+Tensor& max_unpool3d_out(const Tensor& self, const Tensor& indices, IntArrayRef output_size, IntArrayRef stride, IntArrayRef padding,
+                         Tensor& out) {
+  TORCH_CHECK(stride.size() == 3 && padding.size() == 3,
+              "There should be exactly three elements (depth, height, width) in stride and padding, but got: ", stride, " and ", padding);
   for (int64_t s : stride) TORCH_CHECK(s > 0, "strides should be greater than zero, but got stride: ", stride);
   max_unpool_into<3>(self, indices, output_size, out);
   return out;

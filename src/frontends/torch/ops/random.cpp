@@ -1,12 +1,12 @@
 // Random numbers. PyTorch's native functions check and shape; the seed and the counters are taken when an operator is recorded.
+#include "random.h"
+
 #include <ATen/MemoryOverlap.h>
 #include <ATen/NativeFunctions.h>
 #include <ATen/native/TensorFactories.h>
 #include <ATen/native/UnaryOps.h>
 
 #include <cmath>
-
-#include "random.h"
 
 #include "pointwise.h"
 
@@ -19,14 +19,23 @@ using N = anygpu::Scalar;
 using Gen = std::optional<Generator>;
 
 /// Seed and offset as the first two scalars, one counter an element.
-Philox philox_for(const TensorBase& out, const Gen& gen) { return philox_of(gen, out.get_device(), static_cast<uint64_t>(std::max<int64_t>(out.numel(), 1))); }
-N seed(const Philox& p) { return N(static_cast<int64_t>(p.seed)); }
-N offset(const Philox& p) { return N(static_cast<int64_t>(p.offset)); }
+Philox philox_for(const TensorBase& out, const Gen& gen) {
+  return philox_of(gen, out.get_device(), static_cast<uint64_t>(std::max<int64_t>(out.numel(), 1)));
+}
+N seed(const Philox& p) {
+  return N(static_cast<int64_t>(p.seed));
+}
+N offset(const Philox& p) {
+  return N(static_cast<int64_t>(p.offset));
+}
 
 /// p as a threshold for 32 random bits: never more than 2^32, so that p = 1 always hits.
-N threshold(double p) { return N(static_cast<int64_t>(std::llround(std::ldexp(p, 32)))); }
+N threshold(double p) {
+  return N(static_cast<int64_t>(std::llround(std::ldexp(p, 32))));
+}
 
-void draw(const Op& op, TensorIteratorBase& iter, const Gen& gen, std::initializer_list<N> parameters, std::initializer_list<int64_t> attrs = {}) {
+void draw(const Op& op, TensorIteratorBase& iter, const Gen& gen, std::initializer_list<N> parameters,
+          std::initializer_list<int64_t> attrs = {}) {
   Philox p = philox_for(iter.output_base(0), gen);
   c10::SmallVector<N, 5> scalars{seed(p), offset(p)};
   scalars.append(parameters.begin(), parameters.end());
@@ -39,84 +48,121 @@ void draw(const Op& op, const Tensor& out, const Gen& gen, std::initializer_list
   record_pointwise(op, 1, {out}, out.scalar_type(), scalars, attrs);
 }
 
-REGISTER_PRIVATEUSE1_DISPATCH(uniform_stub, +[](TensorIteratorBase& iter, const double from, const double to, Gen gen) {
-  draw(ANYGPU_OP("random_uniform"), iter, gen, {N(from), N(to)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(normal_stub, +[](const TensorBase& self, const double mean, const double std, Gen gen) {
-  at::assert_no_internal_overlap(self);
-  if (self.numel() == 0) return;
-  Philox p = philox_for(self, gen);
-  record(ANYGPU_OP("random_normal"), {self}, {seed(p), offset(p), N(mean), N(std)}, {torch_frontend::pointwise_attr(self.scalar_type(), 3)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(log_normal_stub, +[](TensorIteratorBase& iter, const double mean, const double std, Gen gen) {
-  draw(ANYGPU_OP("random_log_normal"), iter, gen, {N(mean), N(std)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(exponential_stub, +[](TensorIteratorBase& iter, const double rate, Gen gen) {
-  draw(ANYGPU_OP("random_exponential"), iter, gen, {N(rate)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(cauchy_stub, +[](TensorIteratorBase& iter, const double median, const double sigma, Gen gen) {
-  draw(ANYGPU_OP("random_cauchy"), iter, gen, {N(median), N(sigma)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(geometric_stub, +[](TensorIteratorBase& iter, const double p, Gen gen) {
-  draw(ANYGPU_OP("random_geometric"), iter, gen, {N(std::log1p(-p))});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(bernoulli_scalar_stub, +[](const TensorBase& self, const double p, Gen gen) {
-  at::assert_no_internal_overlap(self);
-  draw(ANYGPU_OP("random_bernoulli"), Tensor(self), gen, {threshold(p)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(bernoulli_tensor_stub, +[](const TensorBase& self, const TensorBase& probs, Gen gen) {
-  if (self.numel() == 0) return;
-  at::assert_no_internal_overlap(self);
-  Tensor p = Tensor(probs).to(self.device());
-  Philox key = philox_for(self, gen);
-  ScalarType t = at::isFloatingType(p.scalar_type()) ? p.scalar_type() : kFloat;
-  record_pointwise(ANYGPU_OP("random_bernoulli_of"), 1, {Tensor(self), p}, t, {seed(key), offset(key)});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    uniform_stub, +[](TensorIteratorBase& iter, const double from, const double to, Gen gen) {
+      draw(ANYGPU_OP("random_uniform"), iter, gen, {N(from), N(to)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    normal_stub, +[](const TensorBase& self, const double mean, const double std, Gen gen) {
+      at::assert_no_internal_overlap(self);
+      if (self.numel() == 0) return;
+      Philox p = philox_for(self, gen);
+      record(ANYGPU_OP("random_normal"), {self}, {seed(p), offset(p), N(mean), N(std)},
+             {torch_frontend::pointwise_attr(self.scalar_type(), 3)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    log_normal_stub, +[](TensorIteratorBase& iter, const double mean, const double std, Gen gen) {
+      draw(ANYGPU_OP("random_log_normal"), iter, gen, {N(mean), N(std)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    exponential_stub,
+    +[](TensorIteratorBase& iter, const double rate, Gen gen) { draw(ANYGPU_OP("random_exponential"), iter, gen, {N(rate)}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    cauchy_stub, +[](TensorIteratorBase& iter, const double median, const double sigma, Gen gen) {
+      draw(ANYGPU_OP("random_cauchy"), iter, gen, {N(median), N(sigma)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    geometric_stub,
+    +[](TensorIteratorBase& iter, const double p, Gen gen) { draw(ANYGPU_OP("random_geometric"), iter, gen, {N(std::log1p(-p))}); })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    bernoulli_scalar_stub, +[](const TensorBase& self, const double p, Gen gen) {
+      at::assert_no_internal_overlap(self);
+      draw(ANYGPU_OP("random_bernoulli"), Tensor(self), gen, {threshold(p)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    bernoulli_tensor_stub, +[](const TensorBase& self, const TensorBase& probs, Gen gen) {
+      if (self.numel() == 0) return;
+      at::assert_no_internal_overlap(self);
+      Tensor p = Tensor(probs).to(self.device());
+      Philox key = philox_for(self, gen);
+      ScalarType t = at::isFloatingType(p.scalar_type()) ? p.scalar_type() : kFloat;
+      record_pointwise(ANYGPU_OP("random_bernoulli_of"), 1, {Tensor(self), p}, t, {seed(key), offset(key)});
+    })
 
 /// How a range of integers is drawn: see random_integer in the catalogue.
-int64_t way(uint64_t range) { return range <= uint64_t{1} << 24 ? 1 : 2; }
+int64_t way(uint64_t range) {
+  return range <= uint64_t{1} << 24 ? 1 : 2;
+}
 
-REGISTER_PRIVATEUSE1_DISPATCH(random_from_to_stub, +[](TensorIteratorBase& iter, const uint64_t range, const int64_t base, Gen gen) {
-  TORCH_CHECK_NOT_IMPLEMENTED(range < uint64_t{1} << 63, "random_ over a range of 2^63 or more is not implemented on this device");
-  draw(ANYGPU_OP("random_integer"), iter, gen, {N(base), N(static_cast<int64_t>(range))}, {way(range)});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(random_full_64_bits_range_stub, +[](TensorIteratorBase& iter, Gen gen) {
-  draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(int64_t{1})}, {3});
-})
-REGISTER_PRIVATEUSE1_DISPATCH(random_stub, +[](TensorIteratorBase& iter, Gen gen) {
-  // 0 to the greatest integer that the dtype holds, or holds exactly
-  int64_t count = 0;
-  switch (iter.dtype()) {
-    case kBool: count = 2; break;
-    case kByte: count = 256; break;
-    case kChar: count = 128; break;
-    case kShort: count = 1 << 15; break;
-    case kInt: count = int64_t{1} << 31; break;
-    case kLong: count = INT64_MAX; break;
-    case kHalf: count = (1 << 11) + 1; break;
-    case kBFloat16: count = (1 << 8) + 1; break;
-    case kFloat: count = (1 << 24) + 1; break;
-    default: count = (int64_t{1} << 53) + 1;
-  }
-  draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(count)}, {way(static_cast<uint64_t>(count))});
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    random_from_to_stub, +[](TensorIteratorBase& iter, const uint64_t range, const int64_t base, Gen gen) {
+      TORCH_CHECK_NOT_IMPLEMENTED(range < uint64_t{1} << 63, "random_ over a range of 2^63 or more is not implemented on this device");
+      draw(ANYGPU_OP("random_integer"), iter, gen, {N(base), N(static_cast<int64_t>(range))}, {way(range)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    random_full_64_bits_range_stub, +[](TensorIteratorBase& iter, Gen gen) {
+      draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(int64_t{1})}, {3});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    random_stub, +[](TensorIteratorBase& iter, Gen gen) {
+      // 0 to the greatest integer that the dtype holds, or holds exactly
+      int64_t count = 0;
+      switch (iter.dtype()) {
+        case kBool:
+          count = 2;
+          break;
+        case kByte:
+          count = 256;
+          break;
+        case kChar:
+          count = 128;
+          break;
+        case kShort:
+          count = 1 << 15;
+          break;
+        case kInt:
+          count = int64_t{1} << 31;
+          break;
+        case kLong:
+          count = INT64_MAX;
+          break;
+        case kHalf:
+          count = (1 << 11) + 1;
+          break;
+        case kBFloat16:
+          count = (1 << 8) + 1;
+          break;
+        case kFloat:
+          count = (1 << 24) + 1;
+          break;
+        default:
+          count = (int64_t{1} << 53) + 1;
+      }
+      draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(count)}, {way(static_cast<uint64_t>(count))});
+    })
 
 /// Inverts the cumulative distribution of each row.
-REGISTER_PRIVATEUSE1_DISPATCH(multinomial_with_replacement_stub, +[](Tensor& result, const Tensor& self, int64_t n, Gen gen) {
-  Tensor rows = self.dim() == 1 ? self.unsqueeze(0) : self;
-  if (rows.scalar_type() == kHalf || rows.scalar_type() == kBFloat16) rows = rows.to(kFloat);
-  TORCH_CHECK((rows.isfinite().all() & (rows >= 0).all()).item<bool>(), "probability tensor contains either `inf`, `nan` or element < 0");
-  Tensor upto = rows.cumsum(-1);
-  Tensor total = upto.select(-1, -1).unsqueeze(-1);
-  TORCH_CHECK((total > 0).all().item<bool>(), "invalid multinomial distribution (sum of probabilities <= 0)");
-  Tensor u = at::empty({rows.size(0), n}, rows.options()).uniform_(0, 1, gen);
-  Tensor picked = at::searchsorted(upto, u * total, false, true).clamp_max(rows.size(-1) - 1);
-  result.copy_(self.dim() == 1 ? picked.squeeze(0) : picked);
-})
+REGISTER_PRIVATEUSE1_DISPATCH(
+    multinomial_with_replacement_stub, +[](Tensor& result, const Tensor& self, int64_t n, Gen gen) {
+      Tensor rows = self.dim() == 1 ? self.unsqueeze(0) : self;
+      if (rows.scalar_type() == kHalf || rows.scalar_type() == kBFloat16) rows = rows.to(kFloat);
+      TORCH_CHECK((rows.isfinite().all() & (rows >= 0).all()).item<bool>(),
+                  "probability tensor contains either `inf`, `nan` or element < 0");
+      Tensor upto = rows.cumsum(-1);
+      Tensor total = upto.select(-1, -1).unsqueeze(-1);
+      TORCH_CHECK((total > 0).all().item<bool>(), "invalid multinomial distribution (sum of probabilities <= 0)");
+      Tensor u = at::empty({rows.size(0), n}, rows.options()).uniform_(0, 1, gen);
+      Tensor picked = at::searchsorted(upto, u * total, false, true).clamp_max(rows.size(-1) - 1);
+      result.copy_(self.dim() == 1 ? picked.squeeze(0) : picked);
+    })
 
 /// Asks at once, as the CPU does: the error has the user's line.
-void assert_now(const Tensor& condition, std::string_view message) { TORCH_CHECK(condition.item<bool>(), message); }
-void assert_silently(const Tensor& condition) { TORCH_CHECK(condition.item<bool>(), "Expected Tensor with single nonzero value, but got zero"); }
+void assert_now(const Tensor& condition, std::string_view message) {
+  TORCH_CHECK(condition.item<bool>(), message);
+}
+void assert_silently(const Tensor& condition) {
+  TORCH_CHECK(condition.item<bool>(), "Expected Tensor with single nonzero value, but got zero");
+}
 Tensor assert_functionally(const Tensor& condition, std::string_view message, const Tensor& token) {
   assert_now(condition, message);
   return token.clone();
@@ -124,7 +170,8 @@ Tensor assert_functionally(const Tensor& condition, std::string_view message, co
 
 Tensor& random_permutation(int64_t n, Gen gen, Tensor& out) {
   TORCH_CHECK(n >= 0, "n must be non-negative, got", n);
-  TORCH_CHECK(!gen || gen->device().type() == out.device().type(), "Expected a '", out.device(), "' generator device but found '", gen->device(), "'");
+  TORCH_CHECK(!gen || gen->device().type() == out.device().type(), "Expected a '", out.device(), "' generator device but found '",
+              gen->device(), "'");
   check_supported_max_int_with_precision(n, out);
   out.resize_({n});
   if (n == 0) return out;
@@ -144,7 +191,8 @@ std::tuple<Tensor, Tensor> dropout_forward(const Tensor& x, double p, std::optio
   Tensor y = torch_frontend::empty_like(x), mask = torch_frontend::empty_like(x, kBool);
   if (x.numel()) {
     Philox key = philox_for(x, std::nullopt);
-    record_pointwise(ANYGPU_OP("dropout"), 2, {y, mask, x}, x.scalar_type(), {seed(key), offset(key), threshold(1 - p), N(p == 1 ? 0 : 1 / (1 - p))});
+    record_pointwise(ANYGPU_OP("dropout"), 2, {y, mask, x}, x.scalar_type(),
+                     {seed(key), offset(key), threshold(1 - p), N(p == 1 ? 0 : 1 / (1 - p))});
   }
   return {y, mask};
 }
@@ -155,7 +203,8 @@ Tensor dropout_backward(const Tensor& dy, const Tensor& mask, double scale) {
 }
 
 Tensor& rrelu_to(const Tensor& x, Tensor& noise, const at::Scalar& lower, const at::Scalar& upper, bool training, Gen gen, Tensor& out) {
-  TORCH_CHECK(x.sym_sizes() == noise.sym_sizes(), "noise tensor shape must match self tensor shape. Got self.shape = ", x.sizes(), " noise.shape = ", noise.sizes());
+  TORCH_CHECK(x.sym_sizes() == noise.sym_sizes(), "noise tensor shape must match self tensor shape. Got self.shape = ", x.sizes(),
+              " noise.shape = ", noise.sizes());
   double low = lower.to<double>(), high = upper.to<double>();
   if (!training) return at::leaky_relu_out(out, x, (low + high) / 2);
   torch_frontend::resize_out(out, x.sizes());
@@ -177,24 +226,24 @@ using Into = Tensor&;
 using In = const Tensor&;
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("uniform_", AS(Into (*)(Into, double, double, Gen), uniform_));
-  m.impl("normal_", AS(Into (*)(Into, double, double, Gen), normal_));
-  on<_ops::normal_Tensor_float, AS(Tensor (*)(In, double, Gen), normal)>(m);
-  on<_ops::normal_Tensor_float_out, AS(Into (*)(In, double, Gen, Into), normal_out)>(m);
-  on<_ops::normal_float_Tensor, AS(Tensor (*)(double, In, Gen), normal)>(m);
-  on<_ops::normal_float_Tensor_out, AS(Into (*)(double, In, Gen, Into), normal_out)>(m);
-  on<_ops::normal_Tensor_Tensor, AS(Tensor (*)(In, In, Gen), normal)>(m);
-  on<_ops::normal_Tensor_Tensor_out, AS(Into (*)(In, In, Gen, Into), normal_out)>(m);
+  m.impl("uniform_", AS(Into(*)(Into, double, double, Gen), uniform_));
+  m.impl("normal_", AS(Into(*)(Into, double, double, Gen), normal_));
+  on<_ops::normal_Tensor_float, AS(Tensor(*)(In, double, Gen), normal)>(m);
+  on<_ops::normal_Tensor_float_out, AS(Into(*)(In, double, Gen, Into), normal_out)>(m);
+  on<_ops::normal_float_Tensor, AS(Tensor(*)(double, In, Gen), normal)>(m);
+  on<_ops::normal_float_Tensor_out, AS(Into(*)(double, In, Gen, Into), normal_out)>(m);
+  on<_ops::normal_Tensor_Tensor, AS(Tensor(*)(In, In, Gen), normal)>(m);
+  on<_ops::normal_Tensor_Tensor_out, AS(Into(*)(In, In, Gen, Into), normal_out)>(m);
   on<_ops::log_normal_, log_normal_>(m);
   on<_ops::exponential_, exponential_>(m);
   on<_ops::cauchy_, cauchy_>(m);
   on<_ops::geometric_, geometric_>(m);
   on<_ops::bernoulli_out, bernoulli_out>(m);
-  on<_ops::bernoulli__Tensor, AS(Into (*)(Into, In, Gen), bernoulli_)>(m);
-  on<_ops::bernoulli__float, AS(Into (*)(Into, double, Gen), bernoulli_)>(m);
-  on<_ops::random_, AS(Into (*)(Into, Gen), random_)>(m);
-  on<_ops::random__to, AS(Into (*)(Into, int64_t, Gen), random_)>(m);
-  on<_ops::random__from, AS(Into (*)(Into, int64_t, std::optional<int64_t>, Gen), random_)>(m);
+  on<_ops::bernoulli__Tensor, AS(Into(*)(Into, In, Gen), bernoulli_)>(m);
+  on<_ops::bernoulli__float, AS(Into(*)(Into, double, Gen), bernoulli_)>(m);
+  on<_ops::random_, AS(Into(*)(Into, Gen), random_)>(m);
+  on<_ops::random__to, AS(Into(*)(Into, int64_t, Gen), random_)>(m);
+  on<_ops::random__from, AS(Into(*)(Into, int64_t, std::optional<int64_t>, Gen), random_)>(m);
   m.impl("_assert_async", assert_silently);
   m.impl("_assert_async.msg", assert_now);
   m.impl("_functional_assert_async.msg", assert_functionally);

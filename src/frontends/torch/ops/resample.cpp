@@ -143,7 +143,8 @@ Tensor& trilinear3d(const Tensor& self, IntArrayRef size, bool align, OptScale d
   upsample(false, kLinear, align, out, self, {d, h, w});
   return out;
 }
-Tensor& trilinear3d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, bool align, OptScale d, OptScale h, OptScale w, Tensor& dx) {
+Tensor& trilinear3d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, bool align, OptScale d, OptScale h, OptScale w,
+                             Tensor& dx) {
   meta_out<at::meta::structured_upsample_trilinear3d_backward>({&dx}, grad, size, input_size, align, d, h, w);
   upsample(true, kLinear, align, dx, grad, {d, h, w});
   return dx;
@@ -167,8 +168,8 @@ void filtered(bool gradient, Filter filter, bool align_corners, const Tensor& ds
     while (taps[d] < 2 * reach + 1) taps[d] *= 2;
     taps[d] = std::min<int64_t>(taps[d], std::max<int64_t>(in.size(2 + d), 1));
   }
-  record(gradient ? ANYGPU_OP("upsample_filtered_grad") : ANYGPU_OP("upsample_filtered"), {dst, src}, {anygpu::Scalar(scales[0]), anygpu::Scalar(scales[1])},
-         {filter, taps[0], taps[1]});
+  record(gradient ? ANYGPU_OP("upsample_filtered_grad") : ANYGPU_OP("upsample_filtered"), {dst, src},
+         {anygpu::Scalar(scales[0]), anygpu::Scalar(scales[1])}, {filter, taps[0], taps[1]});
 }
 template <class Meta, Filter filter>
 Tensor& filtered2d(const Tensor& self, IntArrayRef size, bool align, OptScale h, OptScale w, Tensor& out) {
@@ -187,8 +188,10 @@ Tensor& filtered2d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef in
 
 void check_grid(const Tensor& input, const Tensor& grid, int64_t n, int64_t interpolation) {
   at::native::check_grid_sampler_common(input, grid);
-  if (n == 2) at::native::check_grid_sampler_2d(input, grid);
-  else at::native::check_grid_sampler_3d(input, grid, interpolation);
+  if (n == 2)
+    at::native::check_grid_sampler_2d(input, grid);
+  else
+    at::native::check_grid_sampler_3d(input, grid, interpolation);
   TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(input.scalar_type()), "\"grid_sampler\" not implemented for '", input.scalar_type(), "'");
   TORCH_CHECK(input.scalar_type() == grid.scalar_type(), "expected scalar type ", input.scalar_type(), " but found ", grid.scalar_type());
 }
@@ -204,19 +207,24 @@ Tensor grid_sampler(const Tensor& input, const Tensor& grid, int64_t interpolati
 }
 
 template <int64_t n>
-std::tuple<Tensor, Tensor> grid_sampler_backward(const Tensor& grad, const Tensor& input, const Tensor& grid, int64_t interpolation, int64_t padding, bool align, std::array<bool, 2> mask) {
+std::tuple<Tensor, Tensor> grid_sampler_backward(const Tensor& grad, const Tensor& input, const Tensor& grid, int64_t interpolation,
+                                                 int64_t padding, bool align, std::array<bool, 2> mask) {
   check_grid(input, grid, n, interpolation);
   Tensor dx, dgrid;
   const bool nothing = grad.numel() == 0;
   if (mask[0]) {
     dx = empty(input.sizes(), input);
-    if (nothing) dx.zero_();
-    else record(ANYGPU_OP("grid_sample_src_grad"), {dx, grad, grid}, {}, {n, interpolation, padding, align});
+    if (nothing)
+      dx.zero_();
+    else
+      record(ANYGPU_OP("grid_sample_src_grad"), {dx, grad, grid}, {}, {n, interpolation, padding, align});
   }
   if (mask[1]) {
     dgrid = empty(grid.sizes(), grid);
-    if (nothing) dgrid.zero_();
-    else record(ANYGPU_OP("grid_sample_grid_grad"), {dgrid, grad, input, grid}, {}, {n, interpolation, padding, align});
+    if (nothing)
+      dgrid.zero_();
+    else
+      record(ANYGPU_OP("grid_sample_grid_grad"), {dgrid, grad, input, grid}, {}, {n, interpolation, padding, align});
   }
   return {dx, dgrid};
 }
@@ -227,15 +235,18 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("upsample_nearest1d.out", nearest1d<at::meta::structured_upsample_nearest1d, kNearest>);
   m.impl("upsample_nearest1d_backward.grad_input", nearest1d_backward<at::meta::structured_upsample_nearest1d_backward, kNearest>);
   m.impl("_upsample_nearest_exact1d.out", nearest1d<at::meta::structured__upsample_nearest_exact1d, kNearestExact>);
-  m.impl("_upsample_nearest_exact1d_backward.grad_input", nearest1d_backward<at::meta::structured__upsample_nearest_exact1d_backward, kNearestExact>);
+  m.impl("_upsample_nearest_exact1d_backward.grad_input",
+         nearest1d_backward<at::meta::structured__upsample_nearest_exact1d_backward, kNearestExact>);
   m.impl("upsample_nearest2d.out", nearest2d<at::meta::structured_upsample_nearest2d, kNearest>);
   m.impl("upsample_nearest2d_backward.grad_input", nearest2d_backward<at::meta::structured_upsample_nearest2d_backward, kNearest>);
   m.impl("_upsample_nearest_exact2d.out", nearest2d<at::meta::structured__upsample_nearest_exact2d, kNearestExact>);
-  m.impl("_upsample_nearest_exact2d_backward.grad_input", nearest2d_backward<at::meta::structured__upsample_nearest_exact2d_backward, kNearestExact>);
+  m.impl("_upsample_nearest_exact2d_backward.grad_input",
+         nearest2d_backward<at::meta::structured__upsample_nearest_exact2d_backward, kNearestExact>);
   m.impl("upsample_nearest3d.out", nearest3d<at::meta::structured_upsample_nearest3d, kNearest>);
   m.impl("upsample_nearest3d_backward.grad_input", nearest3d_backward<at::meta::structured_upsample_nearest3d_backward, kNearest>);
   m.impl("_upsample_nearest_exact3d.out", nearest3d<at::meta::structured__upsample_nearest_exact3d, kNearestExact>);
-  m.impl("_upsample_nearest_exact3d_backward.grad_input", nearest3d_backward<at::meta::structured__upsample_nearest_exact3d_backward, kNearestExact>);
+  m.impl("_upsample_nearest_exact3d_backward.grad_input",
+         nearest3d_backward<at::meta::structured__upsample_nearest_exact3d_backward, kNearestExact>);
   m.impl("upsample_linear1d.out", linear1d);
   m.impl("upsample_linear1d_backward.grad_input", linear1d_backward);
   m.impl("upsample_bilinear2d.out", BYTES_ON_CPU(upsample_bilinear2d_out, smooth2d<at::meta::structured_upsample_bilinear2d, kLinear>));
@@ -244,10 +255,14 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("upsample_bicubic2d_backward.grad_input", smooth2d_backward<at::meta::structured_upsample_bicubic2d_backward, kCubic>);
   m.impl("upsample_trilinear3d.out", trilinear3d);
   m.impl("upsample_trilinear3d_backward.grad_input", trilinear3d_backward);
-  m.impl("_upsample_bilinear2d_aa.out", BYTES_ON_CPU(_upsample_bilinear2d_aa_out, filtered2d<at::meta::structured__upsample_bilinear2d_aa, kTriangle>));
-  m.impl("_upsample_bilinear2d_aa_backward.grad_input", filtered2d_backward<at::meta::structured__upsample_bilinear2d_aa_backward, kTriangle>);
-  m.impl("_upsample_bicubic2d_aa.out", BYTES_ON_CPU(_upsample_bicubic2d_aa_out, filtered2d<at::meta::structured__upsample_bicubic2d_aa, kCubicFilter>));
-  m.impl("_upsample_bicubic2d_aa_backward.grad_input", filtered2d_backward<at::meta::structured__upsample_bicubic2d_aa_backward, kCubicFilter>);
+  m.impl("_upsample_bilinear2d_aa.out",
+         BYTES_ON_CPU(_upsample_bilinear2d_aa_out, filtered2d<at::meta::structured__upsample_bilinear2d_aa, kTriangle>));
+  m.impl("_upsample_bilinear2d_aa_backward.grad_input",
+         filtered2d_backward<at::meta::structured__upsample_bilinear2d_aa_backward, kTriangle>);
+  m.impl("_upsample_bicubic2d_aa.out",
+         BYTES_ON_CPU(_upsample_bicubic2d_aa_out, filtered2d<at::meta::structured__upsample_bicubic2d_aa, kCubicFilter>));
+  m.impl("_upsample_bicubic2d_aa_backward.grad_input",
+         filtered2d_backward<at::meta::structured__upsample_bicubic2d_aa_backward, kCubicFilter>);
   m.impl("grid_sampler_2d", grid_sampler<2>);
   m.impl("grid_sampler_2d_backward", grid_sampler_backward<2>);
   m.impl("grid_sampler_3d", grid_sampler<3>);

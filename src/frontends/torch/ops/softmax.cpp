@@ -16,7 +16,9 @@ void refuse_integers(const Tensor& t, const char* op) {
   TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
 }
 
-int64_t wrapped(int64_t dim, const Tensor& t) { return at::maybe_wrap_dim(dim, t.dim()); }
+int64_t wrapped(int64_t dim, const Tensor& t) {
+  return at::maybe_wrap_dim(dim, t.dim());
+}
 
 template <bool logarithm>
 void forward(const Tensor& self, int64_t dim, const Tensor& out) {

@@ -1,9 +1,9 @@
 // The part of the frontend that needs Python: what torch.anygpu and anygpu call.
-#include <torch/headeronly/version.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/Generator.h>
 #include <torch/csrc/utils/device_lazy_init.h>
 #include <torch/csrc/utils/pybind.h>
+#include <torch/headeronly/version.h>
 
 #include "fallback.h"
 #include "random.h"
@@ -15,9 +15,13 @@ namespace {
 namespace py = pybind11;
 constexpr auto kType = c10::DeviceType::PrivateUse1;
 
-c10::DeviceIndex index(int64_t i) { return static_cast<c10::DeviceIndex>(i); }
+c10::DeviceIndex index(int64_t i) {
+  return static_cast<c10::DeviceIndex>(i);
+}
 
-void set_device(int64_t i) { c10::impl::getDeviceGuardImpl(kType)->setDevice({kType, index(i)}); }
+void set_device(int64_t i) {
+  c10::impl::getDeviceGuardImpl(kType)->setDevice({kType, index(i)});
+}
 
 /// -1 changes nothing. Returns the device that was current.
 int64_t exchange_device(int64_t i) {
@@ -80,46 +84,62 @@ void define(py::module_& m, const char* name, F f) {
 }
 
 PYBIND11_MODULE(_torch, m) {
-  define(m, "device_count", +[] { return static_cast<int64_t>(device_count()); });
-  define(m, "current_device", +[] { return static_cast<int64_t>(current_device()); });
+  define(
+      m, "device_count", +[] { return static_cast<int64_t>(device_count()); });
+  define(
+      m, "current_device", +[] { return static_cast<int64_t>(current_device()); });
   define(m, "set_device", &set_device);
   define(m, "exchange_device", &exchange_device);
   define(m, "init", &init);
-  define(m, "initialized", +[] { return initialized(); });
-  define(m, "in_bad_fork", +[] { return in_bad_fork(); });
-  define(m, "registered_name", +[] { return c10::get_privateuse1_backend(); });
-  define(m, "torch_version", +[] { return std::string(TORCH_VERSION); });
+  define(
+      m, "initialized", +[] { return initialized(); });
+  define(
+      m, "in_bad_fork", +[] { return in_bad_fork(); });
+  define(
+      m, "registered_name", +[] { return c10::get_privateuse1_backend(); });
+  define(
+      m, "torch_version", +[] { return std::string(TORCH_VERSION); });
 
-  define(m, "synchronize", +[](int64_t i) { unlocked([&] { device_at(index(i)).synchronize(); }); });
-  define(m, "flush", +[](int64_t i) { unlocked([&] { device_at(index(i)).flush(); }); });
-  define(m, "flush_all", +[] { unlocked([] { flush_all(); }); });
+  define(
+      m, "synchronize", +[](int64_t i) { unlocked([&] { device_at(index(i)).synchronize(); }); });
+  define(
+      m, "flush", +[](int64_t i) { unlocked([&] { device_at(index(i)).flush(); }); });
+  define(
+      m, "flush_all", +[] { unlocked([] { flush_all(); }); });
 
   define(m, "info", &info);
   define(m, "memory", &memory);
-  define(m, "reset_peak_memory", +[](int64_t i) { device_at(index(i)).reset_peak_memory_stats(); });
-  define(m, "set_memory_limit", +[](int64_t i, int64_t bytes) { device_at(index(i)).set_memory_limit(bytes); });
-  define(m, "empty_cache", +[](int64_t i) { unlocked([&] { device_at(index(i)).empty_cache(); }); });
+  define(
+      m, "reset_peak_memory", +[](int64_t i) { device_at(index(i)).reset_peak_memory_stats(); });
+  define(
+      m, "set_memory_limit", +[](int64_t i, int64_t bytes) { device_at(index(i)).set_memory_limit(bytes); });
+  define(
+      m, "empty_cache", +[](int64_t i) { unlocked([&] { device_at(index(i)).empty_cache(); }); });
 
   define(m, "run_stats", &run_stats);
-  define(m, "explain", +[](int64_t i, int64_t plans) { return unlocked([&] { return device_at(index(i)).explain(static_cast<int>(plans)); }); });
-  define(m, "op_names", +[] {
-    std::vector<std::string> names;
-    for (std::string_view n : op_names()) names.emplace_back(n);
-    return names;
-  });
+  define(
+      m, "explain",
+      +[](int64_t i, int64_t plans) { return unlocked([&] { return device_at(index(i)).explain(static_cast<int>(plans)); }); });
+  define(
+      m, "op_names", +[] {
+        std::vector<std::string> names;
+        for (std::string_view n : op_names()) names.emplace_back(n);
+        return names;
+      });
 
   define(m, "fallback_counts", &fallback_counts);
   define(m, "reset_fallback_counts", &reset_fallback_counts);
   define(m, "fallback_mode", &fallback_mode);
   define(m, "set_fallback_mode", &set_fallback_mode);
 
-  define(m, "default_generator", +[](int64_t i) {
-    return py::reinterpret_steal<py::object>(THPGenerator_initDefaultGenerator(default_generator(index(i))));
-  });
-  define(m, "philox", +[](const std::optional<at::Generator>& g, int64_t device, int64_t blocks) {
-    const Philox p = philox_of(g, index(device), static_cast<uint64_t>(blocks));
-    return std::make_pair(p.seed, p.offset);
-  });
+  define(
+      m, "default_generator",
+      +[](int64_t i) { return py::reinterpret_steal<py::object>(THPGenerator_initDefaultGenerator(default_generator(index(i)))); });
+  define(
+      m, "philox", +[](const std::optional<at::Generator>& g, int64_t device, int64_t blocks) {
+        const Philox p = philox_of(g, index(device), static_cast<uint64_t>(blocks));
+        return std::make_pair(p.seed, p.offset);
+      });
 }
 
 }  // namespace

@@ -33,9 +33,12 @@ struct Problem {
 
 const char* op_name(NamedKind kind) {
   switch (kind) {
-    case NamedKind::Conv: return "conv";
-    case NamedKind::ConvSrcGrad: return "conv_src_grad";
-    default: return "conv_weight_grad";
+    case NamedKind::Conv:
+      return "conv";
+    case NamedKind::ConvSrcGrad:
+      return "conv_src_grad";
+    default:
+      return "conv_weight_grad";
   }
 }
 
@@ -50,8 +53,12 @@ bool describe(const ir::Named& named, Problem& p) {
       p.dst = o[0], p.src = o[1], p.weight = o[2];
       if (o.size() > 3 && o[3].slot >= 0) p.bias = &o[3];
       break;
-    case NamedKind::ConvSrcGrad: p.src = o[0], p.dst = o[1], p.weight = o[2]; break;
-    default: p.weight = o[0], p.dst = o[1], p.src = o[2]; break;
+    case NamedKind::ConvSrcGrad:
+      p.src = o[0], p.dst = o[1], p.weight = o[2];
+      break;
+    default:
+      p.weight = o[0], p.dst = o[1], p.src = o[2];
+      break;
   }
   p.dtype = p.dst.dtype;
   int spatial = p.src.rank() - 2;
@@ -75,7 +82,9 @@ bool describe(const ir::Named& named, Problem& p) {
   return true;
 }
 
-bool is_empty(const ir::Operand& o) { return product(o.sizes) == 0; }
+bool is_empty(const ir::Operand& o) {
+  return product(o.sizes) == 0;
+}
 
 /// [OC, IC/groups, k..] as oneDNN's [groups, OC/groups, IC/groups, k..].
 ArrayRef weight_array(const Problem& p) {
@@ -108,7 +117,8 @@ onednn::Tag layout(const Problem& p, const ArrayRef& src, const ArrayRef& dst) {
   for (int64_t k : p.window.kernel) kernel *= k;
   for (int64_t x : p.window.pad_left) padding += x;
   int64_t channels = p.src.sizes[1] / p.groups;
-  if (p.dtype == DType::F32 && kernel == 1 && padding == 0 && p.groups == 1 && p.kind != NamedKind::ConvWeightGrad) return onednn::channels_first(rank);
+  if (p.dtype == DType::F32 && kernel == 1 && padding == 0 && p.groups == 1 && p.kind != NamedKind::ConvWeightGrad)
+    return onednn::channels_first(rank);
   if (p.dtype == DType::F32 && p.kind == NamedKind::ConvSrcGrad && p.groups == 1 && channels <= 8) return onednn::channels_first(rank);
   return onednn::Tag::any;
 }
@@ -164,7 +174,8 @@ std::unique_ptr<PreparedNamed> prepare_convolution(const ir::Named& named) {
   Problem p;
   if (!describe(named, p)) throw Error(ErrorKind::Internal, std::string("[") + op_name(named.kind) + "] not what oneDNN computes");
   const ir::Operand& out = named.operands[0];
-  bool nothing_to_sum = p.kind == NamedKind::Conv ? is_empty(p.src) || is_empty(p.weight) : is_empty(named.operands[1]) || is_empty(named.operands[2]);
+  bool nothing_to_sum =
+      p.kind == NamedKind::Conv ? is_empty(p.src) || is_empty(p.weight) : is_empty(named.operands[1]) || is_empty(named.operands[2]);
   if (is_empty(out) || nothing_to_sum) {
     if (!p.bias) return make_fill(array_of(out), nullptr);
     ArrayRef bias = array_of(*p.bias);

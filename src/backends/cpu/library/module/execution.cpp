@@ -27,8 +27,10 @@ class Fill final : public PreparedNamed {
   void run(const Memory* slots) override {
     if (product(dst_.sizes) == 0) return;
     int bytes = static_cast<int>(size_of(dst_.dtype));
-    if (has_from_) strided_copy(bytes, dst_.sizes, address(dst_, slots), dst_.strides, address(from_, slots), from_.strides);
-    else strided_zero(bytes, dst_.sizes, address(dst_, slots), dst_.strides);
+    if (has_from_)
+      strided_copy(bytes, dst_.sizes, address(dst_, slots), dst_.strides, address(from_, slots), from_.strides);
+    else
+      strided_zero(bytes, dst_.sizes, address(dst_, slots), dst_.strides);
   }
 
  private:
@@ -90,8 +92,12 @@ void Execution::add(int arg, bool is_output, const ArrayRef& array, const onednn
   args_.push_back(std::move(a));
 }
 
-void Execution::input(int arg, const ArrayRef& array, const onednn::Desc& wanted) { add(arg, false, array, wanted); }
-void Execution::output(int arg, const ArrayRef& array, const onednn::Desc& wanted) { add(arg, true, array, wanted); }
+void Execution::input(int arg, const ArrayRef& array, const onednn::Desc& wanted) {
+  add(arg, false, array, wanted);
+}
+void Execution::output(int arg, const ArrayRef& array, const onednn::Desc& wanted) {
+  add(arg, true, array, wanted);
+}
 
 void Execution::start_output_from(const ArrayRef& from) {
   has_start_ = true;
@@ -156,6 +162,8 @@ void Execution::execute(const Memory* slots, char* scratch) {
   }
 }
 
-std::unique_ptr<PreparedNamed> make_fill(const ArrayRef& dst, const ArrayRef* from) { return std::make_unique<Fill>(dst, from); }
+std::unique_ptr<PreparedNamed> make_fill(const ArrayRef& dst, const ArrayRef* from) {
+  return std::make_unique<Fill>(dst, from);
+}
 
 }  // namespace anygpu::cpu

@@ -22,7 +22,9 @@ struct ArrayRef {
   bool dense_copy = false;  ///< oneDNN is to see a dense copy, though it could be told these strides
 };
 
-inline ArrayRef array_of(const ir::Operand& o) { return {o.slot, o.dtype, o.offset, o.sizes, o.strides, false}; }
+inline ArrayRef array_of(const ir::Operand& o) {
+  return {o.slot, o.dtype, o.offset, o.sizes, o.strides, false};
+}
 
 /// Strides of dimensions of one element mean nothing: they become those of a dense array, so that equal layouts compare equal.
 void settle_unit_strides(ArrayRef&);
@@ -85,7 +87,8 @@ auto translate(const std::string& op, const char* doing, F&& f) {
   try {
     return f();
   } catch (const dnnl::error& e) {
-    throw Error(ErrorKind::Internal, "[" + op + "] oneDNN failed to " + doing + ": " + e.what() + " (status " + std::to_string(e.status) + ")");
+    throw Error(ErrorKind::Internal,
+                "[" + op + "] oneDNN failed to " + doing + ": " + e.what() + " (status " + std::to_string(e.status) + ")");
   }
 }
 

@@ -88,12 +88,13 @@ class GemvRun final : public PreparedNamed {
         }
       });
     }
-    team_parallel_for(batches * blocks, std::max<int64_t>(1, kGrain / (std::min(kBlock, g_.rows) * g_.depth)), [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        int64_t b = task / blocks, first = task % blocks * kBlock;
-        run_block(slots, b, first, std::min(kBlock, g_.rows - first), gather ? gathered + b * g_.depth : at(g_.x, b, slots));
-      }
-    });
+    team_parallel_for(
+        batches * blocks, std::max<int64_t>(1, kGrain / (std::min(kBlock, g_.rows) * g_.depth)), [&](int64_t begin, int64_t end) {
+          for (int64_t task = begin; task < end; ++task) {
+            int64_t b = task / blocks, first = task % blocks * kBlock;
+            run_block(slots, b, first, std::min(kBlock, g_.rows - first), gather ? gathered + b * g_.depth : at(g_.x, b, slots));
+          }
+        });
   }
 
  private:
@@ -110,9 +111,12 @@ class GemvRun final : public PreparedNamed {
   void run_block(const Memory* slots, int64_t b, int64_t first, int64_t n, const float* x) const {
     float sums[kBlock];
     const float* a = at(g_.a, b, slots) + first * g_.a.i;
-    if (rows_dense_) dot_rows(n, g_.depth, a, g_.a.i, x, sums);
-    else if (n == kBlock) add_columns(g_.depth, a, g_.a.k, x, sums);
-    else add_few_columns(n, g_.depth, a, g_.a.k, x, sums);
+    if (rows_dense_)
+      dot_rows(n, g_.depth, a, g_.a.i, x, sums);
+    else if (n == kBlock)
+      add_columns(g_.depth, a, g_.a.k, x, sums);
+    else
+      add_few_columns(n, g_.depth, a, g_.a.k, x, sums);
     float* y = at(g_.y, b, slots) + first * g_.y.i;
     if (g_.bias.slot >= 0) {
       const float* bias = at(g_.bias, b, slots) + first * g_.bias.i;

@@ -133,8 +133,13 @@ std::unique_ptr<PreparedNamed> as_gemv(const Problem& p) {
   };
   auto line = [&](int i) { return array(i, row ? p.arrays[i].column : p.arrays[i].row, 0); };
   const Matrices &lhs = p.arrays[kLhs], &rhs = p.arrays[kRhs];
-  Gemv g{p.batch, row ? p.n : p.m, p.k, line(kDst), row ? array(kRhs, rhs.column, rhs.row) : array(kLhs, lhs.row, lhs.column),
-         row ? array(kLhs, 0, lhs.column) : array(kRhs, 0, rhs.row), {}};
+  Gemv g{p.batch,
+         row ? p.n : p.m,
+         p.k,
+         line(kDst),
+         row ? array(kRhs, rhs.column, rhs.row) : array(kLhs, lhs.row, lhs.column),
+         row ? array(kLhs, 0, lhs.column) : array(kRhs, 0, rhs.row),
+         {}};
   if (p.has_bias) g.bias = line(kBias);
   return make_gemv(g);
 }
@@ -180,7 +185,8 @@ std::unique_ptr<PreparedNamed> prepare_matmul(const ir::Named& named) {
   ArrayRef rhs = array_for(p, kRhs, p.k, p.n);
   for (ArrayRef* a : {&dst, &lhs, &rhs}) settle(*a);
   // Below some ten microseconds of work, waking others costs more than they do.
-  const double work = static_cast<double>(product(p.batch)) * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+  const double work =
+      static_cast<double>(product(p.batch)) * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
   const int threads = work < kAlone ? 1 : team_threads();
   TeamScope scope(threads);
   auto execution = std::make_unique<Execution>("matmul", threads);

@@ -30,22 +30,29 @@ class OneDnnModule final : public Module {
 
   bool supports(const ir::Named& named) override {
     switch (named.kind) {
-      case ir::NamedKind::Matmul: return supports_matmul(named);
+      case ir::NamedKind::Matmul:
+        return supports_matmul(named);
       case ir::NamedKind::Conv:
       case ir::NamedKind::ConvSrcGrad:
-      case ir::NamedKind::ConvWeightGrad: return supports_convolution(named);
+      case ir::NamedKind::ConvWeightGrad:
+        return supports_convolution(named);
       case ir::NamedKind::AvgPool:
-      case ir::NamedKind::AvgPoolGrad: return supports_pooling(named);
-      default: return false;
+      case ir::NamedKind::AvgPoolGrad:
+        return supports_pooling(named);
+      default:
+        return false;
     }
   }
 
   std::unique_ptr<PreparedNamed> prepare(const ir::Named& named) override {
     switch (named.kind) {
-      case ir::NamedKind::Matmul: return prepare_matmul(named);
+      case ir::NamedKind::Matmul:
+        return prepare_matmul(named);
       case ir::NamedKind::AvgPool:
-      case ir::NamedKind::AvgPoolGrad: return prepare_pooling(named);
-      default: return prepare_convolution(named);
+      case ir::NamedKind::AvgPoolGrad:
+        return prepare_pooling(named);
+      default:
+        return prepare_convolution(named);
     }
   }
 
@@ -57,9 +64,13 @@ class OneDnnModule final : public Module {
 
 }  // namespace
 
-int team_threads() { return threads_; }
+int team_threads() {
+  return threads_;
+}
 
-void team_parallel_for(int64_t n, int64_t grain, ChunkFn fn, void* ctx) { run_chunks(n, grain, threads_, fn, ctx, omp_team); }
+void team_parallel_for(int64_t n, int64_t grain, ChunkFn fn, void* ctx) {
+  run_chunks(n, grain, threads_, fn, ctx, omp_team);
+}
 
 TeamScope::TeamScope(int threads) : before_(omp_get_max_threads()), threads_(threads) {
   if (before_ != threads_) omp_set_num_threads(threads_);

@@ -13,12 +13,20 @@ using dnnl::memory;
 using Desc = dnnl::memory::desc;
 using Tag = dnnl::memory::format_tag;
 
-inline memory::dims to_dims(const Dims& d) { return memory::dims(d.begin(), d.end()); }
+inline memory::dims to_dims(const Dims& d) {
+  return memory::dims(d.begin(), d.end());
+}
 
-inline memory::data_type to_type(DType t) { return t == DType::BF16 ? memory::data_type::bf16 : memory::data_type::f32; }
+inline memory::data_type to_type(DType t) {
+  return t == DType::BF16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
 
-inline Tag channels_first(int rank) { return rank == 3 ? Tag::ncw : rank == 4 ? Tag::nchw : Tag::ncdhw; }
-inline Tag channels_last(int rank) { return rank == 3 ? Tag::nwc : rank == 4 ? Tag::nhwc : Tag::ndhwc; }
+inline Tag channels_first(int rank) {
+  return rank == 3 ? Tag::ncw : rank == 4 ? Tag::nchw : Tag::ncdhw;
+}
+inline Tag channels_last(int rank) {
+  return rank == 3 ? Tag::nwc : rank == 4 ? Tag::nhwc : Tag::ndhwc;
+}
 
 inline const dnnl::engine& engine() {
   static const auto* e = new dnnl::engine(dnnl::engine::kind::cpu, 0);
@@ -99,8 +107,8 @@ inline auto conv_src_grad_desc(const Desc& src, const Desc& weights, const Desc&
 #endif
 }
 
-inline auto conv_weight_grad_desc(const Desc& src, const Desc& weights, const Desc& dst, const Window& w,
-                                  const dnnl::primitive_attr& attr, const dnnl::convolution_forward::primitive_desc& hint) {
+inline auto conv_weight_grad_desc(const Desc& src, const Desc& weights, const Desc& dst, const Window& w, const dnnl::primitive_attr& attr,
+                                  const dnnl::convolution_forward::primitive_desc& hint) {
   using C = dnnl::convolution_backward_weights;
   auto alg = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3

@@ -60,9 +60,10 @@ std::unique_ptr<PreparedNamed> prepare_pooling(const ir::Named& named) {
     // Both in one layout, dense: oneDNN's fast paths know no other.
     auto in_tag = [](const ArrayRef& a, onednn::Tag tag) { return onednn::Desc(onednn::to_dims(a.sizes), onednn::to_type(a.dtype), tag); };
     int rank = src.sizes.size();
-    onednn::Tag tag = plain_desc(src) == in_tag(src, onednn::channels_last(rank)) && plain_desc(dst) == in_tag(dst, onednn::channels_last(rank))
-                  ? onednn::channels_last(rank)
-                  : onednn::channels_first(rank);
+    onednn::Tag tag =
+        plain_desc(src) == in_tag(src, onednn::channels_last(rank)) && plain_desc(dst) == in_tag(dst, onednn::channels_last(rank))
+            ? onednn::channels_last(rank)
+            : onednn::channels_first(rank);
     onednn::Desc src_desc = in_tag(src, tag), dst_desc = in_tag(dst, tag);
     auto attr = onednn::attributes(false);
     auto execution = std::make_unique<Execution>(op, team_threads());

@@ -89,8 +89,10 @@ void copy(const Loops& loops, T* dst, const T* src) {
 void strided_copy(int element_bytes, const Dims& sizes, void* dst, const Dims& dst_strides, const void* src, const Dims& src_strides) {
   if (product(sizes) == 0 || (dst == src && dst_strides == src_strides)) return;
   Loops loops = collapse(sizes, dst_strides, src_strides);
-  if (element_bytes == 2) copy(loops, static_cast<uint16_t*>(dst), static_cast<const uint16_t*>(src));
-  else copy(loops, static_cast<uint32_t*>(dst), static_cast<const uint32_t*>(src));
+  if (element_bytes == 2)
+    copy(loops, static_cast<uint16_t*>(dst), static_cast<const uint16_t*>(src));
+  else
+    copy(loops, static_cast<uint32_t*>(dst), static_cast<const uint32_t*>(src));
 }
 
 void strided_zero(int element_bytes, const Dims& sizes, void* dst, const Dims& dst_strides) {
