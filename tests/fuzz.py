@@ -84,7 +84,8 @@ class Program:
     def pick(self, dtype=None, exact=False, rank=0, nonempty=False):
         fits = [
             p for p in self.pairs
-            if (dtype is None or p[0].dtype == dtype) and p[0].dim() >= rank and (not exact or self.exact(p)) and (not nonempty or p[0].numel())
+            if (dtype is None or p[0].dtype == dtype) and p[0].dim() >= rank
+            and (not exact or self.exact(p)) and (not nonempty or p[0].numel())
         ]  # fmt: skip
         return self.r.choice(fits) if fits else None
 
@@ -312,7 +313,8 @@ class Program:
             self.pairs.pop(self.r.randrange(len(self.pairs)))
 
     def run(self):
-        kinds = [self.unary, self.inexact_unary, self.binary, self.binary, self.scalar, self.divide, self.compare_where, self.reduce, self.reduce,
+        kinds = [self.unary, self.inexact_unary, self.binary, self.binary, self.scalar, self.divide, self.compare_where,
+                 self.reduce, self.reduce,
                  self.view, self.view, self.view, self.in_place, self.in_place, self.in_place, self.index, self.index, self.join, self.cast,
                  self.read, self.drop, self.new]  # fmt: skip
         for _ in range(self.r.randrange(5, 41)):
