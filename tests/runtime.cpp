@@ -116,6 +116,18 @@ TEST(Runtime, TransposedConsumerFuses) {
   EXPECT_NE(device().explain(1).find("as 1 kernels"), std::string::npos) << device().explain(1);
 }
 
+TEST(Runtime, FillOfAnExpandedTensorComesAfterItsReaders) {
+  // Row 1 still reads what the fill, done with row 0, would have overwritten.
+  View x = make({4}, {1, 2, 3, 4}), out = make({3, 4});
+  View expanded = x;
+  expanded.sizes = {3, 4};
+  expanded.strides = {0, 1};
+  record("add", {out, expanded, expanded});
+  record("fill", {expanded}, {Scalar(0.0)});
+  EXPECT_EQ(values(out), (std::vector<float>{2, 4, 6, 8, 2, 4, 6, 8, 2, 4, 6, 8}));
+  EXPECT_EQ(values(x), (std::vector<float>{0, 0, 0, 0}));
+}
+
 TEST(Runtime, ProductIntoItsOwnOperand) {
   View a = make({2, 2}, {1, 2, 3, 4});
   record("matmul", {a, a, a}, {}, {});

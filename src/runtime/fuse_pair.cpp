@@ -159,14 +159,22 @@ bool multi_stage(const Generic& g) {
   return false;
 }
 
+/// Writes one element at several indices (an expanded tensor filled in place), so that equal maps do not mean equal moments.
+bool repeats(const Access& a, const Dims& sizes, uint32_t reduce) {
+  for (int d = 0; d < sizes.size(); ++d)
+    if (!(reduce >> d & 1) && sizes[d] > 1 && a.strides[d] == 0) return true;
+  return false;
+}
+
 bool legal(const Generic& f, const Generic& s, bool reducing, std::string& why) {
+  const uint32_t reduce = f.reduce | s.reduce;
   for (size_t i = 0; i < f.stores.size(); ++i) {
     const Access& w = f.accesses[static_cast<size_t>(f.stores[i].access)];
     for (size_t j = 0; j < s.accesses.size(); ++j) {
       const Access& o = s.accesses[j];
       if (o.slot != w.slot) continue;
       bool whole = computed_load(s, static_cast<int>(j));
-      if (may_cross(f, w, !plain(f.stores[i]), s, o, whole)) {
+      if (may_cross(f, w, !plain(f.stores[i]) || repeats(w, f.sizes, reduce), s, o, whole)) {
         why = "reads or writes the other's result at other indices";
         return false;
       }
@@ -177,7 +185,7 @@ bool legal(const Generic& f, const Generic& s, bool reducing, std::string& why) 
     for (size_t j = 0; j < f.accesses.size(); ++j) {
       const Access& o = f.accesses[j];
       if (o.slot != w.slot) continue;
-      if (may_cross(s, w, !plain(st), f, o, computed_load(f, static_cast<int>(j)))) {
+      if (may_cross(s, w, !plain(st) || repeats(w, s.sizes, reduce), f, o, computed_load(f, static_cast<int>(j)))) {
         why = "overwrites what the other still reads at other indices";
         return false;
       }

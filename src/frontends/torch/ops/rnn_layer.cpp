@@ -2,7 +2,6 @@
 // steps are multiplied at once, forward and backward, and the weights' gradients are one product each.
 //
 // What is not the plain case (projections, packed sequences, autocast, tracing, functional transforms, odd arguments) goes ATen's way.
-#include <ATen/FuncTorchTLS.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/dropout.h>
@@ -11,6 +10,7 @@
 #include <ATen/ops/lstm.h>
 #include <ATen/ops/lstm_native.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -31,8 +31,11 @@ struct Layout {
   bool batch_first, reverse;
   int64_t steps, batch;
 
-  Layout(const Tensor& x, bool batch_first, bool reverse) : batch_first(batch_first), reverse(reverse), steps(x.size(batch_first)), batch(x.size(!batch_first)) {}
-  Tensor make(int64_t width, const Tensor& like) const { return batch_first ? empty({batch, steps, width}, like) : empty({steps, batch, width}, like); }
+  Layout(const Tensor& x, bool batch_first, bool reverse)
+      : batch_first(batch_first), reverse(reverse), steps(x.size(batch_first)), batch(x.size(!batch_first)) {}
+  Tensor make(int64_t width, const Tensor& like) const {
+    return batch_first ? empty({batch, steps, width}, like) : empty({steps, batch, width}, like);
+  }
   /// The time of the k-th step.
   int64_t time(int64_t k) const { return reverse ? steps - 1 - k : k; }
   /// Step k of a contiguous sequence, [N, width].
@@ -48,23 +51,33 @@ struct Layout {
   }
 };
 
-View flat(const Tensor& t) { return restrided(t, {t.size(0) * t.size(1), t.size(2)}, {t.size(2), 1}); }
+View flat(const Tensor& t) {
+  return restrided(t, {t.size(0) * t.size(1), t.size(2)}, {t.size(2), 1});
+}
 View transposed(const View& v) {
   View r = v;
   std::swap(r.sizes[0], r.sizes[1]);
   std::swap(r.strides[0], r.strides[1]);
   return r;
 }
-View transposed(const Tensor& t) { return transposed(own_view_of(t)); }
+View transposed(const Tensor& t) {
+  return transposed(own_view_of(t));
+}
 
-void multiply(const Operand& dst, const Operand& lhs, const Operand& rhs) { record(ANYGPU_OP("matmul"), {dst, lhs, rhs}); }
-void multiply(const Operand& dst, const Operand& lhs, const Operand& rhs, const Operand& bias) { record(ANYGPU_OP("matmul"), {dst, lhs, rhs, bias}); }
+void multiply(const Operand& dst, const Operand& lhs, const Operand& rhs) {
+  record(ANYGPU_OP("matmul"), {dst, lhs, rhs});
+}
+void multiply(const Operand& dst, const Operand& lhs, const Operand& rhs, const Operand& bias) {
+  record(ANYGPU_OP("matmul"), {dst, lhs, rhs, bias});
+}
 
 /// The gates' share of the inputs, all steps at once.
 Tensor input_gates(const Layout& layout, const Tensor& x, const Tensor& w, const Tensor& bias) {
   Tensor gates = layout.make(w.size(0), x);
-  if (bias.defined()) multiply(flat(gates), flat(x), transposed(w), bias);
-  else multiply(flat(gates), flat(x), transposed(w));
+  if (bias.defined())
+    multiply(flat(gates), flat(x), transposed(w), bias);
+  else
+    multiply(flat(gates), flat(x), transposed(w));
   return gates;
 }
 
@@ -94,8 +107,11 @@ variable_list differentiable(bool lstm, const Layout& layout, const variable_lis
   const Tensor x = layout.reverse ? in[0].flip({layout.batch_first}) : in[0];
   const Tensor h = in[1].unsqueeze(0);
   Tensor out, hn, cn;
-  if (lstm) std::tie(out, hn, cn) = at::native::lstm(x, std::vector<Tensor>{h, in[2].unsqueeze(0)}, params, biased, 1, 0.0, true, false, layout.batch_first);
-  else std::tie(out, hn) = at::native::gru(x, h, params, biased, 1, 0.0, true, false, layout.batch_first);
+  if (lstm)
+    std::tie(out, hn, cn) =
+        at::native::lstm(x, std::vector<Tensor>{h, in[2].unsqueeze(0)}, params, biased, 1, 0.0, true, false, layout.batch_first);
+  else
+    std::tie(out, hn) = at::native::gru(x, h, params, biased, 1, 0.0, true, false, layout.batch_first);
   if (layout.reverse) out = out.flip({layout.batch_first});
   variable_list r{out, hn.squeeze(0)};
   if (lstm) r.push_back(cn.squeeze(0));
@@ -123,8 +139,8 @@ variable_list differentiable_grads(bool lstm, const Layout& layout, const variab
 }
 
 struct LstmLayer : torch::autograd::Function<LstmLayer> {
-  static variable_list forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& h0, const OptTensor& c0_opt, const Tensor& w_ih, const Tensor& w_hh,
-                               const OptTensor& b_ih_opt, const OptTensor& b_hh_opt, bool batch_first, bool reverse) {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& h0, const OptTensor& c0_opt, const Tensor& w_ih,
+                               const Tensor& w_hh, const OptTensor& b_ih_opt, const OptTensor& b_hh_opt, bool batch_first, bool reverse) {
     const Tensor x = x_in.contiguous(), b_ih = b_ih_opt.value_or(Tensor()), b_hh = b_hh_opt.value_or(Tensor());
     const Layout layout(x, batch_first, reverse);
     const int64_t hidden = w_hh.size(1);
@@ -135,7 +151,8 @@ struct LstmLayer : torch::autograd::Function<LstmLayer> {
     for (int64_t k = 0; k < layout.steps; ++k) {
       const Tensor sum = empty({layout.batch, 4 * hidden}, x);
       multiply(sum, k ? layout.at(out, k - 1) : own_view_of(h0), w, layout.at(gates, k));
-      record(ANYGPU_OP("lstm_cell"), {layout.at(out, k), layout.at(cells, k), layout.at(active, k), k ? layout.at(cells, k - 1) : own_view_of(c0), sum});
+      record(ANYGPU_OP("lstm_cell"),
+             {layout.at(out, k), layout.at(cells, k), layout.at(active, k), k ? layout.at(cells, k - 1) : own_view_of(c0), sum});
     }
     ctx->save_for_backward({x_in, h0, c0, w_ih, w_hh, b_ih, b_hh, out, cells, active});
     ctx->saved_data["batch_first"] = batch_first;
@@ -155,12 +172,15 @@ struct LstmLayer : torch::autograd::Function<LstmLayer> {
     for (int64_t k = layout.steps - 1; k >= 0; --k) {
       const Tensor dc_before = empty(c0.sizes(), c0);
       // Operands point into Views, which must outlive them.
-      const View d_gates_k = layout.at(d_gates, k), active_k = layout.at(active, k), before_k = k ? layout.at(cells, k - 1) : own_view_of(c0), cell_k = layout.at(cells, k);
+      const View d_gates_k = layout.at(d_gates, k), active_k = layout.at(active, k),
+                 before_k = k ? layout.at(cells, k - 1) : own_view_of(c0), cell_k = layout.at(cells, k);
       const View d_out_k = d_out.defined() ? layout.at(d_out, k) : View();
       c10::SmallVector<Operand, 8> operands{d_gates_k, dc_before, active_k, before_k, cell_k};
       int64_t present = 0;
-      if (d_out.defined()) operands.emplace_back(d_out_k), present |= 1;
-      else if (dh.defined()) operands.emplace_back(dh), present |= 1;
+      if (d_out.defined())
+        operands.emplace_back(d_out_k), present |= 1;
+      else if (dh.defined())
+        operands.emplace_back(dh), present |= 1;
       if (dc.defined()) operands.emplace_back(dc), present |= 2;
       if (d_out.defined() && dh.defined()) operands.emplace_back(dh), present |= 4;
       record(ANYGPU_OP("lstm_cell_grad"), operands, {}, c10::ArrayRef<int64_t>(present));
@@ -185,8 +205,8 @@ struct LstmLayer : torch::autograd::Function<LstmLayer> {
 };
 
 struct GruLayer : torch::autograd::Function<GruLayer> {
-  static variable_list forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& h0, const OptTensor& c0_opt, const Tensor& w_ih, const Tensor& w_hh,
-                               const OptTensor& b_ih_opt, const OptTensor& b_hh_opt, bool batch_first, bool reverse) {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x_in, const Tensor& h0, const OptTensor& c0_opt, const Tensor& w_ih,
+                               const Tensor& w_hh, const OptTensor& b_ih_opt, const OptTensor& b_hh_opt, bool batch_first, bool reverse) {
     const Tensor x = x_in.contiguous(), b_ih = b_ih_opt.value_or(Tensor()), b_hh = b_hh_opt.value_or(Tensor());
     const Layout layout(x, batch_first, reverse);
     const int64_t hidden = w_hh.size(1);
@@ -196,8 +216,10 @@ struct GruLayer : torch::autograd::Function<GruLayer> {
     for (int64_t k = 0; k < layout.steps; ++k) {
       const Tensor from_state = empty({layout.batch, 3 * hidden}, x);
       const View h = k ? layout.at(out, k - 1) : own_view_of(h0);
-      if (b_hh.defined()) multiply(from_state, h, w, b_hh);
-      else multiply(from_state, h, w);
+      if (b_hh.defined())
+        multiply(from_state, h, w, b_hh);
+      else
+        multiply(from_state, h, w);
       record(ANYGPU_OP("gru_cell"), {layout.at(out, k), layout.at(kept, k), layout.at(gates, k), from_state, h});
     }
     ctx->save_for_backward({x_in, h0, Tensor(), w_ih, w_hh, b_ih, b_hh, out, kept});
@@ -219,8 +241,10 @@ struct GruLayer : torch::autograd::Function<GruLayer> {
       const Tensor kept_part = empty(h0.sizes(), h0);
       if (!d_out.defined() && !dh.defined()) dh = at::zeros_like(h0);
       const View g = d_out.defined() ? layout.at(d_out, k) : own_view_of(dh);
-      if (d_out.defined() && dh.defined()) record(ANYGPU_OP("gru_cell_grad"), {layout.at(di, k), layout.at(ds, k), kept_part, g, layout.at(kept, k), dh});
-      else record(ANYGPU_OP("gru_cell_grad"), {layout.at(di, k), layout.at(ds, k), kept_part, g, layout.at(kept, k)});
+      if (d_out.defined() && dh.defined())
+        record(ANYGPU_OP("gru_cell_grad"), {layout.at(di, k), layout.at(ds, k), kept_part, g, layout.at(kept, k), dh});
+      else
+        record(ANYGPU_OP("gru_cell_grad"), {layout.at(di, k), layout.at(ds, k), kept_part, g, layout.at(kept, k)});
       dh = empty(h0.sizes(), h0);
       multiply(dh, layout.at(ds, k), w_hh, kept_part);
     }
@@ -237,13 +261,17 @@ struct GruLayer : torch::autograd::Function<GruLayer> {
 };
 
 /// Whether all is as the layers above expect it; what is not, ATen's own functions do, or refuse with their words.
-bool plain(const Tensor& input, TensorList states, TensorList params, bool has_biases, int64_t num_layers, bool bidirectional, bool batch_first, int64_t gates) {
-  if (at::functorch::functorchTLSAccessor() || c10::impl::dispatch_mode_enabled() || at::autocast::is_autocast_enabled(at::kPrivateUse1)) return false;
+bool plain(const Tensor& input, TensorList states, TensorList params, bool has_biases, int64_t num_layers, bool bidirectional,
+           bool batch_first, int64_t gates) {
+  if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) || c10::impl::dispatch_mode_enabled() ||
+      at::autocast::is_autocast_enabled(at::kPrivateUse1))
+    return false;
   const size_t directions = bidirectional ? 2 : 1, per_layer = has_biases ? 4 : 2;
   if (input.dim() != 3 || input.numel() == 0 || num_layers < 1 || params.size() != num_layers * directions * per_layer) return false;
   if (!at::isFloatingType(input.scalar_type())) return false;
   const auto fits = [&](const Tensor& t) {
-    return t.defined() && is_anygpu(t) && t.scalar_type() == input.scalar_type() && !t.unsafeGetTensorImpl()->key_set().has(c10::DispatchKey::Python) && t.is_contiguous();
+    return t.defined() && is_anygpu(t) && t.scalar_type() == input.scalar_type() &&
+           !t.unsafeGetTensorImpl()->key_set().has(c10::DispatchKey::Python) && t.is_contiguous();
   };
   if (!is_anygpu(input) || input.unsafeGetTensorImpl()->key_set().has(c10::DispatchKey::Python)) return false;
   for (const Tensor& p : params)
@@ -251,11 +279,14 @@ bool plain(const Tensor& input, TensorList states, TensorList params, bool has_b
   if (params[1].dim() != 2) return false;
   const int64_t hidden = params[1].size(1), batch = input.size(batch_first ? 0 : 1);
   for (const Tensor& s : states)
-    if (!s.defined() || !is_anygpu(s) || s.scalar_type() != input.scalar_type() || s.sizes() != at::IntArrayRef({num_layers * static_cast<int64_t>(directions), batch, hidden})) return false;
+    if (!s.defined() || !is_anygpu(s) || s.scalar_type() != input.scalar_type() ||
+        s.sizes() != at::IntArrayRef({num_layers * static_cast<int64_t>(directions), batch, hidden}))
+      return false;
   for (size_t i = 0; i < params.size(); i += per_layer) {
     const bool first = i < directions * per_layer;
     const int64_t width = first ? input.size(2) : hidden * static_cast<int64_t>(directions);
-    if (params[i].sizes() != at::IntArrayRef({gates * hidden, width}) || params[i + 1].sizes() != at::IntArrayRef({gates * hidden, hidden})) return false;
+    if (params[i].sizes() != at::IntArrayRef({gates * hidden, width}) || params[i + 1].sizes() != at::IntArrayRef({gates * hidden, hidden}))
+      return false;
     for (size_t b = 2; b < per_layer; ++b)
       if (params[i + b].sizes() != at::IntArrayRef({gates * hidden})) return false;
   }
@@ -264,8 +295,8 @@ bool plain(const Tensor& input, TensorList states, TensorList params, bool has_b
 
 /// All layers and directions. Returns the last layer's outputs, and each one's final h (and c).
 template <class Layer>
-variable_list run_layers(const Tensor& input, const Tensor& h, const Tensor& c, TensorList params, bool has_biases, int64_t num_layers, double dropout, bool train, bool bidirectional,
-                         bool batch_first) {
+variable_list run_layers(const Tensor& input, const Tensor& h, const Tensor& c, TensorList params, bool has_biases, int64_t num_layers,
+                         double dropout, bool train, bool bidirectional, bool batch_first) {
   const size_t per_layer = has_biases ? 4 : 2;
   const int64_t directions = bidirectional ? 2 : 1;
   Tensor x = input;
@@ -277,8 +308,9 @@ variable_list run_layers(const Tensor& input, const Tensor& h, const Tensor& c, 
       const int64_t state = layer * directions + d;
       const auto bias = [&](size_t i) { return has_biases ? OptTensor(params[at + i]) : OptTensor(); };
       // The state's slice is as it was given; a layer wants it dense.
-      variable_list r = Layer::apply(x, h.select(0, state).contiguous(), c.defined() ? OptTensor(c.select(0, state).contiguous()) : OptTensor(), params[at], params[at + 1], bias(2),
-                                     bias(3), batch_first, d == 1);
+      variable_list r =
+          Layer::apply(x, h.select(0, state).contiguous(), c.defined() ? OptTensor(c.select(0, state).contiguous()) : OptTensor(),
+                       params[at], params[at + 1], bias(2), bias(3), batch_first, d == 1);
       outs.push_back(r[0]);
       final_h.push_back(r[1]);
       if (r.size() > 2) final_c.push_back(r[2]);
@@ -291,19 +323,21 @@ variable_list run_layers(const Tensor& input, const Tensor& h, const Tensor& c, 
   return r;
 }
 
-std::tuple<Tensor, Tensor, Tensor> lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, int64_t num_layers, double dropout, bool train, bool bidirectional,
-                                        bool batch_first) {
+std::tuple<Tensor, Tensor, Tensor> lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, int64_t num_layers,
+                                        double dropout, bool train, bool bidirectional, bool batch_first) {
   if (hx.size() != 2 || !plain(input, hx, params, has_biases, num_layers, bidirectional, batch_first, 4))
     return at::native::lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
-  const variable_list r = run_layers<LstmLayer>(input, hx[0], hx[1], params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+  const variable_list r =
+      run_layers<LstmLayer>(input, hx[0], hx[1], params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
   return {r[0], r[1], r[2]};
 }
 
-std::tuple<Tensor, Tensor> gru(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, int64_t num_layers, double dropout, bool train, bool bidirectional,
-                               bool batch_first) {
+std::tuple<Tensor, Tensor> gru(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, int64_t num_layers,
+                               double dropout, bool train, bool bidirectional, bool batch_first) {
   if (!plain(input, {hx}, params, has_biases, num_layers, bidirectional, batch_first, 3))
     return at::native::gru(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
-  const variable_list r = run_layers<GruLayer>(input, hx, Tensor(), params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
+  const variable_list r =
+      run_layers<GruLayer>(input, hx, Tensor(), params, has_biases, num_layers, dropout, train, bidirectional, batch_first);
   return {r[0], r[1]};
 }
 
