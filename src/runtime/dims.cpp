@@ -29,25 +29,6 @@ void remap(ir::Store& s, const std::vector<int32_t>& to) {
   if (s.guard >= 0) s.guard = to[static_cast<size_t>(s.guard)];
 }
 
-/// Without reduction dimensions a Reduce is its operand; left in, it would reduce over those of a later partner.
-void drop_empty_reduces(Generic& g) {
-  ir::Body body;
-  std::vector<int32_t> to(static_cast<size_t>(g.body.size()));
-  for (int i = 0; i < g.body.size(); ++i) {
-    Node n = g.body[i];
-    remap(n, to);
-    if (n.op == ExprOp::Reduce) {
-      auto kind = static_cast<ir::ReduceKind>(n.imm.i);
-      bool position = kind == ir::ReduceKind::ArgMax || kind == ir::ReduceKind::ArgMin;
-      to[static_cast<size_t>(i)] = position ? n.b : n.a;
-    } else {
-      to[static_cast<size_t>(i)] = body.add(n);
-    }
-  }
-  for (ir::Store& s : g.stores) remap(s, to);
-  g.body = std::move(body);
-}
-
 }  // namespace
 
 Generic over_dims(const Generic& g, const std::vector<DimPart>& parts) {
@@ -207,7 +188,6 @@ void canonicalise(Generic& g) {
       r.body = std::move(body);
     }
   }
-  if (r.reduce == 0) drop_empty_reduces(r);
   g = std::move(r);
 }
 
