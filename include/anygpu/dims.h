@@ -19,6 +19,7 @@ class Dims {
   Dims(const int64_t* v, int n) { assign(v, n); }
   Dims(const Dims& o) : size_(o.size_) { std::copy(o.v_, o.v_ + o.size_, v_); }
   Dims& operator=(const Dims& o) {
+    if (this == &o) return *this;
     size_ = o.size_;
     std::copy(o.v_, o.v_ + o.size_, v_);
     return *this;

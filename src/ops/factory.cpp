@@ -18,7 +18,8 @@ Val line(P& p) {
   Val i = p.loop.index(0);
   Val up = p.s(0, t) + p.s(2, t) * cast(i, t);
   Val down = p.s(1, t) - p.s(2, t) * cast(like(i, static_cast<double>(n - 1)) - i, t);
-  return select(i < static_cast<double>(n / 2), up, down);
+  const int64_t middle = n / 2;
+  return select(i < static_cast<double>(middle), up, down);
 }
 
 template <bool lower>

@@ -6,7 +6,6 @@
 
 namespace anygpu::ops {
 
-using ir::Operand;
 using ir::ReduceKind;
 using ir::Val;
 

@@ -71,7 +71,7 @@ Value load(DType t, const void* p) {
       v.i = get<uint8_t>(p);
       break;
     case DType::I8:
-      v.i = get<int8_t>(p);
+      v.i = int64_t{get<int8_t>(p)};
       break;
     case DType::I16:
       v.i = get<int16_t>(p);
