@@ -17,6 +17,19 @@
 
 namespace anygpu::conformance {
 
+/// Sanitizers make the oracle and the comparisons 10 to 50 times slower: there, cases are just large enough to be split over threads.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 /// One line a backend: see conformance_backends.cpp.
 struct Entry {
   const char* name;
