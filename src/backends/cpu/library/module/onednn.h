@@ -82,10 +82,9 @@ inline auto matmul_desc(const Desc& src, const Desc& weights, const Desc* bias, 
 }
 
 inline auto conv_desc(const Desc& src, const Desc& weights, const Desc* bias, const Desc& dst, const Window& w,
-                      const dnnl::primitive_attr& attr) {
+                      const dnnl::primitive_attr& attr, dnnl::algorithm alg) {
   using C = dnnl::convolution_forward;
   auto kind = dnnl::prop_kind::forward_training;
-  auto alg = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
   return bias ? C::primitive_desc(engine(), kind, alg, src, weights, *bias, dst, w.stride, w.dilation, w.pad_left, w.pad_right, attr)
               : C::primitive_desc(engine(), kind, alg, src, weights, dst, w.stride, w.dilation, w.pad_left, w.pad_right, attr);
@@ -97,9 +96,8 @@ inline auto conv_desc(const Desc& src, const Desc& weights, const Desc* bias, co
 }
 
 inline auto conv_src_grad_desc(const Desc& src, const Desc& weights, const Desc& dst, const Window& w, const dnnl::primitive_attr& attr,
-                               const dnnl::convolution_forward::primitive_desc& hint) {
+                               const dnnl::convolution_forward::primitive_desc& hint, dnnl::algorithm alg) {
   using C = dnnl::convolution_backward_data;
-  auto alg = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
   return C::primitive_desc(engine(), alg, src, weights, dst, w.stride, w.dilation, w.pad_left, w.pad_right, hint, attr);
 #else
@@ -108,9 +106,8 @@ inline auto conv_src_grad_desc(const Desc& src, const Desc& weights, const Desc&
 }
 
 inline auto conv_weight_grad_desc(const Desc& src, const Desc& weights, const Desc& dst, const Window& w, const dnnl::primitive_attr& attr,
-                                  const dnnl::convolution_forward::primitive_desc& hint) {
+                                  const dnnl::convolution_forward::primitive_desc& hint, dnnl::algorithm alg) {
   using C = dnnl::convolution_backward_weights;
-  auto alg = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
   return C::primitive_desc(engine(), alg, src, weights, dst, w.stride, w.dilation, w.pad_left, w.pad_right, hint, attr);
 #else
