@@ -24,6 +24,7 @@ enum Flag : int64_t {
   kNesterov = 128,
   kFirst = 256,
   kDecay = 512,
+  kHostStep = 1024,
 };
 
 /// Hands out the operands in order, and keeps what is written when an overflow was found.
@@ -58,12 +59,14 @@ class Step {
 };
 
 /// Adam (Kingma and Ba, arXiv:1412.6980), AMSGrad (Reddi et al.), AdamW where decoupled (Loshchilov and Hutter, arXiv:1711.05101).
-/// outputs: param, m, v, max v if AMSGrad, g if scaled. inputs: param, m, v, [max v], g, step, [found_inf], [grad_scale], [rate].
+/// outputs: param, m, v, max v if AMSGrad, g if scaled. inputs: param, m, v, [max v], g, [step], [found_inf], [grad_scale], [rate].
 /// scalars: rate, 1 - beta1, beta2, 1 - beta2, log beta1, log beta2, decay, eps. Differences from 1 and logarithms are the host's, in
 /// f64: 1 - 0.999 in f32 would be wrong in the fifth digit.
+/// Where the host knows the step (kHostStep), scalars 4 and 5 are the corrections themselves, 1 - beta1^step and sqrt(1 - beta2^step).
 Val adam(P& p) {
   Step s(p);
-  Val param = s.next(), m = s.next(), v = s.next(), vmax = s.has(kAmsgrad) ? s.next() : v, g = s.next(), step = s.next();
+  Val param = s.next(), m = s.next(), v = s.next(), vmax = s.has(kAmsgrad) ? s.next() : v, g = s.next();
+  Val step = s.has(kHostStep) ? Val{} : s.next();
   g = s.gradient(g, s.has(kAmsgrad) ? 4 : 3);
   Val rate = s.rate(), decay = p.s(6), eps = p.s(7);
   Val x = param;
@@ -75,7 +78,8 @@ Val adam(P& p) {
   }
   Val m1 = m + p.s(1) * (g - m);
   Val v1 = p.s(2) * v + p.s(3) * g * g;
-  Val correction1 = -expm1(step * p.s(4)), correction2 = sqrt(-expm1(step * p.s(5)));
+  Val correction1 = s.has(kHostStep) ? p.s(4) : -expm1(step * p.s(4));
+  Val correction2 = s.has(kHostStep) ? p.s(5) : sqrt(-expm1(step * p.s(5)));
   Val top = v1;
   if (s.has(kAmsgrad)) {
     top = max(vmax, v1);

@@ -189,3 +189,32 @@ def test_bad_lists_raise():
     a, b = torch.ones(3, device="anygpu"), torch.ones(4, device="anygpu")
     with pytest.raises(RuntimeError):
         torch._fused_sgd_([a], [b], [], lr=0.1, momentum=0, weight_decay=0, dampening=0, nesterov=False, maximize=False, is_first_step=True)
+
+
+@pytest.mark.parametrize("name,kwargs", [("Adam", {}), ("AdamW", {}), ("SGD", dict(lr=0.1, momentum=0.9))])
+def test_default_step_records_one_operator_a_parameter(name, kwargs):
+    model = net().to("anygpu")
+    opt = getattr(torch.optim, name)(model.parameters(), **kwargs)
+    for _ in range(2):
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        before = anygpu.stats()["operators"]
+        opt.step()
+    assert anygpu.stats()["operators"] - before == len(list(model.parameters()))
+    # what users can see is as PyTorch makes it
+    if name != "SGD":
+        assert all(s["step"].is_cpu and s["step"].item() == 2 for s in opt.state.values())
+    assert opt.param_groups[0]["fused"] is None and opt.param_groups[0]["foreach"] is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_default_adam_in_other_dtypes(dtype):
+    def run(device):
+        p = torch.nn.Parameter(torch.linspace(-1, 1, 8, dtype=dtype).to(device))
+        opt = torch.optim.AdamW([p], lr=0.1)
+        for i in range(4):
+            p.grad = torch.linspace(1, -1, 8, dtype=dtype).to(device) * (i + 1)
+            opt.step()
+        return p.detach().cpu()
+
+    torch.testing.assert_close(run("anygpu"), run("cpu"))

@@ -25,6 +25,7 @@ enum Flag : int64_t {
   kNesterov = 128,
   kFirst = 256,
   kDecay = 512,
+  kHostStep = 1024,
 };
 
 bool given(const OptTensor& t) {
@@ -70,6 +71,7 @@ struct Common {
 
 /// A CPU tensor of one element is a number.
 double number_of(const Tensor& t) {
+  if (t.scalar_type() == kFloat && t.numel() == 1) return *t.const_data_ptr<float>();
   return t.item<double>();
 }
 
@@ -79,6 +81,7 @@ const Op& pick(int outputs, const Op& few, const Op& more, const Op& most, int l
 
 // ---- Adam and AdamW ----
 
+/// Steps on the CPU are numbers: their corrections are the host's work, as in PyTorch's own loop over lists.
 void adam(const char* name, TensorList params, TensorList grads, TensorList ms, TensorList vs, TensorList vmaxs, TensorList steps,
           double rate, const Tensor* rate_tensor, double beta1, double beta2, double decay, double eps, bool amsgrad, bool maximize,
           bool decoupled, const OptTensor& grad_scale, const OptTensor& found_inf) {
@@ -91,6 +94,9 @@ void adam(const char* name, TensorList params, TensorList grads, TensorList ms, 
   int64_t flags =
       common.flags | (maximize ? kMaximize : 0) | (amsgrad ? kAmsgrad : 0) | (decoupled ? kDecoupled : 0) | (decay != 0 ? kDecay : 0);
   N scalars[] = {N(rate), N(1 - beta1), N(beta2), N(1 - beta2), N(std::log(beta1)), N(std::log(beta2)), N(decay), N(eps)};
+  const bool host_steps = !steps.empty() && steps[0].is_cpu();
+  if (host_steps) flags |= kHostStep;
+  double corrected = -1;  // the step that scalars 4 and 5 belong to
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor& p = params[i];
     for (const Tensor* t : {&grads[i], &ms[i], &vs[i]}) fits(name, p, *t);
@@ -103,9 +109,18 @@ void adam(const char* name, TensorList params, TensorList grads, TensorList ms, 
     operands.append({p, ms[i], vs[i]});
     if (amsgrad) operands.push_back(vmaxs[i]);
     operands.push_back(grads[i]);
-    ViewArg step = view_of(steps[i]);
-    step.rank = 0;
-    operands.push_back(step);
+    if (host_steps) {
+      TORCH_CHECK(steps[i].is_cpu(), name, ": expected state_steps on one device");
+      if (double t = number_of(steps[i]); t != corrected) {
+        scalars[4] = N(1 - std::pow(beta1, t));
+        scalars[5] = N(std::sqrt(1 - std::pow(beta2, t)));
+        corrected = t;
+      }
+    } else {
+      ViewArg step = view_of(steps[i]);
+      step.rank = 0;
+      operands.push_back(step);
+    }
     common.append(operands);
     record(op, operands, scalars, {torch_frontend::pointwise_attr(p.scalar_type()), flags});
   }
