@@ -55,6 +55,15 @@ bool env_flag(const char* name) {
   return v && *v && std::strcmp(v, "0") != 0;
 }
 
+/// The executors' threads live as long as the process: at its end they must not be in the middle of a compilation or a kernel.
+void retire_executors() {
+  if (forked.load(std::memory_order_relaxed)) return;
+  Devices& d = devices();
+  std::lock_guard lock(d.mutex);
+  for (DeviceImpl* device : d.made)
+    if (device) device->executor.retire();
+}
+
 void refuse_in_child() {
   if (forked.load(std::memory_order_relaxed))
     throw Error(ErrorKind::Value, "[device] cannot use anygpu in a forked child process; start workers with the 'spawn' method instead");
@@ -80,7 +89,11 @@ Device& Device::get(int index) {
   auto& made = d.made[static_cast<size_t>(index)];
   // From the first device on, not from the first question about them: a child of a process that only asked may use its own.
   [[maybe_unused]] static const int once = pthread_atfork(nullptr, nullptr, [] { forked = true; });
-  if (!made) made = new DeviceImpl(index, make_backend(d.names[static_cast<size_t>(index)]));
+  if (!made) {
+    made = new DeviceImpl(index, make_backend(d.names[static_cast<size_t>(index)]));
+    // After the libraries' own static objects were made, so before they go.
+    [[maybe_unused]] static const int at_exit = std::atexit(retire_executors);
+  }
   return made->device;
 }
 

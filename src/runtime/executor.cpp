@@ -28,7 +28,15 @@ uint64_t Executor::submit(Run run) {
 void Executor::wait(uint64_t ticket) {
   if (finished() >= ticket) return;
   std::unique_lock lock(mutex_);
-  done_.wait(lock, [&] { return finished() >= ticket; });
+  done_.wait(lock, [&] { return finished() >= ticket || retired_; });
+  if (finished() < ticket) throw Error(ErrorKind::Value, "[device] the process is ending: what was recorded last did not run");
+}
+
+void Executor::retire() {
+  std::unique_lock lock(mutex_);
+  retired_ = true;
+  done_.wait(lock, [&] { return !busy_; });
+  done_.notify_all();
 }
 
 void Executor::wait_for_room(int runs) {
@@ -53,7 +61,10 @@ void Executor::loop() {
     Run run;
     {
       std::unique_lock lock(mutex_);
-      work_.wait(lock, [&] { return !queue_.empty(); });
+      busy_ = false;
+      if (retired_) done_.notify_all();
+      work_.wait(lock, [&] { return !queue_.empty() && !retired_; });
+      busy_ = true;
       run = std::move(queue_.front());
       queue_.pop_front();
     }

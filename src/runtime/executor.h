@@ -33,6 +33,9 @@ class Executor {
   void wait(uint64_t ticket);
   /// Blocks while more than `runs` are unfinished: a loop without reads must not run ahead for ever.
   void wait_for_room(int runs);
+  /// Runs nothing more, and returns when the run at hand is over: static objects that kernels and LLVM use are about to be destroyed.
+  /// To wait for what was queued behind it is an error from now on.
+  void retire();
   uint64_t finished() const { return finished_.load(std::memory_order_acquire); }
   /// The first error since the last call that no reader has been given.
   std::optional<Error> take_error();
@@ -50,6 +53,7 @@ class Executor {
   std::mutex mutex_;
   std::condition_variable work_, done_;
   std::deque<Run> queue_;
+  bool busy_ = false, retired_ = false;
   uint64_t submitted_ = 0;
   std::atomic<uint64_t> finished_{0};
   std::atomic<int64_t> kernels_run_{0};

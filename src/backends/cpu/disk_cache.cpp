@@ -33,13 +33,13 @@ uint64_t hash(const std::string& bytes, uint64_t h) {
 
 /// What shapes code besides the kernel.
 const std::string& environment() {
-  static const std::string text = [] {
+  static const auto* text = new std::string([] {
     const Isa& isa = host_isa();
     std::string s = std::string(kCodeVersion) + "\n" + llvm_version() + "\n" + isa.name + "\n" + isa.cpu + "\n" + isa.features + "\n";
     for (const Helper& h : helpers()) s += std::string(h.name) + "\n";
     return s;
-  }();
-  return text;
+  }());
+  return *text;
 }
 
 /// With a final '/', or "" where nothing is to be kept.
@@ -87,12 +87,12 @@ void prune(const std::string& path) {
 }
 
 const std::string& directory() {
-  static const std::string path = [] {
+  static const auto* path = new std::string([] {
     std::string found = find_directory();
     prune(found);
     return found;
-  }();
-  return path;
+  }());
+  return *path;
 }
 
 std::string read_file(const std::string& path) {

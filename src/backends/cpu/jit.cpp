@@ -139,8 +139,8 @@ Linker& linker() {
 }  // namespace
 
 const Isa& host_isa() {
-  static const Isa isa = find_isa();
-  return isa;
+  static const Isa* isa = new Isa(find_isa());
+  return *isa;
 }
 
 std::string llvm_version() {

@@ -1,6 +1,9 @@
 // The part of the frontend that needs Python: what torch.anygpu and anygpu call.
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/Generator.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/utils/device_lazy_init.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/headeronly/version.h>
@@ -78,6 +81,19 @@ auto unlocked(F f) {
   return translated(f);
 }
 
+/// Waits until autograd's device threads have let go of what earlier backward passes held. backward() returns as soon as the gradients are
+/// there; the thread that computed them still frees the graph, for which it takes Python's lock. A device thread takes one task at a
+/// time, so a backward pass of its own, without elements and without a Python object, comes after all that.
+void await_backward() {
+  const c10::InferenceMode inference(false);
+  const at::AutoGradMode record(true);
+  for (c10::DeviceIndex i = 0; i < device_count(); ++i) {
+    const at::TensorOptions options = at::TensorOptions().dtype(at::kFloat).device(at::Device(kType, i));
+    const at::Tensor leaf = at::empty({0}, options).requires_grad_(true);
+    torch::autograd::grad({leaf.view({0})}, {leaf}, {at::empty({0}, options)});
+  }
+}
+
 template <class F>
 void define(py::module_& m, const char* name, F f) {
   m.def(name, torch::wrap_pybind_function(f));
@@ -106,6 +122,9 @@ PYBIND11_MODULE(_torch, m) {
       m, "flush", +[](int64_t i) { unlocked([&] { device_at(index(i)).flush(); }); });
   define(
       m, "flush_all", +[] { unlocked([] { flush_all(); }); });
+
+  define(
+      m, "await_backward", +[] { unlocked([] { await_backward(); }); });
 
   define(m, "info", &info);
   define(m, "memory", &memory);
