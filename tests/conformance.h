@@ -51,6 +51,7 @@ struct Slot {
   DType dtype;
   std::vector<char> bytes;  ///< contents before the run
   Tolerance tolerance;
+  bool temporary = false;  ///< what it holds in the end is nobody's concern
 };
 
 struct Case {
@@ -149,6 +150,21 @@ class Conformance : public testing::TestWithParam<Entry> {
   Backend* backend_ = nullptr;
   int cases_ = 0, skipped_ = 0, failed_ = 0;
 };
+
+/// ir::lower of a case's steps, which are Nameds, with temporaries added to the case.
+std::vector<ir::Step> lowered(Case&);
+
+/// Runs the Nameds where the backend claims them, and their lowering in any case.
+#define CHECK_NAMED(c)                                                                                   \
+  do {                                                                                                   \
+    bool claimed = true;                                                                                 \
+    for (const ir::Step& s : (c).steps) claimed = claimed && backend().supports(std::get<ir::Named>(s)); \
+    if (claimed) check(c);                                                                               \
+    Case with_temps = (c);                                                                               \
+    with_temps.name += "_lowered";                                                                       \
+    const std::vector<ir::Step> steps = lowered(with_temps);                                             \
+    check(with_temps, steps);                                                                            \
+  } while (false)
 
 /// Cases too large to be worth running on the oracle itself.
 class LargeConformance : public Conformance {};

@@ -131,6 +131,7 @@ std::string difference(const Case& c, const Outcome& got, const Outcome& want) {
   if (!want.failures.empty()) return "";  // what failed steps write is undefined
   for (size_t i = 0; i < c.slots.size(); ++i) {
     const Slot& slot = c.slots[i];
+    if (slot.temporary) continue;
     const int64_t width = size_of(slot.dtype), count = static_cast<int64_t>(slot.bytes.size()) / width;
     int64_t wrong = 0;
     std::string first;
@@ -338,6 +339,18 @@ void Conformance::TearDown() {
   RecordProperty("cases", cases_);
   RecordProperty("skipped", skipped_);
   if (!HasFailure() && cases_ > 0 && skipped_ == cases_) GTEST_SKIP() << "the device has none of the dtypes";
+}
+
+std::vector<ir::Step> lowered(Case& c) {
+  const auto temp = [&](DType t, const Dims& sizes) {
+    c.slots.push_back({t, std::vector<char>(product(sizes) * size_of(t)), {}, true});
+    return ir::Operand{static_cast<int32_t>(c.slots.size()) - 1, t, 0, sizes, contiguous_strides(sizes)};
+  };
+  std::vector<ir::Step> steps;
+  for (const ir::Step& step : c.steps) {
+    for (ir::Generic& g : ir::lower(std::get<ir::Named>(step), temp)) steps.emplace_back(std::move(g));
+  }
+  return steps;
 }
 
 }  // namespace anygpu::conformance

@@ -13,28 +13,6 @@ using ir::ScanKind;
 
 constexpr DType kProducts[] = {DType::F16, DType::BF16, DType::F32, DType::F64, DType::I8, DType::U8, DType::I32, DType::I64};
 
-/// ir::lower of the case's only step, with temporaries added to the case.
-std::vector<ir::Step> lowered(Case& c) {
-  const auto temp = [&](DType t, const Dims& sizes) {
-    Slot s{t, std::vector<char>(product(sizes) * size_of(t)), {}};
-    c.slots.push_back(s);
-    return Operand{static_cast<int32_t>(c.slots.size()) - 1, t, 0, sizes, contiguous_strides(sizes)};
-  };
-  std::vector<ir::Step> steps;
-  for (ir::Generic& g : ir::lower(std::get<Named>(c.steps[0]), temp)) steps.emplace_back(std::move(g));
-  return steps;
-}
-
-/// Runs the Named where the backend claims it, and its lowering in any case.
-#define CHECK_NAMED(c)                                               \
-  do {                                                               \
-    if (backend().supports(std::get<Named>((c).steps[0]))) check(c); \
-    Case with_temps = (c);                                           \
-    with_temps.name += "_lowered";                                   \
-    const std::vector<ir::Step> steps = lowered(with_temps);         \
-    check(with_temps, steps);                                        \
-  } while (false)
-
 /// How far a sum of n products of values below 2 may be off, accumulated in the compute type.
 Tolerance of_sum(DType t, int64_t n) {
   return is_float(t) ? Tolerance{1, 2 * static_cast<double>(n) * epsilon(compute_type(t)) * 4} : Tolerance{};

@@ -1,7 +1,7 @@
 // Every Named as Generics. The loops gather: each output element is computed by itself, so nothing needs atomics.
 #include <limits>
 
-#include "ir/named.h"
+#include "ir/nest.h"
 
 namespace anygpu::ir {
 namespace {
@@ -10,37 +10,6 @@ namespace {
 DType arithmetic_type(DType t) {
   return t == DType::Bool ? DType::U8 : compute_type(t);
 }
-
-/// A Generic under construction: dimensions are appended, then accesses name a stride for each of them.
-struct Nest {
-  Generic g;
-
-  explicit Nest(const Named& n) { g.name = n.name.empty() ? name_of(n.kind) : n.name; }
-
-  int parallel(int64_t size) {
-    g.sizes.push_back(size);
-    return g.rank() - 1;
-  }
-  int reduction(int64_t size) {
-    g.reduce |= 1u << g.rank();
-    return parallel(size);
-  }
-
-  /// Strides are 0 until set. Ask only when all dimensions are there.
-  int access(const Operand& o) {
-    g.accesses.push_back({o.slot, o.dtype, o.offset, Dims::filled(g.rank(), 0)});
-    return static_cast<int>(g.accesses.size()) - 1;
-  }
-  void stride(int access, int dim, int64_t elements) { g.accesses[access].strides[dim] = elements; }
-
-  Val index(int dim) { return ir::index(g.body, dim); }
-  Val i64(int64_t v) { return constant(g.body, DType::I64, v); }
-  Val load(int access) { return ir::load(g.body, g.accesses[access].dtype, access); }
-  Val load(int access, Val offset) { return ir::load(g.body, g.accesses[access].dtype, access, offset); }
-  Val yes() { return constant(g.body, DType::Bool, int64_t{1}); }
-
-  void store(int access, Val v) { g.stores.push_back({access, cast(v, g.accesses[access].dtype).id}); }
-};
 
 /// A position computed in one spatial dimension: where it is (made safe to load from), and whether it is there at all.
 struct Position {
@@ -92,12 +61,6 @@ Generic matmul(const Named& n) {
   }
   nest.store(out, v);
   return nest.g;
-}
-
-/// A channel dimension of an operand, split into groups and the channels of one group.
-void stride_grouped(Nest& nest, int access, int group, int channel, const Operand& o, int dim, int64_t groups) {
-  nest.stride(access, group, o.sizes[dim] / groups * o.strides[dim]);
-  nest.stride(access, channel, o.strides[dim]);
 }
 
 /// The products of a convolution live in one space: n, group, output channel, input channel, output position, window position.
@@ -391,7 +354,7 @@ Generic sort(const Named& n) {
 
 }  // namespace
 
-std::vector<Generic> lower(const Named& n, const MakeTemp&) {
+std::vector<Generic> lower(const Named& n, const MakeTemp& temp) {
   verify(n);
   switch (n.kind) {
     case NamedKind::Matmul:
@@ -410,6 +373,10 @@ std::vector<Generic> lower(const Named& n, const MakeTemp&) {
       return {scan(n)};
     case NamedKind::Sort:
       return {sort(n)};
+    case NamedKind::Attention:
+      return lower_attention(n, temp);
+    case NamedKind::AttentionGrad:
+      return lower_attention_grad(n, temp);
   }
   throw Error(ErrorKind::Internal, "[ir] unknown kind of Named");
 }

@@ -6,8 +6,9 @@
 namespace anygpu::ir {
 namespace {
 
-constexpr const char* kNames[] = {"matmul", "conv", "conv_src_grad", "conv_weight_grad", "avg_pool", "avg_pool_grad", "scan", "sort"};
-static_assert(std::size(kNames) == static_cast<size_t>(NamedKind::Sort) + 1);
+constexpr const char* kNames[] = {"matmul",        "conv", "conv_src_grad", "conv_weight_grad", "avg_pool",
+                                  "avg_pool_grad", "scan", "sort",          "attention",        "attention_grad"};
+static_assert(std::size(kNames) == static_cast<size_t>(NamedKind::AttentionGrad) + 1);
 
 std::string list_of(const Dims& d) {
   std::string s = "[";
@@ -18,7 +19,7 @@ std::string list_of(const Dims& d) {
 /// Which operands a kind has, in order.
 struct Signature {
   int required, total;
-  const char* operands[4];
+  const char* operands[kMaxOperands];
 };
 
 Signature signature_of(NamedKind kind) {
@@ -39,12 +40,17 @@ Signature signature_of(NamedKind kind) {
       return {2, 3, {"dst", "src", "indices"}};
     case NamedKind::Sort:
       return {3, 3, {"values", "indices", "src"}};
+    case NamedKind::Attention:
+      return {5, 6, {"dst", "logsumexp", "q", "k", "v", "mask"}};
+    case NamedKind::AttentionGrad:
+      return {9, 10, {"dq", "dk", "dv", "grad", "q", "k", "v", "dst", "logsumexp", "mask"}};
   }
   throw Error(ErrorKind::Internal, "[ir] unknown kind of Named");
 }
 
-bool writes(NamedKind kind, int operand) {
-  return operand == 0 || (kind == NamedKind::Scan && operand == 2) || (kind == NamedKind::Sort && operand == 1);
+/// Operands that may be absent though others follow.
+bool optional(NamedKind kind, int operand) {
+  return kind == NamedKind::Attention && operand == 1;
 }
 
 class Verifier {
@@ -58,7 +64,7 @@ class Verifier {
     for (int i = 0; i < count; ++i) {
       const Operand& o = n_.operands[i];
       const std::string name = sig.operands[i];
-      require(o.slot >= 0 || i >= sig.required, name + " has no slot");
+      require(o.slot >= 0 || i >= sig.required || optional(n_.kind, i), name + " has no slot");
       if (o.slot < 0) continue;
       require(o.sizes.size() == o.strides.size(),
               name + " has " + std::to_string(o.strides.size()) + " strides for " + std::to_string(o.rank()) + " sizes");
@@ -82,6 +88,13 @@ class Verifier {
         return scan();
       case NamedKind::Sort:
         return sort();
+      case NamedKind::Attention:
+        return attention(at(0), at(2), at(3), at(4), 1, 5);
+      case NamedKind::AttentionGrad:
+        require(at(0).sizes == at(4).sizes && at(1).sizes == at(5).sizes && at(2).sizes == at(6).sizes && at(3).sizes == at(7).sizes,
+                "a gradient is not of the sizes of what it is the gradient of");
+        for (int i : {0, 1, 2, 3}) require(at(i).dtype == at(7).dtype, "operands of several dtypes");
+        return attention(at(7), at(4), at(5), at(6), 8, 9);
     }
   }
 
@@ -168,6 +181,25 @@ class Verifier {
     require(at(1).dtype == DType::I64, "indices are not i64");
   }
 
+  void attention(const Operand& dst, const Operand& q, const Operand& k, const Operand& v, int logsumexp, int mask) const {
+    for (const Operand* o : {&dst, &q, &k, &v}) {
+      require(o->rank() == 4, "attention needs rank 4");
+      require(o->dtype == dst.dtype && is_float(o->dtype), "dst, q, k and v need one floating dtype");
+      require(o->sizes[0] == dst.sizes[0], "batch sizes differ");
+    }
+    const Dims rows{dst.sizes[0], dst.sizes[1], dst.sizes[2]};
+    require(q.sizes[1] == rows[1] && q.sizes[2] == rows[2] && q.sizes[3] == k.sizes[3], "q does not fit dst or k");
+    require(k.sizes[1] == v.sizes[1] && k.sizes[2] == v.sizes[2] && v.sizes[3] == dst.sizes[3], "v does not fit k or dst");
+    require(k.sizes[1] > 0 ? rows[1] % k.sizes[1] == 0 : rows[1] == 0, "q's heads are not a multiple of k's");
+    if (has(logsumexp)) {
+      require(at(logsumexp).sizes == rows && at(logsumexp).dtype == compute_type(dst.dtype), "logsumexp is not one value a query");
+    }
+    if (has(mask)) {
+      require(at(mask).dtype == dst.dtype || at(mask).dtype == DType::Bool, "mask is neither bool nor of dst's dtype");
+      require(at(mask).sizes == Dims{rows[0], rows[1], rows[2], k.sizes[2]}, "mask is not one value a score");
+    }
+  }
+
   const Named& n_;
 };
 
@@ -229,6 +261,12 @@ std::vector<Touch> touches(const Named& n) {
 
 }  // namespace
 
+bool writes(NamedKind kind, int operand) {
+  if (kind == NamedKind::AttentionGrad) return operand < 3;
+  const bool second = kind == NamedKind::Sort || kind == NamedKind::Attention;
+  return operand == 0 || (second && operand == 1) || (kind == NamedKind::Scan && operand == 2);
+}
+
 const char* name_of(NamedKind kind) {
   const auto i = static_cast<size_t>(kind);
   return i < std::size(kNames) ? kNames[i] : "unknown";
@@ -267,12 +305,16 @@ std::string to_string(const Named& n) {
     case NamedKind::Sort:
       s += std::string(a.descending ? " descending" : " ascending") + " axis " + std::to_string(a.axis);
       break;
+    case NamedKind::Attention:
+    case NamedKind::AttentionGrad:
+      s += " scale " + std::to_string(a.scale) + (a.causal ? " causal" : "");
+      break;
   }
   s += "\n";
   const Signature sig = signature_of(n.kind);
   for (size_t i = 0; i < n.operands.size(); ++i) {
     const Operand& o = n.operands[i];
-    s += std::string("  ") + (i < 4 && sig.operands[i] ? sig.operands[i] : "extra") + " = ";
+    s += std::string("  ") + (i < kMaxOperands && sig.operands[i] ? sig.operands[i] : "extra") + " = ";
     if (o.slot < 0) {
       s += "none\n";
       continue;

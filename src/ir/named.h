@@ -30,7 +30,14 @@ enum class NamedKind : uint8_t {
   AvgPoolGrad,     ///< grad of src, grad of dst
   Scan,            ///< dst, src, indices (i64; for Max/Min kinds) or none; inclusive, along attrs.axis
   Sort,            ///< values, indices (i64), src; stable, along attrs.axis; NaN sorts as greatest
+  /// dst[B,H,T,E], logsumexp[B,H,T] (of the compute type) or none, q[B,H,T,D], k[B,Hkv,S,D], v[B,Hkv,S,E], mask[B,H,T,S] or none:
+  /// dst = softmax(scale * q @ k^T + mask) @ v. Head h of q goes with head h / (H / Hkv) of k and v. A mask of bools keeps where it is
+  /// true. With attrs.causal, query t sees keys s <= t. A query that sees no key, or scores of -inf only, gives 0, and logsumexp -inf.
+  Attention,
+  /// dq, dk, dv; grad of dst, q, k, v, dst, logsumexp, mask or none, as in Attention
+  AttentionGrad,
 };
+inline constexpr int kMaxOperands = 10;
 const char* name_of(NamedKind);
 
 enum class ScanKind : uint8_t { Sum, Prod, Max, Min, LogAddExp };
@@ -44,6 +51,8 @@ struct NamedAttrs {
   int32_t axis = 0;               ///< Scan, Sort
   bool descending = false;        ///< Sort
   ScanKind scan = ScanKind::Sum;
+  double scale = 1;     ///< Attention, AttentionGrad
+  bool causal = false;  ///< Attention, AttentionGrad
 };
 
 struct Named {
@@ -57,6 +66,8 @@ using Step = std::variant<Generic, Named>;
 
 /// Throws Error(Internal) where operands do not fit together.
 void verify(const Named&);
+/// Whether operand i of this kind is an output.
+bool writes(NamedKind, int operand);
 std::string to_string(const Named&);
 std::string to_string(const Step&);
 

@@ -29,6 +29,7 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
              ops::pools(),
              ops::normalisations(),
              ops::softmaxes(),
+             ops::attentions(),
              ops::losses(),
              ops::ctc(),
              ops::recurrent_cells(),

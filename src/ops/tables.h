@@ -21,6 +21,7 @@ OpTable convolutions();
 OpTable pools();
 OpTable normalisations();
 OpTable softmaxes();
+OpTable attentions();
 OpTable losses();
 OpTable ctc();
 OpTable recurrent_cells();

@@ -51,20 +51,16 @@ class StepSink : public ops::Lowering::Sink {
     return o;
   }
 
-  static bool is_output(ir::NamedKind kind, size_t operand) {
-    return operand == 0 || (kind == ir::NamedKind::Sort && operand == 1) || (kind == ir::NamedKind::Scan && operand == 2);
-  }
-
   /// Libraries write while they still read: an output that overlaps an input goes to a temporary first. Returns what copies it back.
   std::vector<ir::Generic> part_outputs_from_inputs(ir::Named& n) {
     auto access = [](const ir::Operand& o) { return ir::Access{o.slot, o.dtype, o.offset, o.strides}; };
     std::vector<ir::Generic> copies;
     for (size_t i = 0; i < n.operands.size(); ++i) {
-      if (!is_output(n.kind, i) || n.operands[i].slot < 0) continue;
+      if (!ir::writes(n.kind, static_cast<int>(i)) || n.operands[i].slot < 0) continue;
       bool meets = false;
       for (size_t j = 0; j < n.operands.size(); ++j) {
         const ir::Operand& in = n.operands[j];
-        if (is_output(n.kind, j) || in.slot != n.operands[i].slot) continue;
+        if (ir::writes(n.kind, static_cast<int>(j)) || in.slot != n.operands[i].slot) continue;
         // A bias is read where it is written, and no earlier.
         bool same = n.kind == ir::NamedKind::Matmul && j == 3 && in.dtype == n.operands[0].dtype && in.offset == n.operands[0].offset &&
                     in.strides == n.operands[0].strides;

@@ -295,8 +295,78 @@ void sort(const Named& n, const Array& values, const Array& indices, const Array
   });
 }
 
+/// The scores of one query, as probabilities; all 0 where nothing is seen. Returns their log-sum-exp.
+double attention_row(const Named& n, const Array& q, const Array& k, const Array& mask, int64_t b, int64_t h, int64_t t,
+                     std::vector<double>& p) {
+  const int64_t kv = h / (q.size(1) / k.size(1));
+  double top = -std::numeric_limits<double>::infinity();
+  for (int64_t s = 0; s < k.size(2); ++s) {
+    double x = 0;
+    for (int64_t d = 0; d < q.size(3); ++d) x += q.get<double>({b, h, t, d}) * k.get<double>({b, kv, s, d});
+    x *= n.attrs.scale;
+    if (mask && mask.dtype() == DType::Bool && !mask.value({b, h, t, s}).i) x = -std::numeric_limits<double>::infinity();
+    if (mask && mask.dtype() != DType::Bool) x += mask.get<double>({b, h, t, s});
+    if (n.attrs.causal && s > t) x = -std::numeric_limits<double>::infinity();
+    p[s] = x;
+    if (!(x <= top)) top = x;  // a NaN stays
+    if (std::isnan(top)) break;
+  }
+  if (std::isinf(top) && top < 0) {
+    std::fill(p.begin(), p.end(), 0.0);
+    return top;
+  }
+  double sum = 0;
+  for (double& x : p) sum += x = std::isnan(top) ? top : std::exp(x - top);
+  for (double& x : p) x /= sum;
+  return top + std::log(sum);
+}
+
+void attention(const Named& n, const Array& dst, const Array& logsumexp, const Array& q, const Array& k, const Array& v,
+               const Array& mask) {
+  std::vector<double> p(k.size(2));
+  for_each({dst.size(0), dst.size(1), dst.size(2)}, [&](const Dims& at) {
+    const double lse = attention_row(n, q, k, mask, at[0], at[1], at[2], p);
+    if (logsumexp) logsumexp.put(at, lse);
+    const int64_t kv = at[1] / (q.size(1) / k.size(1));
+    for (int64_t e = 0; e < dst.size(3); ++e) {
+      double sum = 0;
+      for (int64_t s = 0; s < k.size(2); ++s) sum += p[s] * v.get<double>({at[0], kv, s, e});
+      dst.put({at[0], at[1], at[2], e}, sum);
+    }
+  });
+}
+
+/// Computes the probabilities again; dst and logsumexp, which spare that, are not needed.
+void attention_grad(const Named& n, const Array& dq, const Array& dk, const Array& dv, const Array& grad, const Array& q, const Array& k,
+                    const Array& v, const Array& mask) {
+  Sums<double> sq(dq), sk(dk), sv(dv);
+  const int64_t keys = k.size(2);
+  std::vector<double> p(keys), dp(keys);
+  for_each({q.size(0), q.size(1), q.size(2)}, [&](const Dims& at) {
+    const int64_t b = at[0], h = at[1], t = at[2], kv = h / (q.size(1) / k.size(1));
+    attention_row(n, q, k, mask, b, h, t, p);
+    double mean = 0;
+    for (int64_t s = 0; s < keys; ++s) {
+      dp[s] = 0;
+      for (int64_t e = 0; e < v.size(3); ++e) dp[s] += grad.get<double>({b, h, t, e}) * v.get<double>({b, kv, s, e});
+      mean += p[s] * dp[s];
+    }
+    for (int64_t s = 0; s < keys; ++s) {
+      const double ds = p[s] * (dp[s] - mean) * n.attrs.scale;
+      for (int64_t e = 0; e < v.size(3); ++e) sv[{b, kv, s, e}] += p[s] * grad.get<double>({b, h, t, e});
+      for (int64_t d = 0; d < q.size(3); ++d) {
+        sq[{b, h, t, d}] += ds * k.get<double>({b, kv, s, d});
+        sk[{b, kv, s, d}] += ds * q.get<double>({b, h, t, d});
+      }
+    }
+  });
+  sq.round_into_dst();
+  sk.round_into_dst();
+  sv.round_into_dst();
+}
+
 template <class T>
-void run(const Named& n, const Array (&a)[4]) {
+void run(const Named& n, const Array (&a)[ir::kMaxOperands]) {
   switch (n.kind) {
     case NamedKind::Matmul:
       return matmul<T>(a[0], a[1], a[2], a[3]);
@@ -314,13 +384,17 @@ void run(const Named& n, const Array (&a)[4]) {
       return scan<T>(n, a[0], a[1], a[2]);
     case NamedKind::Sort:
       return sort(n, a[0], a[1], a[2]);
+    case NamedKind::Attention:
+      return attention(n, a[0], a[1], a[2], a[3], a[4], a[5]);
+    case NamedKind::AttentionGrad:
+      return attention_grad(n, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[9]);
   }
 }
 
 }  // namespace
 
 void run_named(const Named& n, const Bindings& bindings) {
-  Array arrays[4];
+  Array arrays[ir::kMaxOperands];
   for (size_t i = 0; i < n.operands.size(); ++i) {
     if (n.operands[i].slot >= 0) arrays[i] = Array(n.operands[i], bindings);
   }

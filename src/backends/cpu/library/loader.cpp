@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "backends/cpu/library/attention.h"
 #include "backends/cpu/library/chunks.h"
 #include "backends/cpu/library/library.h"
 #include "backends/cpu/library/module/module.h"
@@ -106,6 +107,7 @@ class Library final : public CpuLibrary {
   bool supports(const ir::Named& named) const override {
     if (named.kind == ir::NamedKind::Scan) return supports_scan(named);
     if (named.kind == ir::NamedKind::Sort) return supports_sort(named);
+    if (is_attention(named.kind)) return supports_attention(named);
     return module_ && module_->supports(named);
   }
 
@@ -114,6 +116,8 @@ class Library final : public CpuLibrary {
       throw Error(ErrorKind::Internal, std::string("[") + name_of(named.kind) + "] not among what the CPU library does");
     if (named.kind == ir::NamedKind::Scan) return prepare_scan(named, *this);
     if (named.kind == ir::NamedKind::Sort) return prepare_sort(named, *this);
+    if (named.kind == ir::NamedKind::Attention) return prepare_attention(named, *this);
+    if (named.kind == ir::NamedKind::AttentionGrad) return prepare_attention_grad(named, *this);
     return module_->prepare(named);
   }
 
