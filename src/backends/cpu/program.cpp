@@ -1,135 +1,71 @@
 #include "program.h"
 
-#include <chrono>
-#include <cstring>
-
 #include "backends/cpu/library/library.h"
-#include "kernel.h"
+#include "generic_step.h"
+#include "lanes.h"
 
 namespace anygpu::cpu {
 namespace {
 
-class GenericStep {
- public:
-  explicit GenericStep(const ir::Generic& g) : name_(g.name) {
-    Schedule s = schedule(g);
-    if (s.nothing) return;
-    launch_ = std::move(s.launch);
-    kernel_ = kernel_cache().get(s.spec);
-    const ParameterLayout layout(s.spec);
-    for (const SpecAccess& a : s.spec.accesses) bytes_.push_back(size_of(a.dtype));
-    parameters_.resize(layout.words());
-    parameters_[ParameterLayout::Block] = launch_.block;
-    parameters_[ParameterLayout::Blocks] = launch_.blocks;
-    parameters_[ParameterLayout::Chunk] = launch_.chunk;
-    parameters_[ParameterLayout::Chunks] = launch_.chunks;
-    for (int d = 0; d < layout.rank; ++d) parameters_[layout.size(d)] = launch_.sizes[d];
-    for (int a = 0; a < layout.accesses; ++a) {
-      for (int d = 0; d < layout.rank; ++d) parameters_[layout.stride(a, d)] = launch_.accesses[a].strides[d];
-      base_words_.push_back(layout.base(a));
-    }
-    first_argument_ = layout.argument(0);
-    arguments_ = layout.args;
-    first_partial_ = layout.partial(0);
-    partials_ = s.spec.split_dim < 0 ? 0 : layout.partials;
-    units_ = launch_.rows * (s.spec.vector_reduces ? 1 : launch_.blocks);
-    // Eight bytes an element, whatever the type.
-    const int64_t width = s.spec.vector_reduces ? 1 : launch_.block * launch_.blocks;
-    partial_bytes_ = (8 * launch_.rows * launch_.chunks * width + 63) / 64 * 64;
-  }
-
-  /// Returns the fault, or Fault::None.
-  ir::Fault run(CpuLibrary& library, const Bindings& bindings) const {
-    if (!kernel_) return ir::Fault::None;
-    thread_local std::vector<int64_t> p;  // kept: a small kernel takes less time than an allocation
-    p = parameters_;
-    int64_t fault = 0;
-    p[ParameterLayout::FaultCode] = reinterpret_cast<int64_t>(&fault);
-    for (size_t a = 0; a < base_words_.size(); ++a) {
-      const LaunchAccess& access = launch_.accesses[a];
-      const Memory& m = bindings.slots[access.slot];
-      p[base_words_[a]] = reinterpret_cast<int64_t>(m.handle) + m.offset + access.offset * bytes_[a];
-    }
-    for (int i = 0; i < arguments_; ++i) std::memcpy(&p[first_argument_ + i], &bindings.scalars[launch_.args[i]], 8);
-    std::unique_ptr<char[]> scratch;
-    if (partials_) {
-      scratch.reset(new char[partials_ * partial_bytes_ + 64]);
-      const int64_t start = (reinterpret_cast<int64_t>(scratch.get()) + 63) / 64 * 64;
-      for (int i = 0; i < partials_; ++i) p[first_partial_ + i] = start + i * partial_bytes_;
-    }
-    const int64_t* words = p.data();  // not p itself: on another thread that is another vector
-    for (const Kernel::Entry& e : kernel_->entries) {
-      if (e.over == Over::BlocksIfChunked && launch_.chunks == 1) continue;
-      const int64_t n = units_ * (e.over == Over::Chunks ? launch_.chunks : 1);
-      if (n <= launch_.grain) {
-        e.function(words, 0, n);
-        continue;
-      }
-      parallel_for(library, n, launch_.grain, [&](int64_t begin, int64_t end) { e.function(words, begin, end); });
-    }
-    return static_cast<ir::Fault>(fault);
-  }
-
-  const std::string& name() const { return name_; }
-
- private:
-  std::string name_;
-  Launch launch_;
-  std::shared_ptr<const Kernel> kernel_;
-  std::vector<int64_t> parameters_, bytes_;
-  std::vector<int> base_words_;
-  int first_argument_ = 0, arguments_ = 0, first_partial_ = 0, partials_ = 0;
-  int64_t units_ = 0, partial_bytes_ = 0;
-};
-
-struct Step {
+/// One step of the Plan, or a run of them as Lanes.
+struct Part {
+  size_t first, steps;
   std::unique_ptr<GenericStep> generic;
   std::unique_ptr<PreparedNamed> named;
+  std::unique_ptr<Lanes> lanes;
 };
 
 class CpuProgram : public Program {
  public:
-  explicit CpuProgram(std::span<const ir::Step> steps) {
-    for (const ir::Step& s : steps) {
-      Step made;
-      if (const auto* g = std::get_if<ir::Generic>(&s)) {
+  explicit CpuProgram(std::span<const ir::Step> steps) : steps_(steps.size()) {
+    for (size_t i = 0; i < steps.size(); i += parts_.back().steps) {
+      Part made{i, 1, nullptr, nullptr, find_lanes(steps.subspan(i))};
+      if (made.lanes) {
+        made.steps = made.lanes->steps();
+      } else if (const auto* g = std::get_if<ir::Generic>(&steps[i])) {
         made.generic = std::make_unique<GenericStep>(*g);
       } else {
-        made.named = library().prepare(std::get<ir::Named>(s));
+        made.named = library().prepare(std::get<ir::Named>(steps[i]));
       }
-      steps_.push_back(std::move(made));
+      parts_.push_back(std::move(made));
     }
   }
 
   std::vector<StepFailure> run(const Bindings& bindings, std::vector<StepTime>* times) override {
     std::vector<StepFailure> failures;
-    if (times) times->resize(steps_.size());
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      const double start = times ? now() : 0;
-      auto failed = [&](Error error) { failures.push_back({static_cast<int32_t>(i), std::move(error)}); };
+    if (times) times->resize(steps_);
+    for (const Part& part : parts_) {
+      const double start = times ? now_us() : 0;
+      auto failed = [&](const Error& error) {
+        for (size_t i = 0; i < part.steps; ++i) failures.push_back({static_cast<int32_t>(part.first + i), error});
+      };
       try {
-        if (steps_[i].generic) {
-          const ir::Fault fault = steps_[i].generic->run(library(), bindings);
+        if (part.lanes) {
+          part.lanes->run(bindings, times ? times->data() + part.first : nullptr);
+          continue;
+        }
+        if (part.generic) {
+          const ir::Fault fault = part.generic->run(library(), bindings);
           if (fault != ir::Fault::None) {
             const bool index = fault == ir::Fault::IndexOutOfRange || fault == ir::Fault::TargetOutOfRange;
-            failed(Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + steps_[i].generic->name() + "] " + ir::fault_message(fault)));
+            failed(Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + part.generic->name() + "] " + ir::fault_message(fault)));
           }
         } else {
-          steps_[i].named->run(bindings.slots.data());
+          part.named->run(bindings.slots.data());
         }
       } catch (const Error& e) {
         failed(e);
       } catch (const std::bad_alloc&) {
         failed(Error(ErrorKind::OutOfMemory, "[cpu] no memory for a kernel's scratch"));
       }
-      if (times) (*times)[i] = {start, now()};
+      if (times) (*times)[part.first] = {start, now_us()};
     }
     return failures;
   }
 
  private:
-  static double now() { return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-  std::vector<Step> steps_;
+  size_t steps_;
+  std::vector<Part> parts_;
 };
 
 }  // namespace
