@@ -85,7 +85,8 @@ class ANYGPU_API Device {
   void empty_cache();
 
   RunStats run_stats() const;
-  /// What the last `plans` Plans did: kernels, library calls, bytes, why fusion was cut. For people.
+  /// What the last `plans` Plans did, latest first: kernels, library calls, bytes, the time of each, why fusion was cut. For people.
+  /// Waits for what is queued; flushes nothing.
   std::string explain(int plans);
 
   DeviceImpl& impl() { return *impl_; }

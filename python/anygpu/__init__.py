@@ -73,11 +73,32 @@ def stats(device=None):
     return _torch.run_stats(_index_of(device))
 
 
-def explain(n=1, device=None):
-    """What the last `n` Plans did, for people: kernels, library calls, bytes, and why fusion was cut."""
+def explain(n=1, device=None, colour=None):
+    """What the last `n` Plans did, latest first, as a table for people: kernels, library calls, bytes, the time of each step (a running
+    mean) and its share, and why fusion was cut.
+
+    colour: whether to mark it up for a terminal; None: where standard output is one, and NO_COLOR is not set."""
+    import os
+    import sys
+
     from anygpu import _torch
 
-    return _torch.explain(_index_of(device), n)
+    text = _torch.explain(_index_of(device), n)
+    if colour is None:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return "\n".join(map(_coloured, text.split("\n"))) if colour else text
+
+
+def _coloured(line):
+    """Plans bold, reasons dim, and a tenth of the time or more in yellow."""
+    words = line.split()
+    if line.startswith("Plan:"):
+        return f"\x1b[1m{line}\x1b[0m"
+    if words[:2] == ["not", "fused:"]:
+        return f"\x1b[2m{line}\x1b[0m"
+    if len(words) > 4 and words[4] == "%" and float(words[3]) >= 10:
+        return f"\x1b[33m{line}\x1b[0m"
+    return line
 
 
 if _importlib_util.find_spec("torch") is not None:

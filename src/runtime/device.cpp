@@ -10,7 +10,6 @@
 
 #include "ops/op.h"
 #include "runtime/device_impl.h"
-#include "runtime/timeline.h"
 
 namespace anygpu {
 
@@ -352,30 +351,6 @@ RunStats DeviceImpl::run_stats() {
   s.kernels_run = executor.kernels_run();
   s.operators = operators_;
   return s;
-}
-
-std::string DeviceImpl::explain(int plans) {
-  std::lock_guard lock(mutex_);
-  std::string text;
-  int n = 0;
-  for (const auto& plan : recent_) {
-    if (n++ == plans) break;
-    int library = 0;
-    int64_t bytes = 0;
-    std::string lines;
-    for (size_t i = 0; i < plan->steps.size(); ++i) {
-      library += std::holds_alternative<ir::Named>(plan->steps[i]);
-      bytes += bytes_of(plan->steps[i]);
-      lines +=
-          "  " + std::to_string(i) + "  " + describe(plan->steps[i]) + "  " + std::to_string(bytes_of(plan->steps[i]) / 1024) + " KiB\n";
-      for (const Cut& c : plan->cuts)
-        if (c.step == static_cast<int32_t>(i)) lines += "       not fused: " + c.why + "\n";
-    }
-    text += "Plan: " + std::to_string(plan->calls) + " operators as " + std::to_string(plan->steps.size() - static_cast<size_t>(library)) +
-            " kernels and " + std::to_string(library) + " library calls, " + std::to_string(bytes / 1024) + " KiB moved, arena " +
-            std::to_string(plan->arena_bytes / 1024) + " KiB\n" + lines;
-  }
-  return text;
 }
 
 }  // namespace anygpu

@@ -58,6 +58,7 @@ class Executor {
   std::atomic<uint64_t> finished_{0};
   std::atomic<int64_t> kernels_run_{0};
   std::optional<Error> error_;
+  std::vector<StepTime> times_;  // of the run just done
   std::thread thread_;
 };
 

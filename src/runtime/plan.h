@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,19 @@ struct Cut {
   std::string why;
 };
 
+/// How long each step takes: written by the Executor after a run, read by explain().
+class StepClock {
+ public:
+  void add(const std::vector<StepTime>&);
+  /// Microseconds a step, a running mean over about eight runs; `runs` counts all so far. Empty before the first.
+  std::vector<float> mean_us(int64_t& runs) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<float> us_;
+  int64_t runs_ = 0;
+};
+
 struct Plan {
   std::vector<Slot> slots;        ///< the Trace's Buffers first, in order
   std::vector<ir::Step> unfused;  ///< as the catalogue described them (kept for ANYGPU_VERIFY, else empty)
@@ -37,12 +51,16 @@ struct Plan {
   int calls = 0;
   std::unique_ptr<Program> program;
   std::unique_ptr<Program> oracle;  ///< of `unfused`, on the reference backend
+  StepClock clock;
 };
 
 struct PlanOptions {
   bool fuse = true;
   bool keep_unfused = false;
 };
+
+/// The Plan as a table for people.
+std::string explain(const Plan&);
 
 /// Plans a sealed Trace for a Backend.
 std::shared_ptr<Plan> make_plan(const Trace&, Backend&, const PlanOptions&);

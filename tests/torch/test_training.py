@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import re
 import threading
 
 import pytest
@@ -155,6 +156,25 @@ def test_explain_and_stats():
     text = anygpu.explain(1)
     assert isinstance(text, str) and text.strip()
     assert {"flushes", "plans_compiled", "kernels_compiled", "kernels_run", "operators"} <= set(anygpu.stats())
+
+
+def test_explain_says_the_time_of_each_step():
+    a, b = torch.rand(64, 64).to("anygpu"), torch.rand(64, 64).to("anygpu")
+    for _ in range(3):
+        y = (a @ b).cumsum(0)
+        anygpu.flush()  # explain() waits for it
+    lines = anygpu.explain(colour=False).splitlines()
+    del y
+    counts = r"Plan: 2 operators as (\d+) kernels? and (\d+) library calls?, "
+    head = re.match(counts + r"\d+ \w+ moved, arena \d+ \w+, ([\d.]+) (us|ms) \(3 runs\)", lines[0])
+    assert head, lines[0]
+    row = r" +\d+ +([\d.]+) (us|ms) +([\d.]+) % +([\d.]+) +\d+ \w+  (kernel|library)"
+    steps = [re.match(row, line) for line in lines[2:]]
+    steps = [s for s in steps if s]
+    assert len(steps) == int(head[1]) + int(head[2]) and all(float(s[1]) > 0 for s in steps)
+    assert abs(sum(float(s[3]) for s in steps) - 100) < 1
+    assert len({line.index("%") for line in lines[2:] if "%" in line}) == 1, "columns are aligned"
+    assert "\x1b" not in "".join(lines) and "\x1b[1mPlan" in anygpu.explain(colour=True)
 
 
 def test_gradcheck():
