@@ -1,162 +1,111 @@
 #!/usr/bin/env python3
-"""anygpu against what you would run instead, in one process, interleaved: ratios count, milliseconds do not.
+"""anygpu against what you would run instead, interleaved in one run: ratios count, milliseconds do not.
 
-    ./run bench                       all problems, against eager PyTorch and torch.compile
-    ./run bench --only softmax,mlp    some
-    ./run bench --no-compile          without torch.compile (which takes minutes to compile)
+  ./run bench                                 everything, against eager PyTorch and torch.compile (an hour)
+  ./run bench --only mlp,matmul --no-compile  problems or groups whose names have one of these parts
+  ./run bench --group training --rounds 9     the four training steps
+  ./run bench --list                          what there is
+  ./run bench --plot docs/bench.png           where the plot goes (default: OUT/bench.png)
 
-Prints a table (above 1: anygpu is faster) and writes out/bench.json and out/bench.png.
+Prints a table (above 1: anygpu is faster, or takes less memory), and writes OUT/bench.json. Problems are in bench/problems/*.json.
 """
 
 import argparse
 import json
-import math
 import pathlib
-import statistics
-import time
+import sys
 
-import torch
-import torch.nn.functional as F
-from torch import nn
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
 
-N = 1 << 20
+ORDER = "training matmul convolution attention normalise optimizer pointwise reduce index host dynamic memory first_step".split()
 
 
-def chain(x, y):
-    return F.gelu(x * y + 1)
+def problems():
+    """{group: (about, [problem, ...])} from the data files, known groups first."""
+    files = sorted((HERE / "problems").glob("*.json"), key=lambda f: (ORDER.index(f.stem) if f.stem in ORDER else len(ORDER), f.stem))
+    found = {}
+    for f in files:
+        text = json.loads(f.read_text())
+        found[f.stem] = (text["about"], text["problems"])
+    return found
 
 
-def softmax_loss(x, y):
-    return F.cross_entropy(x, y)
+def chosen(everything, groups, parts):
+    """The problems of these groups (all, if none is named) whose own or group's name has one of these parts (all, if there is none)."""
+    kept = {}
+    for group, (about, ps) in everything.items():
+        if groups and group not in groups:
+            continue
+        ps = [p for p in ps if not parts or any(w in p["name"] or w == group for w in parts)]
+        if ps:
+            kept[group] = (about, ps)
+    return kept
 
 
-def training_step(model, batch):
-    """A function of a device that gives a function of nothing: one AdamW step."""
-
-    def on(device, compiled):
-        torch.manual_seed(0)
-        m = model().to(device)
-        forward = torch.compile(m) if compiled else m
-        x, y = (t.to(device) for t in batch())
-        optimizer = torch.optim.AdamW(m.parameters(), lr=1e-3)
-
-        def step():
-            optimizer.zero_grad()
-            loss = F.cross_entropy(forward(x), y)
-            loss.backward()
-            optimizer.step()
-
-        return step
-
-    return on
-
-
-def function(fn, *shapes, labels=0):
-    def on(device, compiled):
-        g = torch.Generator().manual_seed(0)
-        args = [torch.randn(s, generator=g).to(device) for s in shapes]
-        if labels:
-            args.append(torch.randint(0, labels, (shapes[0][0],), generator=g).to(device))
-        run = torch.compile(fn) if compiled else fn
-        return lambda: run(*args)
-
-    return on
-
-
-def mlp():
-    return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.GELU(), nn.Linear(512, 10))
-
-
-def cnn():
-    return nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.BatchNorm2d(64),
-        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
-    )  # fmt: skip
-
-
-PROBLEMS = {
-    "add 16": function(torch.add, (16,), (16,)),
-    "gelu(x*y+1) 1M": function(chain, (N,), (N,)),
-    "row sum 1024x1024": function(lambda x: x.sum(1), (1024, 1024)),
-    "column sum 1024x1024": function(lambda x: x.sum(0), (1024, 1024)),
-    "softmax 1024x1024": function(lambda x: x.softmax(-1), (1024, 1024)),
-    "layer norm 1024x1024": function(lambda x: F.layer_norm(x, (1024,)), (1024, 1024)),
-    "cross-entropy 1024x512": function(softmax_loss, (1024, 512), labels=512),
-    "matmul 512x512x512": function(torch.mm, (512, 512), (512, 512)),
-    "convolution 32x32x32x32": function(lambda x, w: F.conv2d(x, w, padding=1), (32, 32, 32, 32), (32, 32, 3, 3)),
-    "mlp step": training_step(mlp, lambda: (torch.randn(128, 784), torch.randint(0, 10, (128,)))),
-    "cnn step": training_step(cnn, lambda: (torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,)))),
-}
-
-
-def timed(run, device, repeats):
-    """Seconds of one run. Results are kept: one that nobody can read any more would not be computed at all."""
-    start = time.perf_counter()
-    kept = [run() for _ in range(repeats)]
-    if device != "cpu":
-        torch.anygpu.synchronize()
-    del kept
-    return (time.perf_counter() - start) / repeats
-
-
-def measure(on, rounds, with_compile):
-    """Median seconds of each contestant, measured in turn."""
-    who = {"anygpu": on("anygpu", False), "eager": on("cpu", False)}
-    if with_compile:
-        who["compile"] = on("cpu", True)
-    times = {k: [] for k in who}
-    repeats = {}
-    for k, run in who.items():
-        device = "anygpu" if k == "anygpu" else "cpu"
-        timed(run, device, 3)
-        repeats[k] = max(3, min(200, int(0.03 / timed(run, device, 2))))
-    for _ in range(rounds):
-        for k, run in who.items():
-            times[k].append(timed(run, "anygpu" if k == "anygpu" else "cpu", repeats[k]))
-    return {k: statistics.median(v) for k, v in times.items()}
-
-
-def plot(results, path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(8, 0.45 * len(results) + 1.2))
-    names = list(results)[::-1]
-    for i, (rival, colour) in enumerate((("eager", "tab:blue"), ("compile", "tab:orange"))):
-        ratios = [results[n][rival] / results[n]["anygpu"] if rival in results[n] else 0 for n in names]
-        ax.barh([j + 0.2 - 0.4 * i for j in range(len(names))], ratios, 0.38, color=colour, label=f"against {rival}")
-    ax.axvline(1, color="black", lw=0.8)
-    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="times as fast as the rival (above 1: anygpu is faster)", xscale="log")
-    ax.legend()
-    fig.tight_layout()
-    fig.savefig(path, dpi=120)
+def arguments():
+    p = argparse.ArgumentParser(prog="./run bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = lambda s: [w for w in s.split(",") if w]
+    p.add_argument("--only", type=words, default=[], metavar="PART,...", help="problems or groups with one of these in the name")
+    p.add_argument("--group", type=words, default=[], metavar="GROUP,...", help="these groups (files of bench/problems) only")
+    p.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes to compile")
+    p.add_argument("--rounds", type=int, default=7, metavar="N", help="samples of each contestant; medians are shown (default 7)")
+    p.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out"), metavar="DIR", help="where bench.json goes (default out)")
+    p.add_argument("--plot", type=pathlib.Path, metavar="FILE", help="where the plot goes (default OUT/bench.png)")
+    p.add_argument("--list", action="store_true", help="only say what there is")
+    a = p.parse_args()
+    if a.rounds < 1:
+        p.error("--rounds wants a number from 1")
+    a.wanted = chosen(problems(), a.group, a.only)
+    if not a.wanted:
+        p.error(f"nothing matches; groups are: {', '.join(problems())}. See --list")
+    return a
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--only", default="", help="comma-separated parts of names")
-    p.add_argument("--no-compile", action="store_true")
-    p.add_argument("--rounds", type=int, default=7)
-    p.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out"))
-    a = p.parse_args()
-    wanted = [n for n in PROBLEMS if any(w in n for w in a.only.split(","))]
-    print(f"{'problem':26} {'anygpu ms':>10} {'eager ms':>10} {'compile ms':>10} {'x eager':>8} {'x compile':>9}")
-    results = {}
-    for name in wanted:
-        m = results[name] = measure(PROBLEMS[name], a.rounds, not a.no_compile)
-        ms = lambda k, m=m: f"{m[k] * 1e3:10.3f}" if k in m else f"{'-':>10}"
-        ratio = lambda k, m=m: m[k] / m["anygpu"] if k in m else math.nan
-        print(f"{name:26} {ms('anygpu')} {ms('eager')} {ms('compile')} {ratio('eager'):8.2f} {ratio('compile'):9.2f}", flush=True)
-    if not results:
-        p.error(f"no problem matches '{a.only}'; there are: {', '.join(PROBLEMS)}")
-    mean = math.exp(statistics.fmean(math.log(m["eager"] / m["anygpu"]) for m in results.values()))
-    print(f"geometric mean {mean:.2f} x eager, on {torch.anygpu.get_device_name()}")
-    a.out.mkdir(parents=True, exist_ok=True)
-    (a.out / "bench.json").write_text(json.dumps(results, indent=1))
-    plot(results, a.out / "bench.png")
+    a = arguments()
+    if a.list:
+        for group, (about, ps) in a.wanted.items():
+            print(f"{group}: {about}")
+            for p in ps:
+                print(f"    {p['name']}")
+        return 0
+
+    import kinds
+    import measure
+    import report
+    import special
+
+    wants_triad = any(p.get("bandwidth") for _, ps in a.wanted.values() for p in ps)
+    triad = measure.triad(a.rounds) if wants_triad else None
+    lines = report.header(triad)
+    print("\n".join(lines))
+    results, failed = {}, []
+    for group, (about, ps) in a.wanted.items():
+        print(report.title(group, about), flush=True)
+        results[group] = {}
+        for p in ps:
+            if p.get("bandwidth"):
+                triad = max(triad, measure.triad(3))  # the machine's best, measured beside what it is compared with
+            try:
+                result = (special if p["kind"] == "special" else kinds).run(p, a.rounds, not a.no_compile)
+            except Exception as error:
+                failed.append(p["name"])
+                print(f"{p['name']:{report.WIDTH}} failed: {str(error).strip().splitlines()[0]}", flush=True)
+                continue
+            results[group][p["name"]] = result
+            print(report.row(p["name"], result, triad), flush=True)
+        if len(results[group]) > 1:
+            print(report.mean_row("geometric mean", results[group].values()), flush=True)
+        if not results[group]:
+            del results[group]
+    if results:
+        report.write(a.out / "bench.json", lines, triad, results)
+        report.plot(a.plot or a.out / "bench.png", lines, results)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""How things are timed: contestants in turn, round by round, medians."""
+
+import gc
+import statistics
+import time
+
+import torch
+
+import anygpu
+
+RIVALS = ("anygpu", "eager", "compile")
+SECONDS_A_SAMPLE = 0.06
+
+
+def device_of(who):
+    return "anygpu" if who == "anygpu" else "cpu"
+
+
+def settle(who):
+    if who == "anygpu":
+        anygpu.synchronize()
+
+
+def wall(run, who, repeats):
+    """Seconds a call. On anygpu each call is a Plan of its own: recorded together, equal calls would be computed once, and one whose
+    result nobody can read not at all."""
+    start = time.perf_counter()
+    for i in range(repeats):
+        result = run(i)
+        if who == "anygpu":
+            anygpu.flush()
+    settle(who)
+    took = time.perf_counter() - start
+    del result
+    return took / repeats
+
+
+def host(run, who, repeats):
+    """Seconds of the calling thread a call, results kept; what the device does afterwards is not counted."""
+    kept = [None] * repeats
+    gc.collect()
+    gc.disable()
+    try:
+        start = time.thread_time()
+        for i in range(repeats):
+            kept[i] = run(i)
+        took = time.thread_time() - start
+    finally:
+        gc.enable()
+    settle(who)
+    return took / repeats
+
+
+def interleaved(contestants, rounds, clock=wall, repeats=None):
+    """contestants: {who: run(i)}. Returns {who: median seconds a call}."""
+    count = {}
+    for who, run in contestants.items():
+        for _ in range(3):
+            once = clock(run, who, 1)
+        count[who] = repeats or max(1, min(500, int(SECONDS_A_SAMPLE / max(once, 1e-7))))
+    times = {who: [] for who in contestants}
+    for _ in range(rounds):
+        for who, run in contestants.items():
+            times[who].append(clock(run, who, count[who]))
+    return {who: statistics.median(t) for who, t in times.items()}
+
+
+def triad(rounds, elements=1 << 24):
+    """Bytes a second of a = b + s * c over three arrays of 64 MiB, counted as STREAM does (what a written line costs to fetch is not
+    counted), on as many threads as PyTorch has. The best of the rounds, as STREAM says."""
+    a, b, c = (torch.ones(elements) for _ in range(3))
+    best = 0.0
+    for _ in range(max(rounds, 5)):
+        start = time.perf_counter()
+        torch.add(b, c, alpha=3.0, out=a)
+        best = max(best, 12 * elements / (time.perf_counter() - start))
+    return best
