@@ -88,7 +88,7 @@ void Executor::execute(Run& run) {
     if (plan.slots[i].buffer >= 0) errors[i] = run.buffers[static_cast<size_t>(plan.slots[i].buffer)]->poison;
   Memory arena;
   try {
-    if (plan.arena_bytes) arena = pool_.allocate(plan.arena_bytes);
+    if (plan.arena_bytes) arena = pool_.allocate(plan.arena_bytes, Use::Run);
     for (size_t i = 0; i < plan.slots.size(); ++i) {
       const Slot& s = plan.slots[i];
       if (!s.used) continue;

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <vector>
 
 #include "backends/interface/backend.h"
 
 namespace anygpu {
+
+/// What a block is for: contents that stay, or the temporaries of one run.
+enum class Use { Kept, Run };
 
 class Pool {
  public:
@@ -16,7 +18,7 @@ class Pool {
 
   /// A block of at least `bytes` (bytes 0 gives one too). When the backend refuses, gives back the cached blocks and asks once more; then
   /// throws Error(OutOfMemory).
-  Memory allocate(int64_t bytes);
+  Memory allocate(int64_t bytes, Use use = Use::Kept);
   void release(Memory);
   /// Gives cached blocks back to the backend.
   void trim();
@@ -27,11 +29,19 @@ class Pool {
   int64_t retries() const { return retries_.load(); }
 
  private:
-  void trim_locked();
+  /// Gives cached blocks back, those first that have lain longest, until no more than `keep` bytes are cached.
+  void trim_locked(int64_t keep);
 
   Backend& backend_;
   std::mutex mutex_;
-  std::map<int64_t, std::vector<Memory>> free_;  // by size
+  struct Cached {
+    Memory memory;
+    uint64_t since;
+  };
+  static constexpr int64_t kSlack = int64_t{16} << 20;
+  std::multimap<int64_t, Cached> free_;  // by size
+  int64_t cached_ = 0, most_in_use_ = 0;
+  uint64_t clock_ = 0;
   std::atomic<int64_t> reserved_{0}, peak_{0}, retries_{0};
 };
 

@@ -159,3 +159,18 @@ def test_freeing_from_other_threads():
         t.join()
     gc.collect()
     assert torch.anygpu.memory_allocated() == before
+
+
+def test_sizes_that_never_repeat_do_not_pile_up():
+    anygpu.synchronize()
+    torch.anygpu.empty_cache()
+    base = torch.anygpu.memory_reserved()
+    live = 0
+    for i in range(60):
+        n = (1 << 20) + 7919 * ((i * 37) % 60)  # 4 to 6 MiB
+        x = torch.ones(n).to("anygpu")
+        y = (x + 1).cumsum(0)
+        assert y[-1].item() == 2 * n
+        live = max(live, 4 * n)
+        del x, y
+    assert torch.anygpu.memory_reserved() - base < 4 * live + (16 << 20)
