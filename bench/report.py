@@ -41,11 +41,7 @@ def _bold(text):
 
 def title(group, about):
     columns = f"{'anygpu':>10} {'eager':>10} {'compile':>10} {'x eager':>8} {'x compile':>9}"
-    return (
-        "\n"
-        + _bold(f"{group + ': ' + about:{WIDTH}}" if len(group + about) > WIDTH - 3 else f"{group + ': ' + about:{WIDTH}}")
-        + (f"\n{'':{WIDTH}} {columns}")
-    )
+    return f"\n{_bold(group)}: {about}\n{'':{WIDTH}} {columns}"
 
 
 def amount(value, unit):
