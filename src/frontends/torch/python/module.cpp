@@ -75,6 +75,31 @@ py::dict run_stats(int64_t i) {
   return r;
 }
 
+/// Whether all are plain tensors of this device, in a dtype whose elementary operators do not round in between.
+bool usual(const std::vector<at::Tensor>& tensors) {
+  for (const at::Tensor& t : tensors)
+    if (!is_anygpu(t) || (t.scalar_type() != at::kFloat && t.scalar_type() != at::kDouble)) return false;
+  return true;
+}
+
+/// Whether one recorded operator may stand for an optimizer's step over these lists. If so, the step counts on the CPU (there may be
+/// none) have been advanced by one: PyTorch would call an operator for each.
+bool begin_step(const std::vector<at::Tensor>& params, const std::vector<at::Tensor>& grads, const std::vector<at::Tensor>& steps) {
+  if (!usual(params) || !usual(grads)) return false;
+  for (const at::Tensor& t : steps) {
+    const bool plain = t.is_cpu() && t.numel() == 1 && !t.unsafeGetTensorImpl()->key_set().has(c10::DispatchKey::Python);
+    if (!plain || (t.scalar_type() != at::kFloat && t.scalar_type() != at::kDouble)) return false;
+  }
+  for (const at::Tensor& t : steps) {
+    if (t.scalar_type() == at::kFloat)
+      *t.mutable_data_ptr<float>() += 1;
+    else
+      *t.mutable_data_ptr<double>() += 1;
+    t.unsafeGetTensorImpl()->bump_version();
+  }
+  return true;
+}
+
 template <class F>
 auto unlocked(F f) {
   py::gil_scoped_release release;
@@ -135,6 +160,7 @@ PYBIND11_MODULE(_torch, m) {
   define(
       m, "empty_cache", +[](int64_t i) { unlocked([&] { device_at(index(i)).empty_cache(); }); });
 
+  define(m, "begin_step", &begin_step);
   define(m, "run_stats", &run_stats);
   define(
       m, "explain",
