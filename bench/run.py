@@ -91,7 +91,8 @@ def main():
                 result = (special if p["kind"] == "special" else kinds).run(p, a.rounds, not a.no_compile)
             except Exception as error:
                 failed.append(p["name"])
-                print(f"{p['name']:{report.WIDTH}} failed: {str(error).strip().splitlines()[0]}", flush=True)
+                said = str(error).strip().splitlines() or [type(error).__name__]
+                print(f"{p['name']:{report.WIDTH}} failed: {said[0]} {said[-1] if len(said) > 1 else ''}", flush=True)
                 continue
             results[group][p["name"]] = result
             print(report.row(p["name"], result, triad), flush=True)
