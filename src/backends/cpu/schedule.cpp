@@ -368,6 +368,12 @@ class Scheduler {
       if (dims_[d].sequential) last_sequential = static_cast<int>(d);
     }
     const bool ordered_reduction = std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.reduces && d.sequential; });
+    // What is walked often weighs more: a vector of channels must not decide for the images that it scales.
+    std::vector<double> walked(accesses_.size(), 1);
+    for (size_t a = 0; a < accesses_.size(); ++a) {
+      for (const Dim& d : dims_) walked[a] *= d.strides[a] != 0 ? static_cast<double>(d.size) : 1;
+    }
+    const double most = walked.empty() ? 1 : *std::max_element(walked.begin(), walked.end());
     auto score = [&](int d) {
       const Dim& dim = dims_[d];
       double s = 0;
@@ -376,7 +382,7 @@ class Scheduler {
       for (size_t a = 0; a < accesses_.size(); ++a) {
         const int64_t stride = dim.strides[a];
         const double weight = stored[a] ? 3 : 2;
-        s += stride == 1 ? weight : stride == 0 ? 0.5 : -weight;
+        s += (stride == 1 ? weight : stride == 0 ? 0.5 : -weight) * std::max(walked[a] / most, 0.01);
       }
       for (const Node& n : nodes_) {
         if (n.op == ExprOp::Load && n.b >= 0 && depends[n.b] >> d & 1) s -= dims_[d].strides[n.a] == 1 ? 3 : 1;
