@@ -19,7 +19,7 @@ namespace {
 constexpr int kMaxCalls = 8192;
 constexpr int64_t kMaxNewBytesDivisor = 2;  // of the device's memory
 constexpr int kRunsInFlight = 4;
-constexpr size_t kPlans = 512;
+constexpr size_t kPlans = 128;  // some MiB each: a library keeps code for each shape
 
 std::atomic<bool> forked{false};
 
