@@ -62,25 +62,13 @@ def arguments():
     return a
 
 
-def main():
-    a = arguments()
-    if a.list:
-        for group, (about, ps) in a.wanted.items():
-            print(f"{group}: {about}")
-            for p in ps:
-                print(f"    {p['name']}")
-        return 0
-
+def measure_all(a, triad, results, failed):
+    """Prints a row a problem as it is measured, and fills {group: {problem: result}} and the names of those that failed."""
     import kinds
     import measure
     import report
     import special
 
-    wants_triad = any(p.get("bandwidth") for _, ps in a.wanted.values() for p in ps)
-    triad = measure.triad(a.rounds) if wants_triad else None
-    lines = report.header(triad)
-    print("\n".join(lines))
-    results, failed = {}, []
     for group, (about, ps) in a.wanted.items():
         print(report.title(group, about), flush=True)
         results[group] = {}
@@ -98,8 +86,31 @@ def main():
             print(report.row(p["name"], result, triad), flush=True)
         if len(results[group]) > 1:
             print(report.mean_row("geometric mean", results[group].values()), flush=True)
-        if not results[group]:
-            del results[group]
+
+
+def main():
+    a = arguments()
+    if a.list:
+        for group, (about, ps) in a.wanted.items():
+            print(f"{group}: {about}")
+            for p in ps:
+                print(f"    {p['name']}")
+        return 0
+
+    import measure
+    import report
+
+    wants_triad = any(p.get("bandwidth") for _, ps in a.wanted.values() for p in ps)
+    triad = measure.triad(a.rounds) if wants_triad else None
+    lines = report.header(triad)
+    print("\n".join(lines))
+    results, failed = {}, []
+    try:
+        measure_all(a, triad, results, failed)
+    except KeyboardInterrupt:
+        print("\nstopped; what was measured is written", file=sys.stderr)
+        failed.append("the rest")
+    results = {group: rows for group, rows in results.items() if rows}
     if results:
         report.write(a.out / "bench.json", lines, triad, results)
         report.plot(a.plot or a.out / "bench.png", lines, results)
