@@ -134,6 +134,34 @@ TEST_P(Conformance, AttentionInOneArray) {
   }
 }
 
+/// Keys and values whose rows are pages apart, or that are transposed, for many queries: a backend may copy them first.
+TEST_P(Conformance, AttentionOfKeysFarApart) {
+  Maker m(325);
+  for (bool transposed : {false, true}) {
+    const int64_t heads = 2, t = 300, keys = 70, d = 12;
+    Case c;
+    c.name = transposed ? "attention_transposed" : "attention_far_apart";
+    const Tolerance tolerance{8, 1e-3};
+    auto far = [&](int64_t rows) {
+      Operand o = transposed ? m.input(c, DType::F32, {1, heads, d, rows}, Layout::Dense, Fill::Plain)
+                             : m.input(c, DType::F32, {1, heads, rows, 1024}, Layout::Dense, Fill::Plain);
+      if (transposed) std::swap(o.strides[2], o.strides[3]);
+      o.sizes = {1, heads, rows, d};
+      return o;
+    };
+    const Operand q = far(t), k = far(keys), v = far(keys), grad = far(t);
+    const Operand dst = m.output(c, DType::F32, q.sizes, Layout::Dense, tolerance),
+                  logsumexp = m.output(c, DType::F32, {1, heads, t}, Layout::Dense, tolerance);
+    Named n{NamedKind::Attention, {dst, logsumexp, q, k, v}, {}, "attention"};
+    n.attrs.scale = 0.3;
+    n.attrs.causal = transposed;
+    auto gradient = [&](const Operand& o) { return m.output(c, DType::F32, o.sizes, Layout::Dense, tolerance); };
+    Named g{NamedKind::AttentionGrad, {gradient(q), gradient(k), gradient(v), grad, q, k, v, dst, logsumexp}, n.attrs, "attention_grad"};
+    c.steps = {n, g};
+    CHECK_NAMED(c);
+  }
+}
+
 /// NaN stays in the rows that it belongs to; large scores do not overflow.
 TEST_P(Conformance, AttentionOfSpecialValues) {
   Maker m(323);

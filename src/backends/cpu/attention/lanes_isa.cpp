@@ -98,7 +98,11 @@ void gather(int64_t queries, int64_t rows, const float* from, int64_t query, int
     for (; done + kLanes <= rows; done += kLanes) {
       for (int64_t first = 0; first < kWidth; first += kLanes) {
         Vector v[kLanes];
-        for (int q = 0; q < kLanes; ++q) v[q] = first + q < queries ? load(from + (first + q) * query + done) * factor : Vector{};
+        if (first + kLanes <= queries) {
+          for (int q = 0; q < kLanes; ++q) v[q] = load(from + (first + q) * query + done) * factor;
+        } else {
+          for (int q = 0; q < kLanes; ++q) v[q] = first + q < queries ? load(from + (first + q) * query + done) * factor : Vector{};
+        }
         transpose(v);
         for (int r = 0; r < kLanes; ++r) store(panel + (done + r) * kWidth + first, v[r]);
       }

@@ -75,6 +75,35 @@ float* Scratch::take(int64_t floats) {
   return p;
 }
 
+KeysAndValues::KeysAndValues(const Problem& p) : p_(p) {
+  // Rows some pages apart, or gathered element for element. Below that the copy costs more than it saves.
+  auto dense = [](const ir::Operand& o) { return o.strides[3] == 1 && o.strides[2] % 1024 != 0; };
+  if (p.keys * (p.depth + p.width) > kLimit || p.strips * p.group < 8) return;
+  if (!dense(p.k)) k_floats_ = p.keys * p.depth;
+  if (!dense(p.v)) v_floats_ = p.keys * p.width;
+}
+
+void KeysAndValues::load(const Memory* slots, int64_t b, int64_t kv) {
+  if (b == b_ && kv == kv_) return;
+  b_ = b, kv_ = kv;
+  auto get = [&](const ir::Operand& o, int64_t floats, float* copy) -> tile::Matrix {
+    const float* from = matrix_of(o, slots, b, kv);
+    if (!floats) return {from, o.strides[2], o.strides[3]};
+    const int64_t columns = o.sizes[3];
+    for (int64_t s = 0; s < p_.keys; ++s) {
+      const float* row = from + s * o.strides[2];
+      if (o.strides[3] == 1) {
+        std::copy_n(row, columns, copy + s * columns);
+      } else {
+        for (int64_t d = 0; d < columns; ++d) copy[s * columns + d] = row[d * o.strides[3]];
+      }
+    }
+    return {copy, columns, 1};
+  };
+  k = get(p_.k, k_floats_, k_copy_);
+  v = get(p_.v, v_floats_, v_copy_);
+}
+
 namespace {
 
 /// Keys of a block: with 32 queries a lane, their scores are half of a 32 KiB first-level cache.
@@ -87,7 +116,9 @@ class Forward final : public PreparedNamed {
   void run(const Memory* slots) override {
     for_units(library_, p_.batch * p_.heads * p_.strips, [&](int64_t begin, int64_t end) {
       const int64_t w = p_.strip;
-      Scratch scratch(w * (p_.depth + p_.width + 2 * kKeys + 5));
+      KeysAndValues kv(p_);
+      Scratch scratch(w * (p_.depth + p_.width + 2 * kKeys + 5) + kv.floats());
+      kv.use(scratch);
       Work work{scratch.take(w * p_.depth),
                 scratch.take(w * p_.width),
                 scratch.take(w * kKeys),
@@ -99,7 +130,8 @@ class Forward final : public PreparedNamed {
                 scratch.take(w)};
       for (int64_t u = begin; u < end; ++u) {
         const int64_t head = u / p_.strips;
-        run_strip(work, slots, head / p_.heads, head % p_.heads, u % p_.strips);
+        kv.load(slots, head / p_.heads, head % p_.heads / p_.group);
+        run_strip(work, kv, slots, head / p_.heads, head % p_.heads, u % p_.strips);
       }
     });
   }
@@ -109,21 +141,20 @@ class Forward final : public PreparedNamed {
     float *q, *out, *scores, *mask, *top, *sum, *decay, *factors, *logsumexp;
   };
 
-  void run_strip(const Work& x, const Memory* slots, int64_t b, int64_t h, int64_t i) const {
+  void run_strip(const Work& x, const KeysAndValues& kv, const Memory* slots, int64_t b, int64_t h, int64_t i) const {
     const ir::Operand &dst = named_.operands[0], &logsumexp = named_.operands[1];
-    const int64_t w = p_.strip, first = i * w, n = p_.length(i), seen = p_.seen(i), kv = h / p_.group;
+    const int64_t w = p_.strip, first = i * w, n = p_.length(i), seen = p_.seen(i);
     p_.lanes.gather(n, p_.depth, matrix_of(p_.q, slots, b, h) + first * p_.q.strides[2], p_.q.strides[2], p_.q.strides[3], p_.scale, x.q);
     std::fill_n(x.top, w, -std::numeric_limits<float>::infinity());
     std::fill_n(x.sum, w, 0.0f);
-    const float *k = matrix_of(p_.k, slots, b, kv), *v = matrix_of(p_.v, slots, b, kv);
     for (int64_t key = 0; key < seen; key += kKeys) {
       const int64_t keys = std::min(kKeys, seen - key);
-      p_.tile.multiply(keys, w, p_.depth, {k + key * p_.k.strides[2], p_.k.strides[2], p_.k.strides[3]}, x.q, {}, x.scores, w);
+      p_.tile.multiply(keys, w, p_.depth, {kv.k.data + key * kv.k.row, kv.k.row, kv.k.column}, x.q, {}, x.scores, w);
       const float* mask = p_.mask_panel(slots, b, h, i, key, keys, x.mask);
       const bool decays = p_.lanes.attend(keys, x.scores, mask, p_.diagonal(i, key), x.top, x.sum, x.decay);
       if (key > 0 && decays) p_.lanes.decay(p_.width, x.out, x.decay);
-      p_.tile.multiply(p_.width, w, keys, {v + key * p_.v.strides[2], p_.v.strides[3], p_.v.strides[2]}, x.scores,
-                       {key > 0 ? x.out : nullptr, w, 1}, x.out, w);
+      p_.tile.multiply(p_.width, w, keys, {kv.v.data + key * kv.v.row, kv.v.column, kv.v.row}, x.scores, {key > 0 ? x.out : nullptr, w, 1},
+                       x.out, w);
     }
     if (seen == 0) std::fill_n(x.out, w * p_.width, 0.0f);
     p_.lanes.finish(x.top, x.sum, x.factors, x.logsumexp);

@@ -73,6 +73,25 @@ class Scratch {
   float* at_;
 };
 
+/// k and v of one head as left factors: where they lie, or a dense copy of at most kLimit floats. The products walk over them once a
+/// strip, and rows that are a multiple of a page apart would all fall into the same few lines of the caches.
+class KeysAndValues {
+ public:
+  static constexpr int64_t kLimit = 1 << 20;
+  KeysAndValues(const Problem&);
+  int64_t floats() const { return k_floats_ + v_floats_; }
+  void use(Scratch& s) { k_copy_ = s.take(k_floats_), v_copy_ = s.take(v_floats_); }
+  /// Sets k and v.
+  void load(const Memory* slots, int64_t b, int64_t kv);
+  tile::Matrix k, v;  ///< [keys, depth], [keys, width]
+
+ private:
+  const Problem& p_;
+  int64_t k_floats_ = 0, v_floats_ = 0;
+  float *k_copy_ = nullptr, *v_copy_ = nullptr;
+  int64_t b_ = -1, kv_ = -1;
+};
+
 /// parallel_for over units, whose body may run out of memory: throws Error(OutOfMemory) then.
 template <class F>
 void for_units(CpuLibrary& library, int64_t units, F&& body) {

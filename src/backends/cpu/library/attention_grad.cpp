@@ -50,11 +50,14 @@ class Backward final : public PreparedNamed {
       }
     });
     for_units(library_, p_.batch * p_.heads * p_.strips, [&](int64_t begin, int64_t end) {
-      Scratch scratch(work_floats());
+      KeysAndValues kv(p_);
+      Scratch scratch(work_floats() + kv.floats());
       Work x = work(scratch);
+      kv.use(scratch);
       for (int64_t u = begin; u < end; ++u) {
         const int64_t head = u / p_.strips;
-        run_strip(x, slots, head / p_.heads, head % p_.heads, u % p_.strips, 0, p_.keys, true, false);
+        kv.load(slots, head / p_.heads, head % p_.heads / p_.group);
+        run_strip(x, kv, slots, head / p_.heads, head % p_.heads, u % p_.strips, 0, p_.keys, true, false);
       }
     });
   }
@@ -64,6 +67,7 @@ class Backward final : public PreparedNamed {
     float *q, *grad, *packed_q, *packed_grad, *dq, *scores, *dscores, *mask, *logsumexp, *delta, *ones;
     float *dk = nullptr, *dv = nullptr;  ///< of the first key
     int64_t dk_row = 0, dv_row = 0;
+    int64_t begun = 0;  ///< dk and dv of keys from here on hold nothing yet
   };
 
   /// Sums have rows of whole panels, which the tile kernels write without care for tails.
@@ -94,19 +98,24 @@ class Backward final : public PreparedNamed {
   /// dk and dv of keys [begin, end) of one head; dq of the queries of that head, too, where it is asked for.
   void run_keys(const Memory* slots, int64_t b, int64_t kv, int64_t begin, int64_t end, bool wants_dq) const {
     const int64_t keys = end - begin;
-    Scratch scratch(work_floats() + (dk_in_place_ ? 0 : keys * depth_row_) + (dv_in_place_ ? 0 : keys * width_row_));
+    KeysAndValues keys_and_values(p_);
+    Scratch scratch(work_floats() + keys_and_values.floats() + (dk_in_place_ ? 0 : keys * depth_row_) +
+                    (dv_in_place_ ? 0 : keys * width_row_));
     Work x = work(scratch);
+    keys_and_values.use(scratch);
+    keys_and_values.load(slots, b, kv);
     float *dk = matrix_of(dk_, slots, b, kv) + begin * dk_.strides[2], *dv = matrix_of(dv_, slots, b, kv) + begin * dv_.strides[2];
     x.dk = dk_in_place_ ? dk : scratch.take(keys * depth_row_);
     x.dv = dv_in_place_ ? dv : scratch.take(keys * width_row_);
     x.dk_row = dk_in_place_ ? dk_.strides[2] : depth_row_;
     x.dv_row = dv_in_place_ ? dv_.strides[2] : width_row_;
-    for (int64_t s = 0; s < keys; ++s) {
+    x.begun = begin;
+    for (int64_t h = kv * p_.group; h < (kv + 1) * p_.group; ++h) {
+      for (int64_t i = 0; i < p_.strips; ++i) run_strip(x, keys_and_values, slots, b, h, i, begin, end, wants_dq, true);
+    }
+    for (int64_t s = x.begun - begin; s < keys; ++s) {
       std::fill_n(x.dk + s * x.dk_row, depth_row_, 0.0f);
       std::fill_n(x.dv + s * x.dv_row, width_row_, 0.0f);
-    }
-    for (int64_t h = kv * p_.group; h < (kv + 1) * p_.group; ++h) {
-      for (int64_t i = 0; i < p_.strips; ++i) run_strip(x, slots, b, h, i, begin, end, wants_dq, true);
     }
     if (!dk_in_place_) copy_out(keys, p_.depth, x.dk, depth_row_, dk, dk_);
     if (!dv_in_place_) copy_out(keys, p_.width, x.dv, width_row_, dv, dv_);
@@ -118,9 +127,9 @@ class Backward final : public PreparedNamed {
     }
   }
 
-  void run_strip(const Work& x, const Memory* slots, int64_t b, int64_t h, int64_t i, int64_t begin, int64_t end, bool wants_dq,
-                 bool wants_dkv) const {
-    const int64_t w = p_.strip, first = i * w, n = p_.length(i), kv = h / p_.group;
+  void run_strip(Work& x, const KeysAndValues& kv, const Memory* slots, int64_t b, int64_t h, int64_t i, int64_t begin, int64_t end,
+                 bool wants_dq, bool wants_dkv) const {
+    const int64_t w = p_.strip, first = i * w, n = p_.length(i);
     end = std::min(end, p_.seen(i));
     if (begin >= end && !wants_dq) return;
     auto strip_of = [&](const ir::Operand& o) { return matrix_of(o, slots, b, h) + first * o.strides[2]; };
@@ -137,8 +146,8 @@ class Backward final : public PreparedNamed {
       p_.tile.pack(n, p_.depth, {strip_of(p_.q), p_.q.strides[2], p_.q.strides[3]}, x.packed_q);
       p_.tile.pack(n, p_.width, {strip_of(grad_), grad_.strides[2], grad_.strides[3]}, x.packed_grad);
     }
-    const float *k = matrix_of(p_.k, slots, b, kv), *v = matrix_of(p_.v, slots, b, kv);
-    const int64_t k_row = p_.k.strides[2], k_column = p_.k.strides[3], v_row = p_.v.strides[2], v_column = p_.v.strides[3];
+    const auto [k, k_row, k_column] = kv.k;
+    const auto [v, v_row, v_column] = kv.v;
     for (int64_t key = begin; key < end; key += kKeys) {
       const int64_t keys = std::min(kKeys, end - key);
       p_.tile.multiply(keys, w, p_.depth, {k + key * k_row, k_row, k_column}, x.q, {}, x.scores, w);
@@ -146,9 +155,18 @@ class Backward final : public PreparedNamed {
       const float* mask = p_.mask_panel(slots, b, h, i, key, keys, x.mask);
       p_.lanes.differentiate(keys, x.scores, x.dscores, mask, p_.diagonal(i, key), x.logsumexp, x.delta, p_.scale);
       if (wants_dkv) {
-        float *dv = x.dv + (key - begin) * x.dv_row, *dk = x.dk + (key - begin) * x.dk_row;
-        p_.tile.multiply(keys, width_row_, n, {x.scores, w, 1}, x.packed_grad, {dv, x.dv_row, 1}, dv, x.dv_row);
-        p_.tile.multiply(keys, depth_row_, n, {x.dscores, w, 1}, x.packed_q, {dk, x.dk_row, 1}, dk, x.dk_row);
+        const int64_t old = std::clamp<int64_t>(x.begun - key, 0, keys);
+        auto add = [&](int64_t first, int64_t rows, bool begun) {
+          if (rows == 0) return;
+          float *dv = x.dv + (key + first - begin) * x.dv_row, *dk = x.dk + (key + first - begin) * x.dk_row;
+          p_.tile.multiply(rows, width_row_, n, {x.scores + first * w, w, 1}, x.packed_grad, {begun ? dv : nullptr, x.dv_row, 1}, dv,
+                           x.dv_row);
+          p_.tile.multiply(rows, depth_row_, n, {x.dscores + first * w, w, 1}, x.packed_q, {begun ? dk : nullptr, x.dk_row, 1}, dk,
+                           x.dk_row);
+        };
+        add(0, old, true);
+        add(old, keys - old, false);
+        x.begun = std::max(x.begun, key + keys);
       }
       if (wants_dq) {
         p_.tile.multiply(p_.depth, w, keys, {k + key * k_row, k_column, k_row}, x.dscores, {key > begin ? x.dq : nullptr, w, 1}, x.dq, w);
