@@ -115,11 +115,13 @@ onednn::Tag layout(const Problem& p, const ArrayRef& src, const ArrayRef& dst) {
   };
   onednn::Tag last = onednn::channels_last(rank);
   if (is(src, last) && is(dst, last) && !(is(src, onednn::channels_first(rank)) && is(dst, onednn::channels_first(rank)))) return last;
-  int64_t kernel = 1, padding = 0;
+  int64_t kernel = 1, padding = 0, stride = 1;
   for (int64_t k : p.window.kernel) kernel *= k;
   for (int64_t x : p.window.pad_left) padding += x;
+  for (int64_t x : p.window.stride) stride *= x;
   int64_t channels = p.src.sizes[1] / p.groups;
-  if (p.dtype == DType::F32 && kernel == 1 && padding == 0 && p.groups == 1 && p.kind != NamedKind::ConvWeightGrad)
+  if (p.dtype == DType::F32 && kernel == 1 && padding == 0 && (stride == 1 || p.kind == NamedKind::ConvSrcGrad) && p.groups == 1 &&
+      p.kind != NamedKind::ConvWeightGrad)
     return onednn::channels_first(rank);
   if (p.dtype == DType::F32 && p.kind == NamedKind::ConvSrcGrad && p.groups == 1 && channels <= 8) return onednn::channels_first(rank);
   return onednn::Tag::any;
