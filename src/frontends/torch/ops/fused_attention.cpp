@@ -144,7 +144,9 @@ Gradients backward(const Tensor& grad, const Tensor& q, const Tensor& k, const T
   TORCH_CHECK_NOT_IMPLEMENTED(fits(q, k, v, mask, dropout, causal, true) && grad.scalar_type() == at::kFloat,
                               "anygpu: _scaled_dot_product_fused_attention_overrideable_backward of what the forward does not do");
   if (wanted[3]) return composed_backward(grad, q, k, v, mask, wanted, causal, scale_of(q, scale));
-  Tensor dq = empty_like(q), dk = empty_like(k), dv = empty_like(v);
+  // Slices of one tensor: their gradients will be stacked, which copies row-major ones fastest.
+  auto like = [](const Tensor& t) { return t.is_non_overlapping_and_dense() ? empty_like(t) : empty(t.sizes(), t); };
+  Tensor dq = like(q), dk = like(k), dv = like(v);
   const View x[] = {four(dq), four(dk), four(dv), four(grad), four(q), four(k), four(v), four(out)};
   c10::SmallVector<Operand, 10> operands{x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], logsumexp};
   record_attention(ANYGPU_OP("attention_grad"), operands, mask, q, k, causal, scale);
