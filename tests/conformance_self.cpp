@@ -25,6 +25,7 @@ class SabotagedProgram : public Program {
     if (how_ == Sabotage::InventsFaults) failures.push_back({0, Error(ErrorKind::Index, "none such")});
     return failures;
   }
+  int64_t launches() const override { return real_->launches(); }
 
  private:
   std::unique_ptr<Program> real_;

@@ -131,7 +131,7 @@ void Executor::run_plan(Run& run, std::vector<Memory>& slots, std::vector<std::s
   // Always timed: two readings of the clock a step are 50 ns, and a model's steps take microseconds to milliseconds.
   std::vector<StepFailure> failures = plan.program->run({slots, run.scalars}, &times_);
   plan.clock.add(times_);
-  kernels_run_.fetch_add(static_cast<int64_t>(plan.steps.size()), std::memory_order_relaxed);
+  kernels_run_.fetch_add(plan.program->launches(), std::memory_order_relaxed);
   if (timeline.wants_times()) timeline.add(plan, times_);
   if (verification && failures.empty()) verification->compare(slots);
   if (poisoned || !failures.empty()) spread(plan, failures, errors);

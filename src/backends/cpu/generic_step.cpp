@@ -1,5 +1,6 @@
 #include "generic_step.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace anygpu::cpu {
@@ -31,18 +32,27 @@ GenericStep::GenericStep(const ir::Generic& g) : name_(g.name) {
   partial_bytes_ = (8 * launch_.rows * launch_.chunks * width + 63) / 64 * 64;
 }
 
-ir::Fault GenericStep::run(CpuLibrary& library, const Bindings& bindings) const {
-  if (!kernel_) return ir::Fault::None;
-  thread_local std::vector<int64_t> p;  // kept: a small kernel takes less time than an allocation
-  p = parameters_;
-  int64_t fault = 0;
-  p[ParameterLayout::FaultCode] = reinterpret_cast<int64_t>(&fault);
+void GenericStep::bind(const Bindings& bindings, int64_t* p) const {
+  std::copy(parameters_.begin(), parameters_.end(), p);
   for (size_t a = 0; a < base_words_.size(); ++a) {
     const LaunchAccess& access = launch_.accesses[a];
     const Memory& m = bindings.slots[access.slot];
     p[base_words_[a]] = reinterpret_cast<int64_t>(m.handle) + m.offset + access.offset * bytes_[a];
   }
   for (int i = 0; i < arguments_; ++i) std::memcpy(&p[first_argument_ + i], &bindings.scalars[launch_.args[i]], 8);
+}
+
+bool GenericStep::is_one_function() const {
+  return kernel_ && kernel_->entries.size() == 1 && partials_ == 0 && (kernel_->entries[0].over == Over::Blocks || launch_.chunks == 1);
+}
+
+ir::Fault GenericStep::run(CpuLibrary& library, const Bindings& bindings) const {
+  if (!kernel_) return ir::Fault::None;
+  thread_local std::vector<int64_t> p;  // kept: a small kernel takes less time than an allocation
+  p.resize(words());
+  bind(bindings, p.data());
+  int64_t fault = 0;
+  p[ParameterLayout::FaultCode] = reinterpret_cast<int64_t>(&fault);
   std::unique_ptr<char[]> scratch;
   if (partials_) {
     scratch.reset(new char[partials_ * partial_bytes_ + 64]);

@@ -19,6 +19,17 @@ class GenericStep {
 
   const std::string& name() const { return name_; }
 
+  // ---- for who starts several at once
+  /// Whether one function, without scratch, does all of it. What follows holds for those only.
+  bool is_one_function() const;
+  int64_t units() const { return units_; }
+  /// Units that are worth a thread.
+  int64_t grain() const { return launch_.grain; }
+  /// Parameters of a run: how many, and their values (without a place for faults).
+  size_t words() const { return parameters_.size(); }
+  void bind(const Bindings&, int64_t* parameters) const;
+  void run_units(const int64_t* parameters, int64_t begin, int64_t end) const { kernel_->entries[0].function(parameters, begin, end); }
+
  private:
   std::string name_;
   Launch launch_;

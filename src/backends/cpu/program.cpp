@@ -1,27 +1,31 @@
 #include "program.h"
 
 #include "backends/cpu/library/library.h"
+#include "bundle.h"
 #include "generic_step.h"
 #include "lanes.h"
 
 namespace anygpu::cpu {
 namespace {
 
-/// One step of the Plan, or a run of them as Lanes.
+/// One step of the Plan, or a run of them as Lanes or as a Bundle.
 struct Part {
   size_t first, steps;
   std::unique_ptr<GenericStep> generic;
   std::unique_ptr<PreparedNamed> named;
   std::unique_ptr<Lanes> lanes;
+  std::unique_ptr<Bundle> bundle;
 };
 
 class CpuProgram : public Program {
  public:
   explicit CpuProgram(std::span<const ir::Step> steps) : steps_(steps.size()) {
     for (size_t i = 0; i < steps.size(); i += parts_.back().steps) {
-      Part made{i, 1, nullptr, nullptr, find_lanes(steps.subspan(i))};
+      Part made{i, 1, nullptr, nullptr, find_lanes(steps.subspan(i)), nullptr};
       if (made.lanes) {
         made.steps = made.lanes->steps();
+      } else if ((made.bundle = find_bundle(steps.subspan(i)))) {
+        made.steps = made.bundle->steps();
       } else if (const auto* g = std::get_if<ir::Generic>(&steps[i])) {
         made.generic = std::make_unique<GenericStep>(*g);
       } else {
@@ -44,6 +48,10 @@ class CpuProgram : public Program {
           part.lanes->run(bindings, times ? times->data() + part.first : nullptr);
           continue;
         }
+        if (part.bundle) {
+          part.bundle->run(bindings, times ? times->data() + part.first : nullptr);
+          continue;
+        }
         if (part.generic) {
           const ir::Fault fault = part.generic->run(library(), bindings);
           if (fault != ir::Fault::None) {
@@ -62,6 +70,8 @@ class CpuProgram : public Program {
     }
     return failures;
   }
+
+  int64_t launches() const override { return static_cast<int64_t>(parts_.size()); }
 
  private:
   size_t steps_;

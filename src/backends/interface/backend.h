@@ -35,6 +35,8 @@ class Program {
   /// Runs all steps in order. Returns those that failed; a failed step leaves what it writes undefined.
   /// times: null, or filled with one entry a step.
   virtual std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times) = 0;
+  /// Kernels and library calls that one run starts: no more than it has steps, fewer where several start as one.
+  virtual int64_t launches() const = 0;
 };
 
 class Backend {

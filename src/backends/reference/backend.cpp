@@ -46,6 +46,7 @@ class ReferenceProgram : public Program {
     }
     return failures;
   }
+  int64_t launches() const override { return static_cast<int64_t>(steps_.size()); }
 
  private:
   std::vector<std::variant<reference::Interpreter, ir::Named>> steps_;
