@@ -22,7 +22,7 @@ std::shared_ptr<Plan> make_plan(const Trace& trace, Backend& backend, const Plan
     if (auto* g = std::get_if<ir::Generic>(&s)) ir::verify(*g);
   plan->steps = std::move(steps);
   for (const ir::Step& s : plan->steps) plan->touches.push_back(ir::touches(s));
-  plan->arena_bytes = plan_memory(plan->touches, plan->slots);
+  plan->arena_bytes = plan_memory(plan->touches, backend.groups(plan->steps), plan->slots);
   plan->program = backend.prepare(plan->steps);
   return plan;
 }

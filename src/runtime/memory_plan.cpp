@@ -6,7 +6,7 @@
 
 namespace anygpu {
 
-int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::vector<Slot>& slots) {
+int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, const std::vector<int32_t>& groups, std::vector<Slot>& slots) {
   constexpr int64_t kAlign = 64;  // a cache line, and the widest vector
   struct Life {
     int first = -1, last = -1;
@@ -15,8 +15,8 @@ int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::vec
   for (size_t step = 0; step < touches.size(); ++step)
     for (const ir::Touch& t : touches[step]) {
       Life& l = lives[static_cast<size_t>(t.slot)];
-      if (l.first < 0) l.first = static_cast<int>(step);
-      l.last = static_cast<int>(step);
+      if (l.first < 0) l.first = groups[step];
+      l.last = groups[step];
       slots[static_cast<size_t>(t.slot)].used = true;
     }
   std::vector<int32_t> temporaries;

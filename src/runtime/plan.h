@@ -89,7 +89,7 @@ struct DimPart {
 ir::Generic over_dims(const ir::Generic& g, const std::vector<DimPart>& parts);
 /// Only the nodes that the stores need, and Checks; only the accesses and args that these need.
 void prune(ir::Generic&);
-/// Puts temporaries at offsets of one arena. Returns its size in bytes.
-int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::vector<Slot>&);
+/// Puts temporaries at offsets of one arena. Steps of one group (Backend::groups) share no bytes. Returns the arena's size in bytes.
+int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, const std::vector<int32_t>& groups, std::vector<Slot>&);
 
 }  // namespace anygpu

@@ -7,8 +7,11 @@
 namespace anygpu::cpu {
 namespace {
 
-bool has_check(const ir::Generic& g) {
-  return std::any_of(g.body.nodes().begin(), g.body.nodes().end(), [](const ir::Node& n) { return n.op == ir::ExprOp::Check; });
+/// Pointwise, and without faults.
+bool is_simple(const ir::Step& step) {
+  const auto* g = std::get_if<ir::Generic>(&step);
+  return g && g->reduce == 0 &&
+         std::none_of(g->body.nodes().begin(), g->body.nodes().end(), [](const ir::Node& n) { return n.op == ir::ExprOp::Check; });
 }
 
 bool conflict(const std::vector<ir::Touch>& a, const std::vector<ir::Touch>& b) {
@@ -22,7 +25,12 @@ bool conflict(const std::vector<ir::Touch>& a, const std::vector<ir::Touch>& b) 
 
 }  // namespace
 
-Bundle::Bundle(std::vector<std::unique_ptr<GenericStep>> steps) : steps_(std::move(steps)), first_{0}, words_{0} {
+Bundle::Bundle(std::span<const ir::Step> steps) : first_{0}, words_{0} {
+  for (const ir::Step& step : steps) {
+    steps_.push_back(std::make_unique<GenericStep>(std::get<ir::Generic>(step)));
+    at_once_ &= steps_.back()->is_one_function();
+  }
+  if (!at_once_) return;
   for (const auto& s : steps_) {
     first_.push_back(first_.back() + (s->units() + s->grain() - 1) / s->grain());
     words_.push_back(words_.back() + s->words());
@@ -32,6 +40,14 @@ Bundle::Bundle(std::vector<std::unique_ptr<GenericStep>> steps) : steps_(std::mo
 
 void Bundle::run(const Bindings& bindings, StepTime* times) const {
   const double start = times ? now_us() : 0;
+  if (!at_once_) {
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const double begin = times ? now_us() : 0;
+      steps_[i]->run(library(), bindings);
+      if (times) times[i] = {begin, now_us()};
+    }
+    return;
+  }
   thread_local std::vector<int64_t> p;
   p.resize(words_.back());
   for (size_t i = 0; i < steps_.size(); ++i) steps_[i]->bind(bindings, p.data() + words_[i]);
@@ -51,25 +67,15 @@ void Bundle::run(const Bindings& bindings, StepTime* times) const {
     times[i] = {start + slice * static_cast<double>(first_[i]), start + slice * static_cast<double>(first_[i + 1])};
 }
 
-std::unique_ptr<Bundle> find_bundle(std::span<const ir::Step> steps) {
-  // Mostly the second step needs the first: seen before anything is made.
-  if (steps.size() < 2 || !std::holds_alternative<ir::Generic>(steps[0]) || !std::holds_alternative<ir::Generic>(steps[1]) ||
-      conflict(ir::touches(steps[0]), ir::touches(steps[1])))
-    return nullptr;
-  std::vector<std::unique_ptr<GenericStep>> members;
+size_t bundle_from(std::span<const ir::Step> steps) {
   std::vector<ir::Touch> touched;
-  for (const ir::Step& step : steps) {
-    const auto* g = std::get_if<ir::Generic>(&step);
-    if (!g || has_check(*g)) break;
-    const std::vector<ir::Touch> touches = ir::touches(step);
+  size_t n = 0;
+  for (; n < steps.size() && is_simple(steps[n]); ++n) {
+    const std::vector<ir::Touch> touches = ir::touches(steps[n]);
     if (conflict(touches, touched)) break;
-    auto made = std::make_unique<GenericStep>(*g);
-    if (!made->is_one_function()) break;
-    members.push_back(std::move(made));
     touched.insert(touched.end(), touches.begin(), touches.end());
   }
-  if (members.size() < 2) return nullptr;
-  return std::make_unique<Bundle>(std::move(members));
+  return n < 2 ? 0 : n;
 }
 
 }  // namespace anygpu::cpu

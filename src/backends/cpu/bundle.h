@@ -12,7 +12,8 @@ namespace anygpu::cpu {
 
 class Bundle {
  public:
-  explicit Bundle(std::vector<std::unique_ptr<GenericStep>> steps);
+  /// Of exactly the steps that bundle_from() counted. Their temporaries must share no bytes (Backend::groups).
+  explicit Bundle(std::span<const ir::Step> steps);
 
   size_t steps() const { return steps_.size(); }
   /// `times`: null, or an entry for each step: shares of the whole by their work, as they run interleaved.
@@ -23,9 +24,10 @@ class Bundle {
   std::vector<int64_t> first_;  // first_[i]: slices of the steps before i; one more at the end. A slice is a grain, or a small step
   std::vector<size_t> words_;   // likewise of the parameters
   double work_ = 0;             // in grains
+  bool at_once_ = true;         // false: a kernel is more than one function, so each runs by itself
 };
 
-/// The longest bundle from steps[0] on, or null where fewer than two belong together.
-std::unique_ptr<Bundle> find_bundle(std::span<const ir::Step> steps);
+/// How many steps from steps[0] on are one bundle; 0 where fewer than two belong together.
+size_t bundle_from(std::span<const ir::Step> steps);
 
 }  // namespace anygpu::cpu

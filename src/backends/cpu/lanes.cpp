@@ -254,19 +254,14 @@ class RowLanes final : public Lanes {
   int64_t floats_ = 0;
 };
 
-}  // namespace
-
-double now_us() {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-std::unique_ptr<Lanes> find_lanes(std::span<const ir::Step> steps) {
+/// Where the rows of each step of the run are: empty where there is none.
+std::vector<int> find(std::span<const ir::Step> steps, int64_t& rows) {
   // The first few steps say how many rows there are.
-  int64_t rows = 0;
+  rows = 0;
   for (size_t i = 0; i < std::min<size_t>(steps.size(), 3) && rows == 0; ++i) {
     if (const auto* n = std::get_if<ir::Named>(&steps[i])) rows = Finder::rows_of_matmul(*n);
   }
-  if (rows == 0) return nullptr;
+  if (rows == 0) return {};
   Finder finder(rows);
   std::vector<int> dims;
   size_t matmuls = 0;
@@ -276,7 +271,24 @@ std::unique_ptr<Lanes> find_lanes(std::span<const ir::Step> steps) {
     matmuls += std::holds_alternative<ir::Named>(steps[dims.size()]);
     dims.push_back(*dim);
   }
-  if (dims.size() < kFewestSteps || matmuls < 2) return nullptr;
+  if (dims.size() < kFewestSteps || matmuls < 2) return {};
+  return dims;
+}
+
+}  // namespace
+
+double now_us() {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+size_t lanes_from(std::span<const ir::Step> steps) {
+  int64_t rows = 0;
+  return find(steps, rows).size();
+}
+
+std::unique_ptr<Lanes> make_lanes(std::span<const ir::Step> steps) {
+  int64_t rows = 0;
+  const std::vector<int> dims = find(steps, rows);
   return std::make_unique<RowLanes>(steps.first(dims.size()), dims, rows);
 }
 

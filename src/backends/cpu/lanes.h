@@ -20,8 +20,10 @@ class Lanes {
   virtual void run(const Bindings&, StepTime* times) = 0;
 };
 
-/// The longest run from steps[0] on, or null where there is none worth it.
-std::unique_ptr<Lanes> find_lanes(std::span<const ir::Step> steps);
+/// How many steps from steps[0] on are one run; 0 where there is none worth it.
+size_t lanes_from(std::span<const ir::Step> steps);
+/// Of exactly those steps. Their temporaries must share no bytes (Backend::groups): one lane may be at the end when another begins.
+std::unique_ptr<Lanes> make_lanes(std::span<const ir::Step> steps);
 
 double now_us();
 

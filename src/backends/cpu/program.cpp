@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <algorithm>
+
 #include "backends/cpu/library/library.h"
 #include "bundle.h"
 #include "generic_step.h"
@@ -21,11 +23,13 @@ class CpuProgram : public Program {
  public:
   explicit CpuProgram(std::span<const ir::Step> steps) : steps_(steps.size()) {
     for (size_t i = 0; i < steps.size(); i += parts_.back().steps) {
-      Part made{i, 1, nullptr, nullptr, find_lanes(steps.subspan(i)), nullptr};
-      if (made.lanes) {
-        made.steps = made.lanes->steps();
-      } else if ((made.bundle = find_bundle(steps.subspan(i)))) {
-        made.steps = made.bundle->steps();
+      Part made{i, 1, nullptr, nullptr, nullptr, nullptr};
+      if (const size_t lanes = lanes_from(steps.subspan(i))) {
+        made.steps = lanes;
+        made.lanes = make_lanes(steps.subspan(i, lanes));
+      } else if (const size_t bundled = bundle_from(steps.subspan(i))) {
+        made.steps = bundled;
+        made.bundle = std::make_unique<Bundle>(steps.subspan(i, bundled));
       } else if (const auto* g = std::get_if<ir::Generic>(&steps[i])) {
         made.generic = std::make_unique<GenericStep>(*g);
       } else {
@@ -79,6 +83,18 @@ class CpuProgram : public Program {
 };
 
 }  // namespace
+
+std::vector<int32_t> groups_of(std::span<const ir::Step> steps) {
+  std::vector<int32_t> ids;
+  int32_t id = 0;
+  while (ids.size() < steps.size()) {
+    const std::span<const ir::Step> rest = steps.subspan(ids.size());
+    size_t n = lanes_from(rest);
+    if (n == 0) n = std::max<size_t>(1, bundle_from(rest));
+    ids.insert(ids.end(), n, id++);
+  }
+  return ids;
+}
 
 std::unique_ptr<Program> make_program(std::span<const ir::Step> steps) {
   return std::make_unique<CpuProgram>(steps);

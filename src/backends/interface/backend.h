@@ -53,6 +53,13 @@ class Backend {
 
   /// Whether a Named is done better here than by ir::lower. What is not supported is lowered before prepare().
   virtual bool supports(const ir::Named&) const = 0;
+  /// Per step, the number of its group, from 0 and rising. Steps of one group may run at once or interleaved, so the memory plan gives none
+  /// of them bytes of another's temporaries. By default each step is a group.
+  virtual std::vector<int32_t> groups(std::span<const ir::Step> steps) const {
+    std::vector<int32_t> ids(steps.size());
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+    return ids;
+  }
   /// Throws Error(Type) where a step needs a dtype that the device lacks.
   virtual std::unique_ptr<Program> prepare(std::span<const ir::Step>) = 0;
 
