@@ -107,21 +107,22 @@ def main():
             if epoch + 1 == min(WARM_UP_EPOCHS, a.epochs):
                 warm, started = backend.stats() if backend else None, time.perf_counter()
     seconds = time.perf_counter() - started
-    measured = max(1, (a.epochs - WARM_UP_EPOCHS) * steps)
+    measured = max(0, (a.epochs - WARM_UP_EPOCHS) * steps)
 
     a.out.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, a.out / f"digits_{device.type}.pt")
     (a.out / f"digits_{device.type}.json").write_text(json.dumps(losses))
     plot(losses, a.out / f"digits_{device.type}.png", f"1,797 handwritten digits on {device}")
 
+    too_short = f"- (known from {WARM_UP_EPOCHS + 1} epochs on)"
     rows = {
         "device": f"{device} ({torch.anygpu.get_device_name(device)})" if backend else str(device),
         "test accuracy": f"{accuracy(model, test_x, test_y):.2%}",
-        "steps per second": f"{measured / seconds:.0f}",
+        "steps per second": f"{measured / seconds:.0f}" if measured else too_short,
     }
     if backend:
         now = backend.stats()
-        rows["kernels per step"] = f"{(now['kernels_run'] - warm['kernels_run']) / measured:.1f}"
+        rows["kernels per step"] = f"{(now['kernels_run'] - warm['kernels_run']) / measured:.1f}" if measured else too_short
         rows["plans compiled after warm-up"] = str(now["plans_compiled"] - warm["plans_compiled"])
         rows["fallbacks"] = str(sum(backend.fallbacks().values()))
     rows["written"] = f"{a.out}/digits_{device.type}.pt, .json, .png"
