@@ -23,9 +23,9 @@ uint32_t all_of(const Dims& sizes) {
 
 // The cpu backend wakes a second thread from 2^16 element operations on, and splits a long reduction into chunks of 2^14.
 const std::vector<Dims> kSpaces =
-    kSanitized ? std::vector<Dims>{{70001}, {1201, 61}, {61, 1201}, {3, 7, 3307}, {3307, 7, 3}, {2, 35001}, {35001, 2}, {17, 19, 43, 5}}
-               : std::vector<Dims>{{300007},      {5003, 61},  {61, 5003},  {3, 7, 14009},
-                                   {14009, 7, 3}, {2, 150001}, {150001, 2}, {37, 41, 43, 5}};
+    kSanitized
+        ? std::vector<Dims>{{70001}, {1201, 61}, {61, 1201}, {3, 7, 3307}, {3307, 7, 3}, {2, 35001}, {35001, 2}, {17, 19, 43, 5}}
+        : std::vector<Dims>{{300007}, {5003, 61}, {61, 5003}, {3, 7, 14009}, {14009, 7, 3}, {2, 150001}, {150001, 2}, {37, 41, 43, 5}};
 
 TEST_P(LargeConformance, LargePointwise) {
   Maker m(401);

@@ -218,9 +218,10 @@ inline Val operator>=(Val a, Val b) {
   inline Val operator op(double a, Val b) { \
     return like(b, a) op b;                 \
   }
-ANYGPU_MIXED(+)
-ANYGPU_MIXED(-) ANYGPU_MIXED(*) ANYGPU_MIXED(/) ANYGPU_MIXED(%) ANYGPU_MIXED(==) ANYGPU_MIXED(!=) ANYGPU_MIXED(<) ANYGPU_MIXED(<=)
-    ANYGPU_MIXED(>) ANYGPU_MIXED(>=)
+// clang-format off
+ANYGPU_MIXED(+) ANYGPU_MIXED(-) ANYGPU_MIXED(*) ANYGPU_MIXED(/) ANYGPU_MIXED(%)
+ANYGPU_MIXED(==) ANYGPU_MIXED(!=) ANYGPU_MIXED(<) ANYGPU_MIXED(<=) ANYGPU_MIXED(>) ANYGPU_MIXED(>=)
+// clang-format on
 #undef ANYGPU_MIXED
 
 #define ANYGPU_UNARY(name, op)   \

@@ -10,7 +10,9 @@ using ir::Val;
 
 namespace {
 
-Val sigmoid(Val x) { return 1.0 / (1.0 + exp(-x)); }
+Val sigmoid(Val x) {
+  return 1.0 / (1.0 + exp(-x));
+}
 
 /// Chunk i of the last dimension, which holds `n` of them.
 Operand chunk(const Operand& o, int i, int n) {
@@ -89,7 +91,8 @@ void lower_gru_cell(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of input gates[N,3H], grad of hidden gates[N,3H], grad of old h[N,H], grad of h, workspace, and more grad of h to be added, if any
+/// views: grad of input gates[N,3H], grad of hidden gates[N,3H], grad of old h[N,H], grad of h, workspace, and more grad of h to be added,
+/// if any
 void lower_gru_cell_grad(Lowering& l) {
   const DType t = compute_type(l.view(4).dtype);
   Loop loop(l, l.view(2).sizes);
@@ -121,10 +124,8 @@ void lower_row_sum(Lowering& l) {
 
 OpTable recurrent_cells() {
   static const Op table[] = {
-      {"lstm_cell", nullptr, lower_lstm_cell, 3},
-      {"lstm_cell_grad", nullptr, lower_lstm_cell_grad, 2},
-      {"gru_cell", nullptr, lower_gru_cell, 2},
-      {"gru_cell_grad", nullptr, lower_gru_cell_grad, 3},
+      {"lstm_cell", nullptr, lower_lstm_cell, 3}, {"lstm_cell_grad", nullptr, lower_lstm_cell_grad, 2},
+      {"gru_cell", nullptr, lower_gru_cell, 2},   {"gru_cell_grad", nullptr, lower_gru_cell_grad, 3},
       {"row_sum", nullptr, lower_row_sum},
   };
   return table;

@@ -54,6 +54,7 @@ def test_waiting_at_exit_in_a_forked_child(python):
 
 def test_backward_can_be_awaited_at_any_time():
     import torch
+
     from anygpu import _torch
 
     for _ in range(3):

@@ -1,7 +1,7 @@
 """PyTorch's operator database under ANYGPU_VERIFY=1: each Plan that the operators make, forward and backward, runs fused on the device
 and unfused on the reference backend, and the two must agree. The mode is fixed when a process starts, so here that is another one:
 
-    ANYGPU_VERIFY=1 pytest tests/torch/test_opinfo_verified.py -k softmax    # this process; ANYGPU_TEST_SAMPLES=4: so many samples an operator
+    ANYGPU_VERIFY=1 pytest tests/torch/test_opinfo_verified.py -k softmax    # ANYGPU_TEST_SAMPLES=4: more samples an operator
 """
 
 import itertools

@@ -177,12 +177,11 @@ std::vector<Helper> make() {
 #define ANYGPU_ONE(name)                                                     \
   all.push_back({"anygpu_" #name "_f32", address(each1<float, ::name##f>)}); \
   all.push_back({"anygpu_" #name "_f64", address(each1<double, ::name>)});
-  ANYGPU_ONE(exp)
-  ANYGPU_ONE(exp2)
-  ANYGPU_ONE(expm1)
-  ANYGPU_ONE(log) ANYGPU_ONE(log2) ANYGPU_ONE(log10) ANYGPU_ONE(log1p) ANYGPU_ONE(sin) ANYGPU_ONE(cos) ANYGPU_ONE(tan) ANYGPU_ONE(asin)
-      ANYGPU_ONE(acos) ANYGPU_ONE(atan) ANYGPU_ONE(sinh) ANYGPU_ONE(cosh) ANYGPU_ONE(tanh) ANYGPU_ONE(asinh) ANYGPU_ONE(acosh) ANYGPU_ONE(
-          atanh) ANYGPU_ONE(erf) ANYGPU_ONE(erfc)
+  // clang-format off
+  ANYGPU_ONE(exp) ANYGPU_ONE(exp2) ANYGPU_ONE(expm1) ANYGPU_ONE(log) ANYGPU_ONE(log2) ANYGPU_ONE(log10) ANYGPU_ONE(log1p)
+  ANYGPU_ONE(sin) ANYGPU_ONE(cos) ANYGPU_ONE(tan) ANYGPU_ONE(asin) ANYGPU_ONE(acos) ANYGPU_ONE(atan) ANYGPU_ONE(sinh)
+  ANYGPU_ONE(cosh) ANYGPU_ONE(tanh) ANYGPU_ONE(asinh) ANYGPU_ONE(acosh) ANYGPU_ONE(atanh) ANYGPU_ONE(erf) ANYGPU_ONE(erfc)
+  // clang-format on
 #undef ANYGPU_ONE
 #define ANYGPU_TWO(name, fn)                                               \
   all.push_back({"anygpu_" #name "_f32", address(each2<float, ::fn##f>)}); \

@@ -7,18 +7,26 @@ namespace {
 using at::Tensor;
 using OptTensor = std::optional<Tensor>;
 
-bool given(const OptTensor& t) { return t && t->defined(); }
-
-void check_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& state, const OptTensor& b1, const OptTensor& b2, int64_t factor) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(input_gates.scalar_type()), "\"_thnn_fused_cell\" not implemented for '", input_gates.scalar_type(), "'");
-  TORCH_CHECK(input_gates.dim() == 2 && input_gates.sizes() == hidden_gates.sizes(), "expected gates of one 2-dimensional size, got ", input_gates.sizes(), " and ", hidden_gates.sizes());
-  TORCH_CHECK(state.dim() == 2 && state.size(0) == input_gates.size(0) && state.size(1) * factor == input_gates.size(1), "a state of ", state.sizes(), " does not fit gates of ",
-              input_gates.sizes());
-  TORCH_CHECK(given(b1) == given(b2), "expected both biases or none");
-  if (given(b1)) TORCH_CHECK(b1->dim() == 1 && b1->size(0) == input_gates.size(1) && b2->sizes() == b1->sizes(), "biases of ", b1->sizes(), " do not fit gates of ", input_gates.sizes());
+bool given(const OptTensor& t) {
+  return t && t->defined();
 }
 
-std::tuple<Tensor, Tensor, Tensor> lstm_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx, const OptTensor& b1, const OptTensor& b2) {
+void check_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& state, const OptTensor& b1, const OptTensor& b2,
+                int64_t factor) {
+  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(input_gates.scalar_type()), "\"_thnn_fused_cell\" not implemented for '",
+                              input_gates.scalar_type(), "'");
+  TORCH_CHECK(input_gates.dim() == 2 && input_gates.sizes() == hidden_gates.sizes(), "expected gates of one 2-dimensional size, got ",
+              input_gates.sizes(), " and ", hidden_gates.sizes());
+  TORCH_CHECK(state.dim() == 2 && state.size(0) == input_gates.size(0) && state.size(1) * factor == input_gates.size(1), "a state of ",
+              state.sizes(), " does not fit gates of ", input_gates.sizes());
+  TORCH_CHECK(given(b1) == given(b2), "expected both biases or none");
+  if (given(b1))
+    TORCH_CHECK(b1->dim() == 1 && b1->size(0) == input_gates.size(1) && b2->sizes() == b1->sizes(), "biases of ", b1->sizes(),
+                " do not fit gates of ", input_gates.sizes());
+}
+
+std::tuple<Tensor, Tensor, Tensor> lstm_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& cx, const OptTensor& b1,
+                                             const OptTensor& b2) {
   check_cell(input_gates, hidden_gates, cx, b1, b2, 4);
   Tensor hy = empty(cx.sizes(), cx), cy = empty(cx.sizes(), cx), workspace = empty(input_gates.sizes(), input_gates);
   if (hy.numel() == 0) return {hy, cy, workspace};
@@ -38,7 +46,8 @@ Tensor row_sum(const Tensor& t) {
   return out;
 }
 
-std::tuple<Tensor, Tensor, Tensor> lstm_cell_backward(const OptTensor& grad_hy, const OptTensor& grad_cy, const Tensor& cx, const Tensor& cy, const Tensor& workspace, bool has_bias) {
+std::tuple<Tensor, Tensor, Tensor> lstm_cell_backward(const OptTensor& grad_hy, const OptTensor& grad_cy, const Tensor& cx,
+                                                      const Tensor& cy, const Tensor& workspace, bool has_bias) {
   if (!given(grad_hy) && !given(grad_cy)) return {};
   Tensor gates = empty(workspace.sizes(), workspace), dcx = empty(cx.sizes(), cx);
   if (cx.numel()) {
@@ -51,7 +60,8 @@ std::tuple<Tensor, Tensor, Tensor> lstm_cell_backward(const OptTensor& grad_hy, 
   return {gates, dcx, has_bias ? row_sum(gates) : Tensor()};
 }
 
-std::tuple<Tensor, Tensor> gru_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& hx, const OptTensor& b1, const OptTensor& b2) {
+std::tuple<Tensor, Tensor> gru_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& hx, const OptTensor& b1,
+                                    const OptTensor& b2) {
   check_cell(input_gates, hidden_gates, hx, b1, b2, 3);
   Tensor hy = empty(hx.sizes(), hx), workspace = empty({hx.size(0), hx.size(1) * 5}, hx);
   if (hy.numel() == 0) return {hy, workspace};
