@@ -84,13 +84,13 @@ void changed(TensorList a, F&& f) {
   struct id {                                         \
     static const Op& op() { return ANYGPU_OP(text); } \
   };
-NAME(Add, "add")
-NAME(AddScaled, "add_scaled")
-NAME(Sub, "sub")
-NAME(SubScaled, "sub_scaled") NAME(Mul, "mul") NAME(Div, "div") NAME(Pow, "pow") NAME(Max, "maximum") NAME(Min, "minimum")
-    NAME(Sqrt, "sqrt") NAME(Rsqrt, "rsqrt") NAME(Neg, "neg") NAME(Abs, "abs") NAME(Sign, "sign") NAME(Reciprocal, "reciprocal")
-        NAME(Exp, "exp") NAME(Log, "log") NAME(Sigmoid, "sigmoid") NAME(Tanh, "tanh") NAME(Addcmul, "addcmul") NAME(Addcdiv, "addcdiv")
-            NAME(Lerp, "lerp") NAME(Square, "square")
+// clang-format off
+NAME(Add, "add") NAME(AddScaled, "add_scaled") NAME(Sub, "sub") NAME(SubScaled, "sub_scaled") NAME(Mul, "mul")
+NAME(Div, "div") NAME(Pow, "pow") NAME(Max, "maximum") NAME(Min, "minimum") NAME(Sqrt, "sqrt")
+NAME(Rsqrt, "rsqrt") NAME(Neg, "neg") NAME(Abs, "abs") NAME(Sign, "sign") NAME(Reciprocal, "reciprocal")
+NAME(Exp, "exp") NAME(Log, "log") NAME(Sigmoid, "sigmoid") NAME(Tanh, "tanh") NAME(Addcmul, "addcmul")
+NAME(Addcdiv, "addcdiv") NAME(Lerp, "lerp") NAME(Square, "square")
+// clang-format on
 #undef NAME
 
     // ---- kernels: each in place and not; Slow is PyTorch's loop ----
