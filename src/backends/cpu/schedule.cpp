@@ -18,7 +18,8 @@ using ir::ReduceKind;
 constexpr int64_t kBlockBytes = 32 << 10;    // of one operand: a unit of pointwise work
 constexpr int64_t kTile = 16, kTiles = 128;  // least and most elements of the vector dimension in a tile of a transpose
 constexpr int64_t kWorthAThread = 1 << 16;   // element operations below which a second thread is not woken
-constexpr int64_t kEnoughUnits = 48;         // rows below which a long reduction is split
+constexpr int64_t kEnoughUnits = 48;         // units that many cores share well
+constexpr int64_t kEnoughRows = 24;          // below which a long reduction is split: its stages then meet memory, not the cache, each time
 constexpr int64_t kChunkElements = 1 << 14;  // least length of a chunk of a split reduction
 constexpr int64_t kWideColumns = 128;        // columns up to which accumulators are kept in registers
 constexpr int64_t kLongEnough = 32;          // rows below which they are kept there in any case
@@ -555,7 +556,7 @@ class Scheduler {
       }
       const int64_t work = reduced * (spec.vector_reduces ? 1 : std::min(n, launch.block));  // of one unit, in elements
       int64_t chunks = 1;
-      if (units < kEnoughUnits) chunks = std::min((kEnoughUnits + units - 1) / units, work / kChunkElements);
+      if (units < kEnoughRows) chunks = std::min((kEnoughUnits + units - 1) / units, work / kChunkElements);
       if (!spec.vector_reduces) chunks = std::max(chunks, reduced / kLongestColumn);
       chunks = std::min(chunks, launch.sizes[split]);
       if (chunks > 1) {
