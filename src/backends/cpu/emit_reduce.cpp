@@ -118,12 +118,28 @@ Values Emitter::accumulate(Scope& inside, const std::vector<Accumulator>& all, c
   return next;
 }
 
+std::vector<bool> Emitter::wanted_by(const std::vector<Accumulator>& all) const {
+  std::vector<int> roots = operands_of(all);
+  for (size_t i = 0; stages_.stores_in_stage && i < spec_.stores.size(); ++i) {
+    if (spec_.store_full[i]) roots.push_back(spec_.stores[i].value), roots.push_back(spec_.stores[i].guard);
+  }
+  return reachable(spec_.nodes, roots);
+}
+
+void Emitter::store_in_stage(Scope& inside) {
+  for (size_t i = 0; stages_.stores_in_stage && i < spec_.stores.size(); ++i) {
+    if (spec_.store_full[i]) store(inside, spec_.stores[i]);
+  }
+}
+
 void Emitter::stage(Scope& scope, int stage, Value row, Value chunk) {
   std::vector<Accumulator> all = accumulators(stage);
-  const std::vector<bool> wanted = reachable(spec_.nodes, operands_of(all));
+  const std::vector<bool> wanted = wanted_by(all);
   settle(scope, wanted);
-  Values results = nest(scope, spec_.first_reduction(), chunk, wanted, identities(all),
-                        [&](Scope& inside, const Values& now) { return accumulate(inside, all, now); });
+  Values results = nest(scope, spec_.first_reduction(), chunk, wanted, identities(all), [&](Scope& inside, const Values& now) {
+    store_in_stage(inside);
+    return accumulate(inside, all, now);
+  });
   if (spec_.vector_reduces && spec_.lanes > 1) {
     Values across;
     size_t at = 0;
@@ -142,12 +158,13 @@ void Emitter::stage(Scope& scope, int stage, Value row, Value chunk) {
 
 void Emitter::stage_in_memory(Scope& scope, int stage, Value row, Value chunk) {
   const std::vector<Accumulator> all = accumulators(stage);
-  const std::vector<bool> wanted = reachable(spec_.nodes, operands_of(all));
+  const std::vector<bool> wanted = wanted_by(all);
   padded_loop(scope, [&](Scope& inside) { store_partials(inside, all, row, chunk, identities(all)); });
   settle(scope, wanted);
   nest(scope, spec_.first_reduction(), chunk, wanted, {}, [&](Scope& inside, const Values&) {
     load_results(inside, stage, row);
     settle(inside, wanted);
+    store_in_stage(inside);
     store_partials(inside, all, row, chunk, accumulate(inside, all, load_partials(inside, all, row, chunk)));
     return Values{};
   });

@@ -106,6 +106,9 @@ class Emitter {
   Values join_across(const Accumulator&, Values acc);
   Values accumulate(Scope&, const std::vector<Accumulator>&, const Values& now);
   void stage(Scope&, int stage, Value row, Value chunk);
+  /// Nodes that a stage's loop needs, for its accumulators and for what it stores on the way.
+  std::vector<bool> wanted_by(const std::vector<Accumulator>&) const;
+  void store_in_stage(Scope& inside);
   void stage_in_memory(Scope&, int stage, Value row, Value chunk);
   void join_chunks(Scope&, int stage, Value row);
   /// The results of all stages before `stages`, where they were left in memory.

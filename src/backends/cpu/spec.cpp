@@ -83,6 +83,19 @@ Stages::Stages(const KernelSpec& spec) {
   }
   full = !full_checks.empty(), post = !post_checks.empty();
   for (bool f : spec.store_full) (f ? full : post) = true;
+  if (full && count == 1 && full_checks.empty()) {
+    std::vector<int> roots;
+    bool plain = true;
+    for (size_t i = 0; i < spec.stores.size(); ++i) {
+      const ir::Store& s = spec.stores[i];
+      if (!spec.store_full[i]) continue;
+      plain &= s.index < 0 && s.combine == ir::Combine::None;
+      roots.push_back(s.value), roots.push_back(s.guard);
+    }
+    const std::vector<bool> needed = reachable(nodes, roots);
+    for (size_t i = 0; i < nodes.size(); ++i) plain &= !(needed[i] && nodes[i].op == ExprOp::Reduce);
+    if (plain) stores_in_stage = true, full = false;
+  }
 }
 
 }  // namespace anygpu::cpu

@@ -93,6 +93,9 @@ struct Stages {
   std::vector<int> full_checks, post_checks;  ///< Checks that no stage meets: in the loops, and once per parallel index
   bool full = false;                          ///< something is stored or checked at every index of the reduction
   bool post = false;                          ///< something is stored or checked once per parallel index
+  /// What is stored at every index needs no Reduce, and there is one stage: it is stored where that stage meets the index, so that its
+  /// value is computed once. `full` is false then.
+  bool stores_in_stage = false;
 
   explicit Stages(const KernelSpec&);
 };
