@@ -83,5 +83,9 @@ struct Touch {
   bool write;
 };
 std::vector<Touch> touches(const Step&);
+/// Whether the order of the two matters: they share bytes, and one writes.
+inline bool conflict(const Touch& a, const Touch& b) {
+  return a.slot == b.slot && (a.write || b.write) && a.begin < b.end && b.begin < a.end;
+}
 
 }  // namespace anygpu::ir

@@ -3,29 +3,16 @@
 // nothing changes; `grad_scale` divides the gradient, which is written back, as PyTorch's fused optimizers do.
 #include <cmath>
 
+#include "anygpu/optimizer_flags.h"
 #include "ops/tables.h"
 
 namespace anygpu::ops {
 
+using namespace optimizer;
 using ir::Val;
 using P = Pointwise;
 
 namespace {
-
-// attr 1 of every fused step. Which of them an operator knows is in its comment.
-enum Flag : int64_t {
-  kMaximize = 1,
-  kScaled = 2,
-  kGuarded = 4,
-  kTensorRate = 8,
-  kAmsgrad = 16,
-  kDecoupled = 32,
-  kMomentum = 64,
-  kNesterov = 128,
-  kFirst = 256,
-  kDecay = 512,
-  kHostStep = 1024,
-};
 
 /// Hands out the operands in order, and keeps what is written when an overflow was found.
 class Step {

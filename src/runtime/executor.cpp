@@ -1,15 +1,10 @@
 #include "runtime/executor.h"
 
-#include <chrono>
 #include <cstring>
 
 #include "runtime/timeline.h"
 
 namespace anygpu {
-
-double now_us() {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 Executor::Executor(Backend& backend, Pool& pool, bool verify) : backend_(backend), pool_(pool), verify_(verify) {
   thread_ = std::thread([this] { loop(); });

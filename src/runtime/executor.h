@@ -92,7 +92,4 @@ class Verification {
   std::unique_ptr<State> state_;
 };
 
-/// Microseconds of the steady clock.
-double now_us();
-
 }  // namespace anygpu

@@ -56,8 +56,6 @@ class Fuser {
   }
 
  private:
-  static bool conflict(const Touch& a, const Touch& b) { return (a.write || b.write) && a.begin < b.end && b.begin < a.end; }
-
   int latest_dependency(const std::vector<Touch>& touches) const {
     int latest = -1;
     for (const Touch& t : touches)

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "lanes.h"
-
 namespace anygpu::cpu {
 namespace {
 
@@ -15,12 +13,9 @@ bool is_simple(const ir::Step& step) {
 }
 
 bool conflict(const std::vector<ir::Touch>& a, const std::vector<ir::Touch>& b) {
-  for (const ir::Touch& x : a) {
-    for (const ir::Touch& y : b) {
-      if (x.slot == y.slot && (x.write || y.write) && x.begin < y.end && y.begin < x.end) return true;
-    }
-  }
-  return false;
+  return std::any_of(a.begin(), a.end(), [&](const ir::Touch& x) {
+    return std::any_of(b.begin(), b.end(), [&](const ir::Touch& y) { return ir::conflict(x, y); });
+  });
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "lanes.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <optional>
 
@@ -276,10 +275,6 @@ std::vector<int> find(std::span<const ir::Step> steps, int64_t& rows) {
 }
 
 }  // namespace
-
-double now_us() {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 size_t lanes_from(std::span<const ir::Step> steps) {
   int64_t rows = 0;

@@ -25,6 +25,4 @@ size_t lanes_from(std::span<const ir::Step> steps);
 /// Of exactly those steps. Their temporaries must share no bytes (Backend::groups): one lane may be at the end when another begins.
 std::unique_ptr<Lanes> make_lanes(std::span<const ir::Step> steps);
 
-double now_us();
-
 }  // namespace anygpu::cpu

@@ -1,7 +1,5 @@
 #include "program.h"
 
-#include <algorithm>
-
 #include "backends/cpu/library/library.h"
 #include "bundle.h"
 #include "generic_step.h"
@@ -9,6 +7,18 @@
 
 namespace anygpu::cpu {
 namespace {
+
+/// What the steps in front of `rest` run as.
+struct Group {
+  enum class Kind { Step, Lanes, Bundle } kind;
+  size_t steps;
+};
+
+Group next_group(std::span<const ir::Step> rest) {
+  if (const size_t n = lanes_from(rest)) return {Group::Kind::Lanes, n};
+  if (const size_t n = bundle_from(rest)) return {Group::Kind::Bundle, n};
+  return {Group::Kind::Step, 1};
+}
 
 /// One step of the Plan, or a run of them as Lanes or as a Bundle.
 struct Part {
@@ -23,13 +33,13 @@ class CpuProgram : public Program {
  public:
   explicit CpuProgram(std::span<const ir::Step> steps) : steps_(steps.size()) {
     for (size_t i = 0; i < steps.size(); i += parts_.back().steps) {
-      Part made{i, 1, nullptr, nullptr, nullptr, nullptr};
-      if (const size_t lanes = lanes_from(steps.subspan(i))) {
-        made.steps = lanes;
-        made.lanes = make_lanes(steps.subspan(i, lanes));
-      } else if (const size_t bundled = bundle_from(steps.subspan(i))) {
-        made.steps = bundled;
-        made.bundle = std::make_unique<Bundle>(steps.subspan(i, bundled));
+      const Group group = next_group(steps.subspan(i));
+      const std::span<const ir::Step> mine = steps.subspan(i, group.steps);
+      Part made{i, group.steps, nullptr, nullptr, nullptr, nullptr};
+      if (group.kind == Group::Kind::Lanes) {
+        made.lanes = make_lanes(mine);
+      } else if (group.kind == Group::Kind::Bundle) {
+        made.bundle = std::make_unique<Bundle>(mine);
       } else if (const auto* g = std::get_if<ir::Generic>(&steps[i])) {
         made.generic = std::make_unique<GenericStep>(*g);
       } else {
@@ -87,12 +97,7 @@ class CpuProgram : public Program {
 std::vector<int32_t> groups_of(std::span<const ir::Step> steps) {
   std::vector<int32_t> ids;
   int32_t id = 0;
-  while (ids.size() < steps.size()) {
-    const std::span<const ir::Step> rest = steps.subspan(ids.size());
-    size_t n = lanes_from(rest);
-    if (n == 0) n = std::max<size_t>(1, bundle_from(rest));
-    ids.insert(ids.end(), n, id++);
-  }
+  while (ids.size() < steps.size()) ids.insert(ids.end(), next_group(steps.subspan(ids.size())).steps, id++);
   return ids;
 }
 

@@ -1,6 +1,7 @@
 // What a way to reach hardware must offer. A Backend knows Generics and Nameds, no operators, no frameworks.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,10 +24,15 @@ struct StepFailure {
   Error error;
 };
 
-/// Time of each step in the last run, when asked for.
+/// Time of each step in the last run, when asked for: both ends as of now_us().
 struct StepTime {
   double start_us, end_us;
 };
+
+/// Microseconds on a clock that never goes back; only differences mean something.
+inline double now_us() {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /// Steps made ready to run, many times, with other Bindings each time.
 class Program {

@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <variant>
@@ -29,8 +28,6 @@ class ReferenceProgram : public Program {
   std::vector<StepFailure> run(const Bindings& bindings, std::vector<StepTime>* times) override {
     std::vector<StepFailure> failures;
     if (times) times->clear();
-    const auto start = std::chrono::steady_clock::now();
-    auto now_us = [&] { return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count(); };
     for (size_t i = 0; i < steps_.size(); ++i) {
       const double begin = now_us();
       try {

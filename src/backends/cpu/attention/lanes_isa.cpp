@@ -1,39 +1,14 @@
-// The table, compiled once an instruction set. No header with inline functions may be included here: the linker keeps one copy of such
-// a function, and it could be the one that needs AVX-512.
+// The table, compiled once an instruction set: see tile/isa.h for what may be included here.
 #include "backends/cpu/attention/lanes.h"
-
-#define ANYGPU_JOIN(a, b) a##b
-#define ANYGPU_TABLE(isa) ANYGPU_JOIN(lanes_, isa)
-#define ANYGPU_TEXT2(x) #x
-#define ANYGPU_TEXT(x) ANYGPU_TEXT2(x)
-
-#ifndef ANYGPU_LANES_ISA
-#define ANYGPU_LANES_ISA base
-#endif
+#include "backends/cpu/tile/isa.h"
 
 namespace anygpu::cpu::attention {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8;
-#else
-constexpr int kLanes = 4;
-#endif
-constexpr int64_t kWidth = 2 * kLanes;
 constexpr float kInf = __builtin_inff();
 
-typedef float Vector __attribute__((vector_size(kLanes * 4)));
 typedef int Ints __attribute__((vector_size(kLanes * 4)));
-typedef float Loose __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
-inline Vector load(const float* p) {
-  return *reinterpret_cast<const Loose*>(p);
-}
-inline void store(float* p, Vector v) {
-  *reinterpret_cast<Loose*>(p) = v;
-}
 inline Vector all(float x) {
   return Vector{} + x;
 }
@@ -248,8 +223,7 @@ void differentiate(int64_t keys, float* scores, float* grads, const float* mask,
 
 }  // namespace
 
-extern const Lanes ANYGPU_TABLE(ANYGPU_LANES_ISA);
-const Lanes ANYGPU_TABLE(ANYGPU_LANES_ISA) = {
-    ANYGPU_TEXT(ANYGPU_LANES_ISA), kWidth, gather, scatter, attend, decay, finish, dot, differentiate};
+extern const Lanes ANYGPU_ISA_TABLE(lanes_);
+const Lanes ANYGPU_ISA_TABLE(lanes_) = {ANYGPU_ISA_NAME, kWidth, gather, scatter, attend, decay, finish, dot, differentiate};
 
 }  // namespace anygpu::cpu::attention

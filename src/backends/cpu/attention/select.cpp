@@ -8,13 +8,13 @@
 namespace anygpu::cpu::attention {
 
 extern const Lanes lanes_base;
-#ifdef ANYGPU_LANES_X86
+#ifdef ANYGPU_ISA_VARIANTS
 extern const Lanes lanes_avx2, lanes_avx512;
 #endif
 
 const Lanes& lanes() {
   static const Lanes& chosen = []() -> const Lanes& {
-#ifdef ANYGPU_LANES_X86
+#ifdef ANYGPU_ISA_VARIANTS
     for (const Lanes* l : {&lanes_avx512, &lanes_avx2}) {
       if (std::strcmp(l->name, tile::kernels().name) == 0) return *l;
     }

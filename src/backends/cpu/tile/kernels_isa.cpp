@@ -1,47 +1,25 @@
-// The kernels, compiled once an instruction set. No header with inline functions may be included here: the linker keeps one copy of
-// such a function, and it could be the one that needs AVX-512.
+// The kernels, compiled once an instruction set: see isa.h for what may be included here.
+#include "backends/cpu/tile/isa.h"
 #include "backends/cpu/tile/kernels.h"
-
-#define ANYGPU_JOIN(a, b) a##b
-#define ANYGPU_TABLE(isa) ANYGPU_JOIN(kernels_, isa)
-#define ANYGPU_TEXT2(x) #x
-#define ANYGPU_TEXT(x) ANYGPU_TEXT2(x)
-
-#ifndef ANYGPU_TILE_ISA
-#define ANYGPU_TILE_ISA base
-#endif
 
 namespace anygpu::cpu::tile {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kLanes = 16, kRows = 12;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8, kRows = 6;
+constexpr int kRows = 12;  // rows * 2 sums, two factors and a broadcast fill the registers
 #else
-constexpr int kLanes = 4, kRows = 6;
+constexpr int kRows = 6;
 #endif
-constexpr int64_t kWidth = 2 * kLanes;  // two vectors: rows * 2 sums, two factors and a broadcast fill the registers
-constexpr int64_t kDepth = 256;         // rows of a panel that stay in the first-level cache while all of a's rows pass
-
-typedef float Lanes __attribute__((vector_size(kLanes * 4)));
-typedef float Loose __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-
-inline Lanes load(const float* p) {
-  return *reinterpret_cast<const Loose*>(p);
-}
-inline void store(float* p, Lanes v) {
-  *reinterpret_cast<Loose*>(p) = v;
-}
+constexpr int64_t kDepth = 256;  // rows of a panel that stay in the first-level cache while all of a's rows pass
 
 /// R rows by one panel. `full`: all of the panel's columns are wanted.
 template <int R>
 void block(int64_t columns, int64_t depth, Matrix a, const float* panel, Matrix init, float* c, int64_t c_row) {
-  Lanes sums[R][2];
+  Vector sums[R][2];
   const bool full = columns == kWidth;
   for (int r = 0; r < R; ++r) {
     if (!init.data) {
-      sums[r][0] = sums[r][1] = Lanes{};
+      sums[r][0] = sums[r][1] = Vector{};
     } else if (full) {
       sums[r][0] = load(init.data + r * init.row);
       sums[r][1] = load(init.data + r * init.row + kLanes);
@@ -54,7 +32,7 @@ void block(int64_t columns, int64_t depth, Matrix a, const float* panel, Matrix 
   }
   const float* x = a.data;
   for (int64_t k = 0; k < depth; ++k) {
-    const Lanes b0 = load(panel), b1 = load(panel + kLanes);
+    const Vector b0 = load(panel), b1 = load(panel + kLanes);
     for (int r = 0; r < R; ++r) {
       const float s = x[r * a.row];
       sums[r][0] += b0 * s;
@@ -128,7 +106,7 @@ void pack(int64_t depth, int64_t columns, Matrix b, float* packed) {
 
 }  // namespace
 
-extern const Kernels ANYGPU_TABLE(ANYGPU_TILE_ISA);
-const Kernels ANYGPU_TABLE(ANYGPU_TILE_ISA) = {ANYGPU_TEXT(ANYGPU_TILE_ISA), kWidth, pack, multiply};
+extern const Kernels ANYGPU_ISA_TABLE(kernels_);
+const Kernels ANYGPU_ISA_TABLE(kernels_) = {ANYGPU_ISA_NAME, kWidth, pack, multiply};
 
 }  // namespace anygpu::cpu::tile

@@ -7,13 +7,13 @@
 namespace anygpu::cpu::tile {
 
 extern const Kernels kernels_base;
-#ifdef ANYGPU_TILE_X86
+#ifdef ANYGPU_ISA_VARIANTS
 extern const Kernels kernels_avx2, kernels_avx512;
 #endif
 
 const Kernels& kernels() {
   static const Kernels& chosen = []() -> const Kernels& {
-#ifdef ANYGPU_TILE_X86
+#ifdef ANYGPU_ISA_VARIANTS
     const char* text = std::getenv("ANYGPU_CPU_ISA");
     const int limit = !text || !*text ? 3 : std::strncmp(text, "avx512", 6) == 0 ? 3 : std::strcmp(text, "avx2") == 0 ? 2 : 1;
     __builtin_cpu_init();

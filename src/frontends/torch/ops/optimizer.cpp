@@ -3,30 +3,17 @@
 
 #include <cmath>
 
+#include "anygpu/optimizer_flags.h"
 #include "pointwise.h"
 
 namespace at::native {
 using namespace anygpu;
 using namespace anygpu::torch_frontend;
+using namespace anygpu::optimizer;
 namespace {
 
 using N = anygpu::Scalar;
 using OptTensor = std::optional<Tensor>;
-
-// As in src/ops/optimizer.cpp.
-enum Flag : int64_t {
-  kMaximize = 1,
-  kScaled = 2,
-  kGuarded = 4,
-  kTensorRate = 8,
-  kAmsgrad = 16,
-  kDecoupled = 32,
-  kMomentum = 64,
-  kNesterov = 128,
-  kFirst = 256,
-  kDecay = 512,
-  kHostStep = 1024,
-};
 
 bool given(const OptTensor& t) {
   return t && t->defined();

@@ -1,0 +1,18 @@
+# anygpu_isa_variants(ROOM SOURCE): compiles SOURCE into the room once more for each instruction set that the baseline lacks, with
+# ANYGPU_ISA as its name (tile/isa.h). The room's own copy is the baseline's. ANYGPU_ISA_VARIANTS tells the room that they are there.
+function(anygpu_isa_variants room source)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    return()
+  endif()
+  set(avx512_flags -mavx512f -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512)
+  set(avx2_flags -mavx2 -mfma)
+  foreach(isa avx512 avx2)
+    add_library(${room}_${isa} OBJECT ${source})
+    target_compile_definitions(${room}_${isa} PRIVATE ANYGPU_ISA=${isa})
+    target_compile_options(${room}_${isa} PRIVATE ${${isa}_flags})
+    target_include_directories(${room}_${isa} PRIVATE $<TARGET_PROPERTY:${room},INTERFACE_INCLUDE_DIRECTORIES>)
+    target_link_libraries(${room}_${isa} PRIVATE anygpu_options)
+    target_sources(${room} PRIVATE $<TARGET_OBJECTS:${room}_${isa}>)
+  endforeach()
+  target_compile_definitions(${room} PRIVATE ANYGPU_ISA_VARIANTS=1)
+endfunction()
