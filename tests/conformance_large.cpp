@@ -51,6 +51,34 @@ TEST_P(LargeConformance, LargePointwise) {
   }
 }
 
+// Results larger than the last cache: they may be written past it, from the reduction's own loop too.
+TEST_P(LargeConformance, LargeStores) {
+  Maker m(409);
+  for (const Dims& sizes : {Dims{4194341}, Dims{1025, 4104}, Dims{2051, 2051}}) {
+    Case c;
+    c.name = "large_stores" + shape_of(sizes);
+    const uint32_t last = 1u << (sizes.size() - 1);
+    const ir::Operand src = m.input(c, DType::F64, sizes, Layout::Dense, Fill::Plain);
+    Generic g;
+    g.name = c.name;
+    g.sizes = sizes;
+    const int x = access(g, src), row = access(g, m.input(c, DType::F64, masked(sizes, last), Layout::Dense, Fill::Plain), last);
+    store(g, access(g, m.output(c, DType::F64, sizes, Layout::Dense)), load_c(g, x) + load_c(g, row) * 2.0);
+    c.steps.push_back(g);
+    if (sizes.size() > 1) {
+      Generic r;
+      r.name = c.name + "_reduced";
+      r.sizes = sizes;
+      r.reduce = last;
+      const Val v = load_c(r, access(r, src)), twice = v + v;
+      store(r, access(r, m.output(c, DType::F64, sizes, Layout::Dense)), twice);
+      store(r, access(r, m.output(c, DType::F64, masked(sizes, ~last), Layout::Dense), ~last), ir::reduce(ReduceKind::Max, twice));
+      c.steps.push_back(r);
+    }
+    check(c);
+  }
+}
+
 TEST_P(LargeConformance, LargeReductions) {
   Maker m(402);
   for (const Dims& sizes : kSpaces) {

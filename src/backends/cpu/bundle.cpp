@@ -21,9 +21,13 @@ bool conflict(const std::vector<ir::Touch>& a, const std::vector<ir::Touch>& b) 
 }  // namespace
 
 Bundle::Bundle(std::span<const ir::Step> steps) : first_{0}, words_{0} {
-  for (const ir::Step& step : steps) {
-    steps_.push_back(std::make_unique<GenericStep>(std::get<ir::Generic>(step)));
-    at_once_ &= steps_.back()->is_one_function();
+  for (const ir::Step& step : steps) steps_.push_back(std::make_unique<GenericStep>(std::get<ir::Generic>(step)));
+}
+
+void Bundle::wait() {
+  for (const auto& s : steps_) {
+    s->wait();
+    at_once_ &= s->is_one_function();
   }
   if (!at_once_) return;
   for (const auto& s : steps_) {

@@ -14,6 +14,8 @@ class Bundle {
  public:
   /// Of exactly the steps that bundle_from() counted. Their temporaries must share no bytes (Backend::groups).
   explicit Bundle(std::span<const ir::Step> steps);
+  /// For the kernels; before run().
+  void wait();
 
   size_t steps() const { return steps_.size(); }
   /// `times`: null, or an entry for each step: shares of the whole by their work, as they run interleaved.

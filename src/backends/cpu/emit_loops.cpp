@@ -1,4 +1,6 @@
 // The loop nests: units, rows, blocks, stages.
+#include <algorithm>
+
 #include "emitter.h"
 
 namespace anygpu::cpu {
@@ -106,6 +108,7 @@ void Emitter::function(Part part, int stage, const std::string& name) {
     }
     return next;
   });
+  if (std::find(spec_.store_streams.begin(), spec_.store_streams.end(), true) != spec_.store_streams.end()) b_.fence_streams();
   LLVMBuildRetVoid(b_.b);
   b_.end_function();
 }

@@ -113,8 +113,9 @@ Value Emitter::load_contiguous(Type element, Value pointer, const Lanes& lanes) 
   return b_.load(type, slot, bytes);
 }
 
-void Emitter::store_contiguous(Value v, Value pointer, const Lanes& lanes, Value mask) {
+void Emitter::store_contiguous(Value v, Value pointer, const Lanes& lanes, Value mask, bool streams) {
   const int bytes = b_.bits_of(b_.element_of(b_.type_of(v))) / 8;
+  if (!mask && streams) return b_.store_past_caches(v, pointer);
   if (!mask) return b_.store(v, pointer, bytes);
   if (isa_.masks) {
     masked(b_, "llvm.masked.store", {b_.type_of(v), b_.ptr}, {v, pointer, mask}, 2, bytes);
@@ -220,7 +221,7 @@ void Emitter::store(Scope& scope, const ir::Store& s) {
   if (access.inner == Inner::Contiguous && !spread && (s.guard < 0 || isa_.masks)) {
     Value v = value;
     if (s.combine != Combine::None) v = combine(s.combine, access.dtype, decode(load_contiguous(element, pointer, lanes), access.dtype), v);
-    return store_contiguous(encode(v, access.dtype), pointer, lanes, mask);
+    return store_contiguous(encode(v, access.dtype), pointer, lanes, mask, spec_.store_streams[&s - spec_.stores.data()]);
   }
   Value offsets = access.inner == Inner::Fixed ? b_.constant(b_.vec(b_.i64, n), 0) : b_.mul(b_.iota(n), b_.splat(step, n));
   if (spread) offsets = b_.add(offsets, index);

@@ -85,7 +85,7 @@ class Emitter {
   void store(Scope&, const ir::Store&);
   void store_one(Scope&, const ir::Store&);
   Value load_contiguous(Type, Value pointer, const Lanes&);
-  void store_contiguous(Value, Value pointer, const Lanes&, Value mask);
+  void store_contiguous(Value, Value pointer, const Lanes&, Value mask, bool streams);
   Value gather(Type, Value pointer, Value offsets, const Lanes&);
   void scatter_by_helper(const ir::Store&, Value pointer, Value value, Value offsets, const Lanes&, Value mask);
   Value combine(ir::Combine, DType, Value old, Value value);

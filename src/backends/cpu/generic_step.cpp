@@ -11,6 +11,8 @@ GenericStep::GenericStep(const ir::Generic& g) : name_(g.name) {
   launch_ = std::move(s.launch);
   kernel_ = kernel_cache().get(s.spec);
   const ParameterLayout layout(s.spec);
+  streams_.resize(s.spec.accesses.size());
+  for (size_t i = 0; i < s.spec.stores.size(); ++i) streams_[s.spec.stores[i].access] = s.spec.store_streams[i];
   for (const SpecAccess& a : s.spec.accesses) bytes_.push_back(size_of(a.dtype));
   parameters_.resize(layout.words());
   parameters_[ParameterLayout::Block] = launch_.block;
@@ -32,22 +34,28 @@ GenericStep::GenericStep(const ir::Generic& g) : name_(g.name) {
   partial_bytes_ = (8 * launch_.rows * launch_.chunks * width + 63) / 64 * 64;
 }
 
+void GenericStep::wait() {
+  if (kernel_) entries_ = &kernel_->entries();
+}
+
 void GenericStep::bind(const Bindings& bindings, int64_t* p) const {
   std::copy(parameters_.begin(), parameters_.end(), p);
   for (size_t a = 0; a < base_words_.size(); ++a) {
     const LaunchAccess& access = launch_.accesses[a];
     const Memory& m = bindings.slots[access.slot];
     p[base_words_[a]] = reinterpret_cast<int64_t>(m.handle) + m.offset + access.offset * bytes_[a];
+    if (streams_[a] && p[base_words_[a]] % 64 != 0)
+      throw Error(ErrorKind::Internal, "[" + name_ + "] memory that is not aligned to 64 bytes: " + std::to_string(p[base_words_[a]]));
   }
   for (int i = 0; i < arguments_; ++i) std::memcpy(&p[first_argument_ + i], &bindings.scalars[launch_.args[i]], 8);
 }
 
 bool GenericStep::is_one_function() const {
-  return kernel_ && kernel_->entries.size() == 1 && partials_ == 0 && (kernel_->entries[0].over == Over::Blocks || launch_.chunks == 1);
+  return entries_ && entries_->size() == 1 && partials_ == 0 && ((*entries_)[0].over == Over::Blocks || launch_.chunks == 1);
 }
 
 ir::Fault GenericStep::run(CpuLibrary& library, const Bindings& bindings) const {
-  if (!kernel_) return ir::Fault::None;
+  if (!entries_) return ir::Fault::None;
   thread_local std::vector<int64_t> p;  // kept: a small kernel takes less time than an allocation
   p.resize(words());
   bind(bindings, p.data());
@@ -60,7 +68,7 @@ ir::Fault GenericStep::run(CpuLibrary& library, const Bindings& bindings) const 
     for (int i = 0; i < partials_; ++i) p[first_partial_ + i] = start + i * partial_bytes_;
   }
   const int64_t* words = p.data();  // not p itself: on another thread that is another vector
-  for (const Kernel::Entry& e : kernel_->entries) {
+  for (const Kernel::Entry& e : *entries_) {
     if (e.over == Over::BlocksIfChunked && launch_.chunks == 1) continue;
     const int64_t n = units_ * (e.over == Over::Chunks ? launch_.chunks : 1);
     if (n <= launch_.grain) {

@@ -12,7 +12,10 @@ namespace anygpu::cpu {
 
 class GenericStep {
  public:
+  /// Asks for the kernel; wait() waits for it. Nothing else may be called before.
   explicit GenericStep(const ir::Generic&);
+  /// Throws Error(Internal) where there is no kernel.
+  void wait();
 
   /// Returns the fault, or Fault::None. Any thread.
   ir::Fault run(CpuLibrary&, const Bindings&) const;
@@ -28,13 +31,15 @@ class GenericStep {
   /// Parameters of a run: how many, and their values (without a place for faults).
   size_t words() const { return parameters_.size(); }
   void bind(const Bindings&, int64_t* parameters) const;
-  void run_units(const int64_t* parameters, int64_t begin, int64_t end) const { kernel_->entries[0].function(parameters, begin, end); }
+  void run_units(const int64_t* parameters, int64_t begin, int64_t end) const { (*entries_)[0].function(parameters, begin, end); }
 
  private:
   std::string name_;
   Launch launch_;
   std::shared_ptr<const Kernel> kernel_;
+  const Kernel::Entries* entries_ = nullptr;
   std::vector<int64_t> parameters_, bytes_;
+  std::vector<bool> streams_;  // per access: stored past the caches
   std::vector<int> base_words_;
   int first_argument_ = 0, arguments_ = 0, first_partial_ = 0, partials_ = 0;
   int64_t units_ = 0, partial_bytes_ = 0;

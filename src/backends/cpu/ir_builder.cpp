@@ -1,5 +1,6 @@
 #include "ir_builder.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "anygpu/error.h"
@@ -206,6 +207,24 @@ Value IrBuilder::load(Type t, Value pointer, int align) {
 
 void IrBuilder::store(Value v, Value pointer, int align) {
   LLVMSetAlignment(LLVMBuildStore(b, v, pointer), align);
+}
+
+void IrBuilder::store_past_caches(Value v, Value pointer) {
+  Value s = LLVMBuildStore(b, v, pointer);
+  LLVMSetAlignment(s, std::min(64, lanes_of(v) * bits_of(element_of(type_of(v))) / 8));
+  LLVMMetadataRef one = LLVMValueAsMetadata(constant(i32, 1));
+  static constexpr char kKind[] = "nontemporal";
+  LLVMSetMetadata(s, LLVMGetMDKindIDInContext(context_, kKind, sizeof kKind - 1),
+                  LLVMMetadataAsValue(context_, LLVMMDNodeInContext2(context_, &one, 1)));
+}
+
+// Such stores are not ordered with what tells another thread that they are done.
+void IrBuilder::fence_streams() {
+#if defined(__x86_64__)
+  intrinsic("llvm.x86.sse.sfence", {}, {});
+#else
+  LLVMBuildFence(b, LLVMAtomicOrderingSequentiallyConsistent, 0, "");
+#endif
 }
 
 Value IrBuilder::call(const char* helper, Type result, const Values& arguments) {

@@ -105,6 +105,9 @@ class IrBuilder {
   Value bytes(Value pointer, Value offset) { return LLVMBuildGEP2(b, i8, pointer, &offset, 1, ""); }
   Value load(Type, Value pointer, int align);
   void store(Value, Value pointer, int align);
+  /// Of whole registers, at a pointer aligned to as many bytes, or to 64. Others see it after fence_streams().
+  void store_past_caches(Value, Value pointer);
+  void fence_streams();
   Value call(const char* helper, Type result, const Values& arguments);
 
   LLVMBuilderRef b;

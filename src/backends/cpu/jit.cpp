@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 
 #include "anygpu/error.h"
@@ -84,9 +85,8 @@ Isa find_isa() {
   return isa;
 }
 
-/// One TargetMachine, guarded: code is generated one kernel at a time.
+/// What generates code: one thread at a time.
 struct Machine {
-  std::mutex mutex;
   LLVMTargetMachineRef machine = nullptr;
   std::string triple, layout;
 
@@ -105,10 +105,36 @@ struct Machine {
   }
 };
 
-Machine& machine() {
-  static Machine* m = new Machine;  // leaked: kernels outlive static destructors
-  return *m;
-}
+/// A Machine for as long as this lives: as many are made as threads compile at once.
+class MachineLease {
+ public:
+  MachineLease() {
+    {
+      Idle& idle = machines();
+      std::lock_guard lock(idle.mutex);
+      if (!idle.machines.empty()) machine_ = std::move(idle.machines.back()), idle.machines.pop_back();
+    }
+    if (!machine_) machine_ = std::make_unique<Machine>();
+  }
+  ~MachineLease() {
+    Idle& idle = machines();
+    std::lock_guard lock(idle.mutex);
+    idle.machines.push_back(std::move(machine_));
+  }
+  MachineLease(const MachineLease&) = delete;
+  Machine* operator->() const { return machine_.get(); }
+
+ private:
+  struct Idle {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Machine>> machines;
+  };
+  static Idle& machines() {
+    static Idle* idle = new Idle;  // leaked: kernels outlive static destructors
+    return *idle;
+  }
+  std::unique_ptr<Machine> machine_;
+};
 
 struct Linker {
   LLVMOrcLLJITRef jit = nullptr;
@@ -148,9 +174,9 @@ std::string llvm_version() {
 }
 
 std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
-  Machine& m = machine();
-  LLVMSetTarget(module, m.triple.c_str());
-  LLVMSetDataLayout(module, m.layout.c_str());
+  const MachineLease m;
+  LLVMSetTarget(module, m->triple.c_str());
+  LLVMSetDataLayout(module, m->layout.c_str());
   static const bool print = std::getenv("ANYGPU_CPU_PRINT_IR") != nullptr;
   if (print) LLVMDumpModule(module);
   static const bool print_assembly = std::getenv("ANYGPU_CPU_PRINT_ASM") != nullptr;
@@ -158,8 +184,7 @@ std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
     LLVMModuleRef copy = LLVMCloneModule(module);
     char* message = nullptr;
     LLVMMemoryBufferRef assembly = nullptr;
-    std::lock_guard lock(m.mutex);
-    if (LLVMTargetMachineEmitToMemoryBuffer(m.machine, copy, LLVMAssemblyFile, &message, &assembly))
+    if (LLVMTargetMachineEmitToMemoryBuffer(m->machine, copy, LLVMAssemblyFile, &message, &assembly))
       fail("code generation: " + take(message));
     std::fwrite(LLVMGetBufferStart(assembly), 1, LLVMGetBufferSize(assembly), stderr);
     LLVMDisposeMemoryBuffer(assembly);
@@ -176,8 +201,7 @@ std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
     LLVMDisposeMessage(text), text = nullptr;
   }
   LLVMMemoryBufferRef buffer = nullptr;
-  std::lock_guard lock(m.mutex);
-  if (LLVMTargetMachineEmitToMemoryBuffer(m.machine, module, LLVMObjectFile, &text, &buffer)) fail("code generation: " + take(text));
+  if (LLVMTargetMachineEmitToMemoryBuffer(m->machine, module, LLVMObjectFile, &text, &buffer)) fail("code generation: " + take(text));
   const char* start = LLVMGetBufferStart(buffer);
   std::vector<char> object(start, start + LLVMGetBufferSize(buffer));
   LLVMDisposeMemoryBuffer(buffer);

@@ -27,7 +27,7 @@ const Isa& host_isa();
 /// "LLVM 19.1.7"
 std::string llvm_version();
 
-/// Machine code for one module, which it consumes. Any thread; one at a time.
+/// Machine code for one module, which it consumes. Any thread; several may compile at once, each in its own context.
 std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef);
 
 /// Links object code into the process and looks its functions up, whose names no other object has. Any thread. The code

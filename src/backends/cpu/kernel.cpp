@@ -1,5 +1,8 @@
 #include "kernel.h"
 
+#include <algorithm>
+#include <thread>
+
 #include "anygpu/error.h"
 #include "disk_cache.h"
 #include "emitter.h"
@@ -21,33 +24,61 @@ CachedObject compile(const KernelSpec& spec, const std::string& prefix) {
   return made;
 }
 
-std::shared_ptr<const Kernel> link(const CachedObject& made) {
+Kernel::Entries link(const CachedObject& made) {
   const std::vector<void*> addresses = link_object(made.object, made.code.functions);
-  auto kernel = std::make_shared<Kernel>();
-  for (size_t i = 0; i < addresses.size(); ++i) {
-    kernel->entries.push_back({reinterpret_cast<Kernel::Function>(addresses[i]), made.code.over[i]});
-  }
-  return kernel;
+  Kernel::Entries entries;
+  for (size_t i = 0; i < addresses.size(); ++i) entries.push_back({reinterpret_cast<Kernel::Function>(addresses[i]), made.code.over[i]});
+  return entries;
 }
 
 }  // namespace
 
 std::shared_ptr<const Kernel> KernelCache::get(const KernelSpec& spec) {
-  const std::string key = spec.key();
+  std::string key = spec.key();
   std::lock_guard lock(mutex_);
   auto& kernel = kernels_[key];
   if (kernel) return kernel;
-  if (const auto cached = load_object(key)) {
-    try {
-      return kernel = link(*cached);
-    } catch (const Error&) {  // whole, and yet unfit: compiled anew, under a name that the linker has not met
-    }
+  std::packaged_task<Kernel::Entries()> task([this, spec, key] { return make(spec, key); });
+  kernel = std::make_shared<Kernel>(task.get_future().share());
+  queue_.push_back(std::move(task));
+  // Threads live as long as there is something to make: that is in the first steps of a program only.
+  if (workers_ < static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {
+    ++workers_;
+    std::thread([this] { work(); }).detach();
   }
-  const CachedObject made = compile(spec, "anygpu_" + digest(key) + "_" + std::to_string(compiled_.load()));
-  kernel = link(made);
-  compiled_.fetch_add(1);
-  save_object(key, made);
   return kernel;
+}
+
+void KernelCache::work() {
+  std::unique_lock lock(mutex_);
+  while (!queue_.empty()) {
+    auto task = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    task();
+    lock.lock();
+  }
+  --workers_;
+}
+
+Kernel::Entries KernelCache::make(const KernelSpec& spec, const std::string& key) {
+  try {
+    if (const auto cached = load_object(key)) {
+      try {
+        return link(*cached);
+      } catch (const Error&) {  // whole, and yet unfit: compiled anew, under a name that the linker has not met
+      }
+    }
+    const CachedObject made = compile(spec, "anygpu_" + digest(key) + "_" + std::to_string(names_.fetch_add(1)));
+    Kernel::Entries entries = link(made);
+    compiled_.fetch_add(1);
+    save_object(key, made);
+    return entries;
+  } catch (...) {
+    std::lock_guard lock(mutex_);
+    kernels_.erase(key);  // who asks again has it tried again
+    throw;
+  }
 }
 
 KernelCache& kernel_cache() {

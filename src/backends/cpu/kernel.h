@@ -1,8 +1,10 @@
-// Kernel: machine code for one KernelSpec. The cache makes each once in a process.
+// Kernel: machine code for one KernelSpec. The cache makes each once in a process, several at a time.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,25 +24,39 @@ struct KernelCode {
   std::vector<Over> over;
 };
 
-struct Kernel {
+/// May still be in the making.
+class Kernel {
+ public:
   using Function = void (*)(const int64_t* parameters, int64_t begin, int64_t end);
   struct Entry {
     Function function;
     Over over;
   };
-  std::vector<Entry> entries;  ///< to run one after another
+  using Entries = std::vector<Entry>;  ///< to run one after another
+
+  explicit Kernel(std::shared_future<Entries> made) : made_(std::move(made)) {}
+  /// Waits for the code. Throws Error(Internal) where there is none.
+  const Entries& entries() const { return made_.get(); }
+
+ private:
+  std::shared_future<Entries> made_;
 };
 
 class KernelCache {
  public:
-  /// Any thread. From memory, else from disk, else compiled; what is compiled is counted.
+  /// Any thread; does not wait. The code comes from memory, else from disk, else is compiled, on a thread of its own, and counted.
   std::shared_ptr<const Kernel> get(const KernelSpec&);
   int64_t compiled() const { return compiled_.load(std::memory_order_relaxed); }
 
  private:
+  Kernel::Entries make(const KernelSpec&, const std::string& key);
+  void work();
+
   std::mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<const Kernel>> kernels_;
-  std::atomic<int64_t> compiled_{0};
+  std::deque<std::packaged_task<Kernel::Entries()>> queue_;
+  int workers_ = 0;
+  std::atomic<int64_t> compiled_{0}, names_{0};
 };
 
 /// The process's cache: shared by all logical devices.

@@ -189,6 +189,14 @@ class RowLanes final : public Lanes {
 
   size_t steps() const override { return steps_; }
 
+  void wait() override {
+    for (auto& lane : lanes_) {
+      for (LaneStep& s : lane) {
+        if (s.generic) s.generic->wait();
+      }
+    }
+  }
+
   void run(const Bindings& bindings, StepTime* times) override {
     thread_local std::vector<float> scratch;  // kept: fresh pages cost more than packing does
     if (scratch.size() < static_cast<size_t>(floats_) + 16) scratch.resize(static_cast<size_t>(floats_) + 16);

@@ -16,6 +16,8 @@ class Lanes {
   virtual ~Lanes() = default;
   /// How many of the steps it stands for.
   virtual size_t steps() const = 0;
+  /// For the kernels; before run().
+  virtual void wait() = 0;
   /// `times`: null, or an entry for each of its steps, as the first lane met them.
   virtual void run(const Bindings&, StepTime* times) = 0;
 };

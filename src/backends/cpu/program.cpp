@@ -47,6 +47,12 @@ class CpuProgram : public Program {
       }
       parts_.push_back(std::move(made));
     }
+    // All were asked for: they compile at once.
+    for (Part& part : parts_) {
+      if (part.generic) part.generic->wait();
+      if (part.lanes) part.lanes->wait();
+      if (part.bundle) part.bundle->wait();
+    }
   }
 
   std::vector<StepFailure> run(const Bindings& bindings, std::vector<StepTime>* times) override {

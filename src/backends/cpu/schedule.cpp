@@ -15,6 +15,7 @@ using ir::ExprOp;
 using ir::Node;
 using ir::ReduceKind;
 
+constexpr int64_t kStreamBytes = 32 << 20;   // of a store: more than the last cache keeps for who reads it next
 constexpr int64_t kBlockBytes = 32 << 10;    // of one operand: a unit of pointwise work
 constexpr int64_t kTile = 16, kTiles = 128;  // least and most elements of the vector dimension in a tile of a transpose
 constexpr int64_t kWorthAThread = 1 << 16;   // element operations below which a second thread is not woken
@@ -108,6 +109,7 @@ class Scheduler {
     choose_vector();
     lay_out();
     choose_lanes();
+    choose_streams();
     share_out();
     return out_;
   }
@@ -514,6 +516,32 @@ class Scheduler {
     spec.tail = spec.lanes == 1                                                                                  ? Tail::None
                 : n <= spec.lanes || (accumulators && !spec.vector_reduces && !spec.columns && host_isa().masks) ? Tail::Only
                                                                                                                  : Tail::Some;
+  }
+
+  // A store past the caches spares reading the lines that it fills: a third of the traffic of y = f(x).
+  void choose_streams() {
+    KernelSpec& spec = out_.spec;
+    const int64_t line = 64;
+    for (const ir::Store& s : spec.stores) {
+      const LaunchAccess& place = out_.launch.accesses[s.access];
+      const int64_t bytes = size_of(spec.accesses[s.access].dtype);
+      int64_t written = bytes;
+      bool streams = s.index < 0 && s.guard < 0 && s.combine == Combine::None && spec.accesses[s.access].inner == Inner::Contiguous &&
+                     spec.lanes * bytes % host_isa().vector_bytes == 0 && place.offset * bytes % line == 0;
+      for (int d = 0; d < spec.rank(); ++d) {
+        if (place.strides[d] == 0) continue;
+        written *= out_.launch.sizes[d];
+        streams &= d == spec.vector_dim() || place.strides[d] * bytes % line == 0;
+      }
+      // What is read here too is in the cache already.
+      for (size_t a = 0; a < out_.launch.accesses.size(); ++a) {
+        streams &= static_cast<int32_t>(a) == s.access ? !is_loaded(s.access) : out_.launch.accesses[a].slot != place.slot;
+      }
+      spec.store_streams.push_back(streams && written >= kStreamBytes);
+    }
+  }
+  bool is_loaded(int access) const {
+    return std::any_of(nodes_.begin(), nodes_.end(), [&](const Node& n) { return n.op == ExprOp::Load && n.a == access; });
   }
 
   void share_out() {

@@ -26,7 +26,7 @@ std::string KernelSpec::key() const {
     put(static_cast<int>(n.op), 1), put(static_cast<int>(n.type), 1), put(n.a, 4), put(n.b, 4), put(n.c, 4), put(n.imm.i, 8);
   for (const ir::Store& s : stores)
     put(s.access, 4), put(s.value, 4), put(s.index, 4), put(s.guard, 4), put(static_cast<int>(s.combine), 1);
-  for (bool full : store_full) put(full, 1);
+  for (size_t i = 0; i < stores.size(); ++i) put(store_full[i] | store_streams[i] << 1, 1);
   return k;
 }
 

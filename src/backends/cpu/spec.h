@@ -43,6 +43,8 @@ struct KernelSpec {
   std::vector<ir::Node> nodes;
   std::vector<ir::Store> stores;
   std::vector<bool> store_full;  ///< per store: written at every index of the reduction, not once per parallel index
+  /// Per store: past the caches, because what is written is larger than they are. Its first element is aligned to 64 bytes.
+  std::vector<bool> store_streams;
 
   int rank() const { return outer + sequential + reduction + 1; }
   int vector_dim() const { return vector_reduces ? rank() - 1 : outer + sequential; }
