@@ -227,8 +227,9 @@ void Emitter::post(Scope& scope) {
   }
 }
 
-// The loops over reduction dimensions, from d inwards.
-Values Emitter::nest(Scope& scope, int d, Value chunk, const std::vector<bool>& wanted, const Values& carried, const Inside& inside) {
+Values Emitter::nest(Scope& scope, int d, Value chunk, const std::vector<bool>& wanted, const Values& carried, const Inside& inside,
+                     int end) {
+  if (d == end) return inside(scope, carried);
   if (d == spec_.rank()) {
     if (!spec_.columns || scope.lanes) return inside(scope, carried);
     return vector_loop(scope, block_.first, block_.second, carried, [&](Scope& s, const Values& now) {
@@ -239,7 +240,7 @@ Values Emitter::nest(Scope& scope, int d, Value chunk, const std::vector<bool>& 
   const auto [lo, hi] = range(d, chunk);
   auto deeper = [&, this](Scope& s, const Values& now) {
     settle(s, wanted);
-    return nest(s, d + 1, chunk, wanted, now, inside);
+    return nest(s, d + 1, chunk, wanted, now, inside, end);
   };
   if (d == vector_) return vector_loop(scope, lo, hi, carried, deeper);
   return b_.loop(lo, hi, b_.index(1), carried, [&](Value i, const Values& now) {

@@ -10,6 +10,8 @@ using ir::ExprOp;
 using ir::Node;
 using ir::ReduceKind;
 
+constexpr int64_t kRowsAtOnce = 8;
+
 std::vector<Emitter::Accumulator> Emitter::accumulators(int stage) const {
   std::vector<Accumulator> all;
   for (size_t i = 0; i < spec_.nodes.size(); ++i) {
@@ -161,13 +163,30 @@ void Emitter::stage_in_memory(Scope& scope, int stage, Value row, Value chunk) {
   const std::vector<bool> wanted = wanted_by(all);
   padded_loop(scope, [&](Scope& inside) { store_partials(inside, all, row, chunk, identities(all)); });
   settle(scope, wanted);
-  nest(scope, spec_.first_reduction(), chunk, wanted, {}, [&](Scope& inside, const Values&) {
-    load_results(inside, stage, row);
-    settle(inside, wanted);
-    store_in_stage(inside);
-    store_partials(inside, all, row, chunk, accumulate(inside, all, load_partials(inside, all, row, chunk)));
+  // A few rows at a time, so that accumulators go through memory less often, and several rows are read at once.
+  const int last = spec_.rank() - 1;
+  auto rows = [&](Scope& outer, const Values&) {
+    const auto [lo, hi] = range(last, chunk);
+    b_.loop(lo, hi, b_.index(kRowsAtOnce), {}, [&](Value first, const Values&) {
+      const Value beyond = b_.add(first, b_.index(kRowsAtOnce)), end = b_.select(b_.icmp(LLVMIntSLT, beyond, hi), beyond, hi);
+      vector_loop(outer, block_.first, block_.second, {}, [&](Scope& inside, const Values&) {
+        load_results(inside, stage, row);
+        settle(inside, wanted);
+        const Values before = load_partials(inside, all, row, chunk);
+        const Values after = b_.loop(first, end, b_.index(1), before, [&](Value i, const Values& now) {
+          Scope here = enter(inside, last, i);
+          settle(here, wanted);
+          store_in_stage(here);
+          return accumulate(here, all, now);
+        });
+        store_partials(inside, all, row, chunk, after);
+        return Values{};
+      });
+      return Values{};
+    });
     return Values{};
-  });
+  };
+  nest(scope, spec_.first_reduction(), chunk, wanted, {}, rows, last);
 }
 
 // In order, into the first chunk's place.

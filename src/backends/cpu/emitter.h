@@ -45,7 +45,8 @@ class Emitter {
   void row(Scope&, Part, int stage, Value row, Value chunk);
   void full(Scope&, Value row, Value chunk);
   void post(Scope&);
-  Values nest(Scope&, int d, Value chunk, const std::vector<bool>& wanted, const Values& carried, const Inside&);
+  /// The loops over reduction dimensions, from d inwards; only those before `end`, if it is one of them.
+  Values nest(Scope&, int d, Value chunk, const std::vector<bool>& wanted, const Values& carried, const Inside&, int end = -1);
   Values vector_loop(Scope&, Value lo, Value hi, const Values& carried, const Inside&);
   /// Whole vectors over the block, past its end if need be: for partial results, which are padded.
   void padded_loop(Scope&, const std::function<void(Scope&)>&);

@@ -24,7 +24,7 @@ constexpr int64_t kEnoughRows = 24;          // below which a long reduction is 
 constexpr int64_t kChunkElements = 1 << 14;  // least length of a chunk of a split reduction
 constexpr int64_t kWideColumns = 128;        // columns up to which accumulators are kept in registers
 constexpr int64_t kLongEnough = 32;          // rows below which they are kept there in any case
-constexpr int64_t kColumnBlock = 1 << 11;    // columns whose accumulators stay in the first cache
+constexpr int64_t kColumnBlock = 1 << 14;    // columns whose accumulators stay in the second cache; rows are read on in one piece
 constexpr int64_t kLongestColumn = 1 << 12;  // additions in a row into one accumulator, where a column can be split
 
 bool is_arg_kind(const Node& n) {
@@ -504,7 +504,7 @@ class Scheduler {
       } else if (accumulators && !spec.columns) {
         registers = accumulators == 1 && cost <= 8 ? 8 : accumulators <= 2 && cost <= 16 ? 4 : 2;
       } else {
-        registers = spec.columns ? (cost <= 16 ? 2 : 1) : cost <= 6 ? 4 : cost <= 16 ? 2 : 1;
+        registers = spec.columns ? (cost <= 6 ? 4 : cost <= 16 ? 2 : 1) : cost <= 6 ? 4 : cost <= 16 ? 2 : 1;
       }
       if (widest == 1) registers = std::min<int64_t>(registers, 2);
     }
