@@ -233,6 +233,47 @@ TEST_P(Conformance, ConvolutionsChannelsLast) {
 }
 
 /// The source gradient is the transposed convolution: its dst may be larger than the windows reach (output_padding).
+/// Channels in blocks, as the backend likes them: all operands that can, or the first of these only.
+TEST_P(Conformance, ConvolutionsInBlocks) {
+  Maker m(309);
+  const Window windows[] = {{{11}, {3}, {2}, {1}, {1}, 2, 32, 16, 1},
+                            {{6, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 2, 16, 32, 1},
+                            {{8, 7}, {1, 1}, {2, 2}, {0, 0}, {1, 1}, 2, 32, 16, 1},
+                            {{5, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, 3, 16, 1},
+                            {{20, 20}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 32, 16, 16, 1},  // Winograd
+                            {{3, 4, 5}, {2, 2, 2}, {1, 1, 1}, {0, 1, 0}, {1, 1, 1}, 1, 16, 16, 1}};
+  for (const Window& w : windows) {
+    for (NamedKind kind : {NamedKind::Conv, NamedKind::ConvSrcGrad, NamedKind::ConvWeightGrad}) {
+      for (bool all : {true, false}) {
+        Case c;
+        Named n{kind, {}, {}, name_of(kind)};
+        attributes(n, w);
+        const Dims sizes[] = {with_channels(w.batch, w.out, outputs_of(w, true)), with_channels(w.batch, w.in, w.source),
+                              with_channels(w.out, w.in, w.kernel)};
+        const int order[][3] = {{0, 1, 2}, {1, 0, 2}, {2, 0, 1}};
+        const int* which = order[kind == NamedKind::Conv ? 0 : kind == NamedKind::ConvSrcGrad ? 1 : 2];
+        const int64_t terms = product(w.kernel) * w.in * w.out * (kind == NamedKind::ConvWeightGrad ? w.batch * product(w.source) : 1);
+        n.operands = {m.output(c, DType::F32, sizes[which[0]], Layout::Dense, of_sum(DType::F32, terms)),
+                      m.input(c, DType::F32, sizes[which[1]], Layout::Dense, Fill::Plain),
+                      m.input(c, DType::F32, sizes[which[2]], Layout::Dense, Fill::Plain)};
+        int blocked = 0;
+        for (int i = 0; i < 3 && (all || blocked == 0); ++i) {
+          ir::Operand& o = n.operands[static_cast<size_t>(i)];
+          const bool is_weight = which[i] == 2;
+          o.block =
+              GetParam().name == std::string("reference") ? (!is_weight && o.sizes[1] % 16 == 0 ? 16 : 0) : backend().channel_block(n, i);
+          blocked += o.block > 1;
+        }
+        if (blocked == 0) continue;  // this backend has no such layout
+        ir::verify(n);
+        c.name = std::string(name_of(kind)) + "_" + name_of_window(w) + (all ? "_blocks" : "_one_in_blocks");
+        c.steps.emplace_back(n);
+        check(c);
+      }
+    }
+  }
+}
+
 TEST_P(Conformance, TransposedConvolutions) {
   Maker m(305);
   for (DType t : {DType::F32, DType::BF16, DType::F64}) {

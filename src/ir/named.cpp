@@ -69,6 +69,7 @@ class Verifier {
       require(o.sizes.size() == o.strides.size(),
               name + " has " + std::to_string(o.strides.size()) + " strides for " + std::to_string(o.rank()) + " sizes");
       for (int64_t s : o.sizes) require(s >= 0, name + " has a negative size");
+      if (o.block > 1) blocked(i, name);
       require(!is_complex(o.dtype), name + " is complex");
     }
     switch (n_.kind) {
@@ -101,6 +102,14 @@ class Verifier {
  private:
   void require(bool ok, const std::string& what) const {
     if (!ok) throw Error(ErrorKind::Internal, "[ir] ill-formed Named: " + what + "\n" + to_string(n_));
+  }
+  void blocked(int i, const std::string& name) const {
+    const Operand& o = n_.operands[i];
+    const bool weight = i == (n_.kind == NamedKind::ConvWeightGrad ? 0 : 2) || i == 3;
+    const bool conv = n_.kind == NamedKind::Conv || n_.kind == NamedKind::ConvSrcGrad || n_.kind == NamedKind::ConvWeightGrad;
+    require(conv && !weight && o.rank() > 2, name + " cannot lie in blocks");
+    require(o.strides == contiguous_strides(o.sizes) && o.sizes[1] % o.block == 0 && o.offset % (o.block * o.strides[1]) == 0,
+            name + " does not consist of whole blocks of " + std::to_string(o.block) + " channels");
   }
   const Operand& at(int i) const { return n_.operands[i]; }
   bool has(int i) const { return i < static_cast<int>(n_.operands.size()) && n_.operands[i].slot >= 0; }
@@ -320,7 +329,7 @@ std::string to_string(const Named& n) {
       continue;
     }
     s += "slot " + std::to_string(o.slot) + " " + anygpu::name_of(o.dtype) + " + " + std::to_string(o.offset) + " sizes " +
-         list_of(o.sizes) + " strides " + list_of(o.strides) + "\n";
+         list_of(o.sizes) + " strides " + list_of(o.strides) + (o.block > 1 ? " in blocks of " + std::to_string(o.block) : "") + "\n";
   }
   return s;
 }

@@ -17,6 +17,9 @@ struct Operand {
   int64_t offset = 0;
   Dims sizes;
   Dims strides;
+  /// Convolutions' src, dst and their gradients, dense [N, C, spatial..]: with a block of b, each b planes of a channel lie interleaved,
+  /// as [spatial.., b]; the strides say what they would without. offset is a multiple of b planes, C of b. 0 and 1: as strides say.
+  int64_t block = 0;
   int rank() const { return sizes.size(); }
 };
 

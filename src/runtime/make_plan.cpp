@@ -18,6 +18,7 @@ std::shared_ptr<Plan> make_plan(const Trace& trace, Backend& backend, const Plan
     for (ir::Step& s : steps)
       if (auto* g = std::get_if<ir::Generic>(&s)) canonicalise(*g);
   }
+  if (options.fuse) block_channels(steps, plan->slots, backend);
   for (const ir::Step& s : steps)
     if (auto* g = std::get_if<ir::Generic>(&s)) ir::verify(*g);
   plan->steps = std::move(steps);

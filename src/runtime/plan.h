@@ -87,6 +87,8 @@ struct DimPart {
   bool reduce;
 };
 ir::Generic over_dims(const ir::Generic& g, const std::vector<DimPart>& parts);
+/// Temporaries between convolutions lie as the backend likes them (Backend::channel_block), where every step that touches them can follow.
+void block_channels(std::vector<ir::Step>&, const std::vector<Slot>&, const Backend&);
 /// Only the nodes that the stores need, and Checks; only the accesses and args that these need.
 void prune(ir::Generic&);
 /// Puts temporaries at offsets of one arena. Steps of one group (Backend::groups) share no bytes. Returns the arena's size in bytes.

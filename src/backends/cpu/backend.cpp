@@ -72,6 +72,7 @@ class CpuBackend : public Backend {
   }
 
   bool supports(const ir::Named& n) const override { return library().supports(n); }
+  int64_t channel_block(const ir::Named& n, int operand) const override { return library().channel_block(n, operand); }
   std::vector<int32_t> groups(std::span<const ir::Step> steps) const override { return groups_of(steps); }
   std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(steps); }
   int64_t kernels_compiled() const override { return kernel_cache().compiled(); }

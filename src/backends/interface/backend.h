@@ -59,6 +59,8 @@ class Backend {
 
   /// Whether a Named is done better here than by ir::lower. What is not supported is lowered before prepare().
   virtual bool supports(const ir::Named&) const = 0;
+  /// How many channels of this operand of a supported Named this backend likes interleaved (Operand::block); 0: none, its strides will do.
+  virtual int64_t channel_block(const ir::Named&, int /*operand*/) const { return 0; }
   /// Per step, the number of its group, from 0 and rising. Steps of one group may run at once or interleaved, so the memory plan gives none
   /// of them bytes of another's temporaries. By default each step is a group.
   virtual std::vector<int32_t> groups(std::span<const ir::Step> steps) const {

@@ -49,6 +49,10 @@ class Array {
   char* address(const Dims& at) const {
     int64_t element = o_->offset;
     for (int d = 0; d < at.size(); ++d) element += at[d] * o_->strides[d];
+    if (o_->block > 1) {  // [b][plane] to [plane][b]
+      const int64_t plane = o_->strides[1], in_block = element % (o_->block * plane);
+      element += in_block % plane * o_->block + in_block / plane - in_block;
+    }
     return base_ + element * size_of(o_->dtype);
   }
   const ir::Operand* o_ = nullptr;

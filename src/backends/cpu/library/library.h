@@ -44,12 +44,18 @@ class CpuLibrary {
 
   /// Whether prepare() takes it. Says no to dtypes, semantics and layouts that would need another computation than asked for.
   virtual bool supports(const ir::Named&) const = 0;
+  /// As Backend::channel_block.
+  virtual int64_t channel_block(const ir::Named&, int operand) const = 0;
   /// Throws Error(Internal) for what supports() denies.
   virtual std::unique_ptr<PreparedNamed> prepare(const ir::Named&) = 0;
 
   /// "oneDNN 2.6.3", or "no oneDNN: <why>".
   virtual std::string version() const = 0;
 };
+
+inline bool is_convolution(ir::NamedKind k) {
+  return k == ir::NamedKind::Conv || k == ir::NamedKind::ConvSrcGrad || k == ir::NamedKind::ConvWeightGrad;
+}
 
 /// The process's library, opened at the first call and never closed. Never throws; thread-safe.
 CpuLibrary& library();

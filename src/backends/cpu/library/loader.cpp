@@ -111,6 +111,10 @@ class Library final : public CpuLibrary {
     return module_ && module_->supports(named);
   }
 
+  int64_t channel_block(const ir::Named& named, int operand) const override {
+    return module_ && is_convolution(named.kind) ? module_->channel_block(named, operand) : 0;
+  }
+
   std::unique_ptr<PreparedNamed> prepare(const ir::Named& named) override {
     if (!supports(named))
       throw Error(ErrorKind::Internal, std::string("[") + name_of(named.kind) + "] not among what the CPU library does");

@@ -110,6 +110,7 @@ ArrayRef settled(const ir::Operand& o) {
 
 onednn::Tag layout(const Problem& p, const ArrayRef& src, const ArrayRef& dst) {
   int rank = src.sizes.size();
+  if (src.block > 1 || dst.block > 1) return onednn::Tag::any;
   auto is = [&](const ArrayRef& a, onednn::Tag tag) {
     return plain_desc(a) == onednn::Desc(onednn::to_dims(a.sizes), onednn::to_type(a.dtype), tag);
   };
@@ -190,6 +191,18 @@ std::unique_ptr<Execution> prepare(const Problem& p, dnnl::algorithm algorithm) 
 bool supports_convolution(const ir::Named& named) {
   Problem p;
   return describe(named, p) && onednn::computes(p.dtype);
+}
+
+// What the library would choose for itself: then nothing is reordered on the way from one convolution to the next.
+int64_t convolution_block(const ir::Named& named, int operand) {
+  Problem p;
+  const ir::Operand& o = named.operands[static_cast<size_t>(operand)];
+  if (!describe(named, p) || p.dtype != DType::F32 || p.groups != 1 || (o.slot != p.src.slot && o.slot != p.dst.slot)) return 0;
+  const bool is_weight = operand == (named.kind == NamedKind::ConvWeightGrad ? 0 : 2) || operand == 3;
+  const int64_t block = onednn::channel_block(), channels = is_weight ? 0 : o.sizes[1];
+  if (block == 0 || is_weight || is_empty(o) || is_empty(p.weight) || channels % block != 0) return 0;
+  if (named.kind == NamedKind::ConvSrcGrad && p.src.sizes[1] <= 8) return 0;  // stays plain, see layout()
+  return o.strides == contiguous_strides(o.sizes) && o.offset % (block * o.strides[1]) == 0 ? block : 0;
 }
 
 std::unique_ptr<PreparedNamed> prepare_convolution(const ir::Named& named) {

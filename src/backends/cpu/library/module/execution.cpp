@@ -41,6 +41,7 @@ class Fill final : public PreparedNamed {
 }  // namespace
 
 void settle_unit_strides(ArrayRef& a) {
+  if (a.block > 1) return;
   for (int d = a.sizes.size() - 1; d >= 0; --d) {
     if (a.sizes[d] == 1) a.strides[d] = d + 1 == a.sizes.size() ? 1 : a.strides[d + 1] * a.sizes[d + 1];
   }
@@ -62,6 +63,7 @@ bool is_copied(const ArrayRef& a) {
 }
 
 onednn::Desc plain_desc(const ArrayRef& a) {
+  if (a.block > 1) return onednn::Desc(onednn::to_dims(a.sizes), onednn::to_type(a.dtype), onednn::in_blocks(a.sizes.size(), a.block));
   return onednn::Desc(onednn::to_dims(a.sizes), onednn::to_type(a.dtype),
                       onednn::to_dims(is_copied(a) ? contiguous_strides(a.sizes) : a.strides));
 }

@@ -20,10 +20,11 @@ struct ArrayRef {
   int64_t offset;  // elements
   Dims sizes, strides;
   bool dense_copy = false;  ///< oneDNN is to see a dense copy, though it could be told these strides
+  int64_t block = 0;        ///< as Operand's
 };
 
 inline ArrayRef array_of(const ir::Operand& o) {
-  return {o.slot, o.dtype, o.offset, o.sizes, o.strides, false};
+  return {o.slot, o.dtype, o.offset, o.sizes, o.strides, false, o.block};
 }
 
 /// Strides of dimensions of one element mean nothing: they become those of a dense array, so that equal layouts compare equal.

@@ -44,6 +44,8 @@ class OneDnnModule final : public Module {
     }
   }
 
+  int64_t channel_block(const ir::Named& named, int operand) override { return convolution_block(named, operand); }
+
   std::unique_ptr<PreparedNamed> prepare(const ir::Named& named) override {
     switch (named.kind) {
       case ir::NamedKind::Matmul:

@@ -14,6 +14,8 @@ class Module {
   /// Calls body(state, w) once on each thread of the OpenMP team, w from 0.
   virtual void team(void (*body)(void* state, int worker), void* state) = 0;
   virtual bool supports(const ir::Named&) = 0;
+  /// Of a convolution.
+  virtual int64_t channel_block(const ir::Named&, int operand) = 0;
   virtual std::unique_ptr<PreparedNamed> prepare(const ir::Named&) = 0;
   /// "oneDNN 2.6.3"
   virtual const char* version() = 0;
@@ -23,7 +25,7 @@ class Module {
 };
 
 /// Differs where the two sides were built from other declarations.
-inline constexpr uint64_t kModuleAbi = 1 + (sizeof(ir::Named) << 8) + (sizeof(ir::Operand) << 24) + (sizeof(Memory) << 40);
+inline constexpr uint64_t kModuleAbi = 2 + (sizeof(ir::Named) << 8) + (sizeof(ir::Operand) << 24) + (sizeof(Memory) << 40);
 
 /// The one exported symbol. Null where `abi` is not its own.
 using OpenModule = Module* (*)(uint64_t abi, int threads);

@@ -28,6 +28,18 @@ inline Tag channels_last(int rank) {
   return rank == 3 ? Tag::nwc : rank == 4 ? Tag::nhwc : Tag::ndhwc;
 }
 
+/// Channels in blocks of 8 or 16.
+inline Tag in_blocks(int rank, int64_t block) {
+  if (block == 16) return rank == 3 ? Tag::nCw16c : rank == 4 ? Tag::nChw16c : Tag::nCdhw16c;
+  return rank == 3 ? Tag::nCw8c : rank == 4 ? Tag::nChw8c : Tag::nCdhw8c;
+}
+/// The block in which this machine's convolutions of f32 like channels to lie; 0: in none.
+inline int64_t channel_block() {
+  static const auto isa = static_cast<unsigned>(dnnl_get_effective_cpu_isa());
+  auto has = [](unsigned wanted) { return (isa & wanted) == wanted; };
+  return has(dnnl_cpu_isa_avx512_core) ? 16 : has(dnnl_cpu_isa_avx2) ? 8 : 0;
+}
+
 inline const dnnl::engine& engine() {
   static const auto* e = new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return *e;
