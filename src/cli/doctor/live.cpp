@@ -1,0 +1,132 @@
+#include "live.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "../child.h"
+#include "../probe.h"
+#include "doctor.h"
+
+namespace anygpu::cli {
+
+namespace {
+
+using nlohmann::json;
+
+std::string last_line(const std::string& text) {
+  std::string last;
+  for (const auto& row : split(text, '\n'))
+    if (!trim(row).empty()) last = row;
+  std::string text_of_it;  // loggers align with many spaces
+  for (const auto& word : words(last)) text_of_it += (text_of_it.empty() ? "" : " ") + word;
+  return text_of_it.substr(0, 300);
+}
+
+void judge_vulkan(const Machine& machine, const Asked& asked, Findings& findings) {
+  const auto icd = std::find_if(machine.vulkan.icds.begin(), machine.vulkan.icds.end(), [&](const Icd& i) { return i.file == asked.what; });
+  const Serves serves = icd == machine.vulkan.icds.end() ? Serves::Unknown : icd->serves;
+  const std::string said = asked.said.empty() ? "" : "; it said: " + asked.said;
+  if (!asked.failure.empty()) {
+    // A driver without its hardware refuses, and that is right.
+    const bool crashed = asked.failure.starts_with("ended by") || asked.failure.starts_with("did not end");
+    const std::string mend = said.find("GLIBC") != std::string::npos && !machine.where.container.empty()
+                                 ? "the host's driver needs a newer C library than the image has. On the host: sudo anygpu cdi generate "
+                                   "--drivers none; in the image: " +
+                                       install_driver(machine.where, serves)
+                                 : install_driver(machine.where, serves) +
+                                       ", in the newest version; to do without it: export VK_LOADER_DRIVERS_DISABLE='*" +
+                                       asked.what.substr(asked.what.rfind('/') + 1) + "'";
+    if (crashed || said.find("GLIBC") != std::string::npos)
+      findings.fail("drivers", asked.what, asked.failure + " when it was opened" + said, mend, "driver-crashes");
+    else
+      findings.info("drivers", asked.what, asked.failure + said);
+    return;
+  }
+  const json& devices = asked.answer["devices"];
+  if (devices.empty()) {
+    findings.info("drivers", asked.what, "finds no device that it serves");
+    return;
+  }
+  for (const auto& device : devices) {
+    std::string text =
+        device.value("name", "?") + ", Vulkan " + device.value("api", "?") + ", " + bytes_text(device.value("memory_bytes", int64_t{0}));
+    if (device.contains("driver")) text += ", " + device.value("driver", "");
+    int major = 0, minor = 0;
+    std::sscanf(device.value("api", "0.0").c_str(), "%d.%d", &major, &minor);
+    if (major * 1000 + minor < 1002)
+      findings.fail("drivers", asked.what, text + ": anygpu needs Vulkan 1.2",
+                    install_driver(machine.where, serves) + ", in a newer version", "vulkan-drivers");
+    else
+      findings.pass("drivers", asked.what, text);
+  }
+}
+
+}  // namespace
+
+std::string bytes_text(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GiB", static_cast<double>(bytes) / (1 << 30));
+  return text;
+}
+
+std::vector<Asked> ask_drivers(const Machine& machine) {
+  std::vector<Task> tasks;
+  std::vector<Asked> asked;
+  const auto add = [&](const std::string& what, Task task) {
+    asked.push_back({what, {}, {}, {}});
+    tasks.push_back(std::move(task));
+  };
+  if (!machine.vulkan.loader.empty())
+    for (const auto& icd : machine.vulkan.icds)
+      if (!icd.library.empty() && tasks.size() < 16)
+        // Layers that other programs install are not the driver.
+        add(icd.file, {{"probe", "vulkan"},
+                       {{"VK_DRIVER_FILES", icd.file},
+                        {"VK_ICD_FILENAMES", icd.file},
+                        {"VK_LOADER_LAYERS_DISABLE", "~implicit~"},
+                        {"VK_LOADER_DEBUG", "error"}}});
+  if (!machine.nvidia.libcuda.empty()) add("libcuda", {{"probe", "cuda"}, {}});
+  add("anygpu", {{"probe", "devices"}, {}});
+  const auto outcomes = run_children(tasks, kProbeLimit);
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    asked[i].failure = outcomes[i].failure();
+    asked[i].said = last_line(outcomes[i].err);
+    asked[i].answer = json::parse(outcomes[i].out, nullptr, false);
+    if (!asked[i].failure.empty()) continue;
+    const auto& answer = asked[i].answer;
+    if (answer.is_object() && answer.contains("error"))
+      asked[i].failure = answer["error"].is_string() ? answer["error"].get<std::string>() : answer["error"].dump();
+    else if (!answer.is_object() || !answer.contains("devices") || !answer["devices"].is_array())
+      asked[i].failure = "gave no answer";
+  }
+  return asked;
+}
+
+void check_live(const Machine& machine, Findings& findings) {
+  for (const auto& asked : ask_drivers(machine)) {
+    if (asked.what == "libcuda") {
+      if (!asked.failure.empty())
+        findings.fail("NVIDIA", "libcuda, opened", asked.failure,
+                      "see the guide: the kernel's and the library's half of the driver do not meet", "libcuda");
+      else
+        findings.pass("NVIDIA", "libcuda, opened",
+                      "CUDA " + asked.answer.value("version", "?") + ", " + std::to_string(asked.answer["devices"].size()) + " GPUs");
+    } else if (asked.what == "anygpu") {
+      if (!asked.failure.empty()) {
+        findings.fail("anygpu", "its own library", asked.failure,
+                      "install anygpu again: pip install --force-reinstall --no-build-isolation .", "own-library");
+        continue;
+      }
+      for (const auto& device : asked.answer["devices"])
+        if (device.contains("error"))
+          findings.fail("anygpu", device.value("device", "anygpu"), device.value("error", ""),
+                        "unset ANYGPU_DEVICES, or name backends that this build has", "own-library");
+        else
+          findings.pass("anygpu", device.value("device", "anygpu"), device.value("name", "?") + ", by " + device.value("driver", "?"));
+    } else {
+      judge_vulkan(machine, asked, findings);
+    }
+  }
+}
+
+}  // namespace anygpu::cli

@@ -1,0 +1,23 @@
+// What the drivers themselves say, each asked in a process of its own.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "../machine/machine.h"
+
+namespace anygpu::cli {
+
+struct Asked {
+  std::string what;       ///< the ICD's file, "libcuda", "anygpu"
+  std::string failure;    ///< it crashed, hung, or said an error; empty for a good answer
+  std::string said;       ///< the end of what it wrote to its standard error
+  nlohmann::json answer;  ///< see probe.h
+};
+
+/// Vulkan drivers one by one, libcuda where there is one, and anygpu's library. Takes kProbeLimit at most.
+std::vector<Asked> ask_drivers(const Machine&);
+
+/// 8589934592 -> "8.0 GiB"
+std::string bytes_text(int64_t bytes);
+
+}  // namespace anygpu::cli

@@ -1,0 +1,23 @@
+// What runs inside a child: it loads drivers, prints one JSON object, and may crash.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace anygpu::cli {
+
+/// Each of them may take as long; a GPU that sleeps takes a second or two to wake.
+constexpr std::chrono::milliseconds kProbeLimit{5000};
+
+/// {"devices": [{name, type, vendor, api, driver, driver_info, memory, shader_float16, ...}]} of the drivers that the loader is told of,
+/// or {"error": what failed}. Exit status 0 either way.
+int probe_vulkan();
+/// {"version": "12.8", "devices": [name]} of libcuda.so.1, or {"error": ...}
+int probe_cuda();
+/// {"devices": [{name, backend, driver, memory_bytes}]}: what anygpu itself opens, or {"error": ...}
+int probe_devices();
+
+/// The hidden verb: `anygpu probe WHAT`.
+int probe(const std::string& what);
+
+}  // namespace anygpu::cli
