@@ -81,6 +81,13 @@ CdiFile read_cdi(const System& sys, const std::string& path) {
 
 }  // namespace
 
+std::vector<CdiFile> read_cdi_folder(const System& sys, const std::string& folder) {
+  std::vector<CdiFile> files;
+  for (const auto& name : sys.list(folder))
+    if ((name.ends_with(".json") || name.ends_with(".yaml")) && files.size() < 64) files.push_back(read_cdi(sys, folder + "/" + name));
+  return files;
+}
+
 Containers find_containers(const System& sys, const Installed& installed) {
   Containers found;
   const auto add = [&](const char* name, std::initializer_list<const char*> binaries, std::initializer_list<const char*> packages) {
@@ -100,9 +107,7 @@ Containers find_containers(const System& sys, const Installed& installed) {
   add("podman", {"/usr/bin/podman", "/usr/local/bin/podman"}, {"podman"});
   add("containerd", {"/usr/bin/containerd", "/usr/local/bin/containerd"}, {"containerd.io", "containerd"});
   for (const char* folder : {"/etc/cdi", "/var/run/cdi"})
-    for (const auto& name : sys.list(folder))
-      if ((name.ends_with(".json") || name.ends_with(".yaml")) && found.cdi.size() < 64)
-        found.cdi.push_back(read_cdi(sys, std::string(folder) + "/" + name));
+    for (auto& file : read_cdi_folder(sys, folder)) found.cdi.push_back(std::move(file));
   const auto daemon = json::parse(sys.read("/etc/docker/daemon.json").text, nullptr, false);
   if (daemon.is_object() && daemon.contains("features") && daemon["features"].is_object())
     found.docker_cdi = daemon["features"].value("cdi", json(false)) == json(true);

@@ -27,4 +27,7 @@ struct Containers {
 
 Containers find_containers(const System&, const Installed&);
 
+/// The .json and .yaml files of one folder.
+std::vector<CdiFile> read_cdi_folder(const System&, const std::string& folder);
+
 }  // namespace anygpu::cli
