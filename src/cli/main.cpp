@@ -34,7 +34,9 @@ int main(int argc, char** argv) {
   app.footer("More of a verb: anygpu VERB --help. The manual: man anygpu.");
   Run run;
   add_doctor(app, run);
+  add_devices(app, run);
   add_cdi(app, run);
+  add_completion(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

@@ -189,9 +189,9 @@ def test_links_do_not_lead_out_of_the_root(command, tree, tmp_path):
 
 def test_crowded_folders(command, tree):
     root = tree("amd")
-    for folder in ("usr/share/vulkan/icd.d", "etc/cdi", "sys/bus/pci/devices"):
+    for folder, count in (("usr/share/vulkan/icd.d", 4200), ("etc/cdi", 300), ("sys/bus/pci/devices", 300)):
         (root / folder).mkdir(parents=True, exist_ok=True)
-        for i in range(5000):
+        for i in range(count):
             (root / folder / f"{i:05}.json").write_text("{}")
     report = finishes(command, root)
     assert found_in(report, "/usr/share/vulkan/icd.d: larger")
@@ -301,3 +301,19 @@ def test_another_user_may_not_read_all(command):
     for path in ("/etc/os-release", "/usr/share/vulkan/icd.d"):
         (finding,) = [f for f in report["findings"] if f["found"].startswith(path + ":")]
         assert finding["status"] == "warn" and "may not be read" in finding["found"] and finding["guide"] == GUIDE + "unreadable"
+
+
+def test_driver_without_its_library_is_a_finding(command, tmp_path):
+    if not any(f["link"] == "loader" and f["status"] == "pass" for f in command.json("doctor")["findings"]):
+        pytest.skip("this machine has no Vulkan loader that would open the driver")
+    driver(tmp_path, "")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "libgone.so", tmp_path / "driver.c"], check=True)
+    built = tmp_path / "libvulkan_test.so"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-Wl,--no-as-needed", "-o", built, tmp_path / "driver.c", tmp_path / "libgone.so"], check=True
+    )
+    (tmp_path / "libgone.so").unlink()
+    report = command.json("doctor", env={"HOME": str(tmp_path)})
+    (finding,) = [f for f in report["findings"] if f["chain"] == "drivers" and "test_icd.json" in f["link"]]
+    assert finding["status"] == "fail" and "libgone.so: cannot open shared object file" in finding["found"]
+    assert finding["guide"] == GUIDE + "driver-does-not-load"

@@ -13,13 +13,20 @@ namespace {
 
 using nlohmann::json;
 
-std::string last_line(const std::string& text) {
-  std::string last;
+/// Why a library was not loaded, in the linker's words: "libx.so.1: cannot open shared object file", "version `GLIBC_2.38' not found".
+bool is_linkers(const std::string& text) {
+  return text.find("cannot open shared object") != std::string::npos || text.find("' not found") != std::string::npos ||
+         text.find("undefined symbol") != std::string::npos;
+}
+
+/// The line that tells most: the linker's, else the last.
+std::string telling_line(const std::string& text) {
+  std::string chosen;
   for (const auto& row : split(text, '\n'))
-    if (!trim(row).empty()) last = row;
-  std::string text_of_it;  // loggers align with many spaces
-  for (const auto& word : words(last)) text_of_it += (text_of_it.empty() ? "" : " ") + word;
-  return text_of_it.substr(0, 300);
+    if (!trim(row).empty() && !is_linkers(chosen)) chosen = row;
+  std::string line;  // loggers align with many spaces
+  for (const auto& word : words(chosen)) line += (line.empty() ? "" : " ") + word;
+  return line.substr(0, 300);
 }
 
 void judge_vulkan(const Machine& machine, const Asked& asked, Findings& findings) {
@@ -29,15 +36,21 @@ void judge_vulkan(const Machine& machine, const Asked& asked, Findings& findings
   if (!asked.failure.empty()) {
     // A driver without its hardware refuses, and that is right.
     const bool crashed = asked.failure.starts_with("ended by") || asked.failure.starts_with("did not end");
-    const std::string mend = said.find("GLIBC") != std::string::npos && !machine.where.container.empty()
-                                 ? "the host's driver needs a newer C library than the image has. On the host: sudo anygpu cdi generate "
-                                   "--drivers none; in the image: " +
-                                       install_driver(machine.where, serves)
-                                 : install_driver(machine.where, serves) +
-                                       ", in the newest version; to do without it: export VK_LOADER_DRIVERS_DISABLE='*" +
-                                       asked.what.substr(asked.what.rfind('/') + 1) + "'";
-    if (crashed || said.find("GLIBC") != std::string::npos)
-      findings.fail("drivers", asked.what, asked.failure + " when it was opened" + said, mend, "driver-crashes");
+    const bool container = !machine.where.container.empty();
+    if (is_linkers(asked.said))
+      findings.fail(
+          "drivers", asked.what, "the linker does not load it: " + asked.said,
+          container
+              ? "install what is missing into the image; or on the host: sudo anygpu cdi generate --drivers none, and in the image: " +
+                    install_driver(machine.where, serves)
+              : "install it again, with all it needs: " + install_driver(machine.where, serves),
+          "driver-does-not-load");
+    else if (crashed)
+      findings.fail("drivers", asked.what, asked.failure + " when it was opened" + said,
+                    install_driver(machine.where, serves) +
+                        ", in the newest version; to do without it: export VK_LOADER_DRIVERS_DISABLE='*" +
+                        asked.what.substr(asked.what.rfind('/') + 1) + "'",
+                    "driver-crashes");
     else
       findings.info("drivers", asked.what, asked.failure + said);
     return;
@@ -90,7 +103,7 @@ std::vector<Asked> ask_drivers(const Machine& machine) {
   const auto outcomes = run_children(tasks, kProbeLimit);
   for (size_t i = 0; i < outcomes.size(); ++i) {
     asked[i].failure = outcomes[i].failure();
-    asked[i].said = last_line(outcomes[i].err);
+    asked[i].said = telling_line(outcomes[i].err);
     asked[i].answer = json::parse(outcomes[i].out, nullptr, false);
     if (!asked[i].failure.empty()) continue;
     const auto& answer = asked[i].answer;
