@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+import test_guide
 
 SPEC = pathlib.Path("/var/run/cdi/anygpu-test.json")
 LIMITS = ["--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
@@ -121,3 +122,15 @@ def test_doctor_in_a_container(image, spec):
     assert report["place"]["container"] == "podman"
     (driver,) = [f for f in report["findings"] if f["chain"] == "drivers"]
     assert driver["status"] == "pass" and "llvmpipe" in driver["found"]
+
+
+@pytest.mark.parametrize("body", [body for name, body in test_guide.blocks() if name == "sh container"])
+def test_command_of_the_guide(image, spec, body):
+    """IMAGE is the folder, and this machine's limits on containers come before what the guide says."""
+    done = podman(image, [], ["true"])
+    runtime, body = done.args[1:-1], body.replace("IMAGE", f"--rootfs {image}:O")
+    options = " ".join(word for word in runtime[runtime.index("run") + 2 :] if "rootfs" not in word and str(image) not in word)
+    body = body.replace("podman run", f"podman {' '.join(runtime[: runtime.index('run')])} run {options}")
+    done = subprocess.run(["bash", "-uec", body], capture_output=True, text=True, timeout=120)
+    assert done.returncode in (0, 1, 2) and done.stderr == "", done.stderr
+    assert "a container (podman)" in done.stdout or "podman version" in done.stdout

@@ -96,13 +96,11 @@ std::string report_text(const Machine& machine, const Findings& findings, const 
     }
     if (std::find(chains.begin(), chains.end(), finding.chain) != chains.end()) continue;
     const std::string& chain = chains.emplace_back(finding.chain);
-    bool passed = false;
-    for (const auto& other : findings.all())
-      if (other.chain == chain && other.status >= Status::Warn)
-        blocks.push_back(block_of(other, options.colour));
-      else if (other.chain == chain && other.status == Status::Pass)
-        passed = true;
-    if (passed) blocks.push_back(summary_of(chain, findings, options.colour));
+    const auto& all = findings.all();
+    if (std::any_of(all.begin(), all.end(), [&](const Finding& other) { return other.chain == chain && other.status == Status::Pass; }))
+      blocks.push_back(summary_of(chain, findings, options.colour));
+    for (const auto& other : all)
+      if (other.chain == chain && other.status >= Status::Warn) blocks.push_back(block_of(other, options.colour));
   }
   int hidden = 0;
   if (!options.verbose) {

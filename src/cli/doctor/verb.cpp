@@ -13,19 +13,19 @@ namespace anygpu::cli {
 namespace {
 
 struct Options {
-  std::string root = "/";
+  std::string root;  // empty: this machine, whose drivers are asked too
   bool json = false, verbose = false, no_color = false;
 };
 
 int doctor(const Options& options) {
-  const System sys(options.root);
+  const System sys(options.root.empty() ? "/" : options.root);
   const Machine machine(sys);
   Findings findings;
   for (const auto check : {check_where, check_wsl, check_kernel, check_nvidia, check_vulkan}) check(machine, findings);
-  if (sys.live()) check_live(machine, findings);
+  if (options.root.empty()) check_live(machine, findings);
   for (const auto check : {check_frameworks, check_containers, check_reach}) check(machine, findings);
   if (options.json) {
-    std::cout << report_json(machine, findings, options.root);
+    std::cout << report_json(machine, findings, options.root.empty() ? "/" : options.root);
   } else {
     ReportOptions how{options.verbose, want_colour(options.no_color)};
     winsize size{};
