@@ -2,8 +2,8 @@
 #include <iostream>
 #include <memory>
 
-#include "machine/system.h"
-#include "verbs.h"
+#include "cli/machine/system.h"
+#include "cli/verbs.h"
 
 namespace anygpu::cli {
 

@@ -2,9 +2,9 @@
 #include <iostream>
 #include <memory>
 
-#include "doctor/doctor.h"
-#include "doctor/live.h"
-#include "verbs.h"
+#include "cli/doctor/doctor.h"
+#include "cli/doctor/live.h"
+#include "cli/verbs.h"
 
 namespace anygpu::cli {
 

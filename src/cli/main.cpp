@@ -5,8 +5,8 @@
 #include <cstring>
 #include <iostream>
 
-#include "probe.h"
-#include "verbs.h"
+#include "cli/probe.h"
+#include "cli/verbs.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "probe.h"
+#include "cli/probe.h"
 
 #include <dlfcn.h>
 #include <sys/prctl.h>

@@ -5,7 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "probe.h"
+#include "cli/probe.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "spec.h"
+#include "cli/cdi/spec.h"
 
 #include <algorithm>
 #include <array>

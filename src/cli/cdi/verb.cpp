@@ -3,9 +3,9 @@
 #include <iostream>
 #include <memory>
 
-#include "../verbs.h"
-#include "spec.h"
-#include "write.h"
+#include "cli/cdi/spec.h"
+#include "cli/cdi/write.h"
+#include "cli/verbs.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "write.h"
+#include "cli/cdi/write.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

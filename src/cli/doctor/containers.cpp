@@ -1,7 +1,7 @@
 // Container runtimes and the files that tell them of GPUs.
 #include <algorithm>
 
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

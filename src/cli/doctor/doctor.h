@@ -1,8 +1,8 @@
 // The checks, a file a chain. Each judges the facts of a Machine; only check_live runs anything.
 #pragma once
 
-#include "../machine/machine.h"
-#include "findings.h"
+#include "cli/doctor/findings.h"
+#include "cli/machine/machine.h"
 
 namespace anygpu::cli {
 

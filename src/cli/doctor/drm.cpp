@@ -1,5 +1,5 @@
 // GPUs of the PCI bus and of chips: kernel driver, render node, permission; Venus in virtual machines.
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

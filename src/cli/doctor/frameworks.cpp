@@ -1,5 +1,5 @@
 // PyTorch, TensorFlow, and whether the frontends fit them.
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

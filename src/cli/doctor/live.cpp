@@ -1,11 +1,11 @@
-#include "live.h"
+#include "cli/doctor/live.h"
 
 #include <algorithm>
 #include <cstdio>
 
-#include "../child.h"
-#include "../probe.h"
-#include "doctor.h"
+#include "cli/child.h"
+#include "cli/doctor/doctor.h"
+#include "cli/probe.h"
 
 namespace anygpu::cli {
 

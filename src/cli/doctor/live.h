@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "../machine/machine.h"
+#include "cli/machine/machine.h"
 
 namespace anygpu::cli {
 

@@ -1,7 +1,7 @@
 // NVIDIA's driver and libcuda, on a machine and in WSL 2.
 #include <algorithm>
 
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "report.h"
+#include "cli/doctor/report.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

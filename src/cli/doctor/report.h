@@ -1,7 +1,7 @@
 // Findings as text for people and as JSON for programs.
 #pragma once
 
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

@@ -5,8 +5,8 @@
 #include <iostream>
 #include <memory>
 
-#include "../verbs.h"
-#include "report.h"
+#include "cli/doctor/report.h"
+#include "cli/verbs.h"
 
 namespace anygpu::cli {
 

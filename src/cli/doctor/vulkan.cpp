@@ -1,7 +1,7 @@
 // The Vulkan loader and the driver files.
 #include <set>
 
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

@@ -1,5 +1,5 @@
 // Windows' GPU in WSL 2: kernel device, libraries, their linker path, Windows' driver, dzn.
-#include "doctor.h"
+#include "cli/doctor/doctor.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "containers.h"
+#include "cli/machine/containers.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,7 +1,7 @@
 // Container runtimes, and the CDI files that tell them of devices.
 #pragma once
 
-#include "where.h"
+#include "cli/machine/where.h"
 
 namespace anygpu::cli {
 

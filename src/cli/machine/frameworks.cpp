@@ -1,4 +1,4 @@
-#include "frameworks.h"
+#include "cli/machine/frameworks.h"
 
 #include <unistd.h>
 

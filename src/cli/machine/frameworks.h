@@ -1,7 +1,7 @@
 // PyTorch, TensorFlow and anygpu in the Pythons of a machine, by their metadata: no Python is started.
 #pragma once
 
-#include "system.h"
+#include "cli/machine/system.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "gpus.h"
+#include "cli/machine/gpus.h"
 
 #include <algorithm>
 #include <array>

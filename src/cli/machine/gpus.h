@@ -1,7 +1,7 @@
 // GPUs as Linux sees them: on the PCI bus, and as render nodes of DRM drivers.
 #pragma once
 
-#include "system.h"
+#include "cli/machine/system.h"
 
 namespace anygpu::cli {
 

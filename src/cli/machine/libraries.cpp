@@ -1,4 +1,4 @@
-#include "libraries.h"
+#include "cli/machine/libraries.h"
 
 #include <elf.h>
 #include <fnmatch.h>

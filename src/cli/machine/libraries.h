@@ -1,7 +1,7 @@
 // Shared libraries as the dynamic linker would find them, and what they need.
 #pragma once
 
-#include "system.h"
+#include "cli/machine/system.h"
 
 namespace anygpu::cli {
 

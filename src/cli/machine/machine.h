@@ -1,12 +1,12 @@
 // All facts of a machine, each probed once.
 #pragma once
 
-#include "containers.h"
-#include "frameworks.h"
-#include "gpus.h"
-#include "nvidia.h"
-#include "vulkan.h"
-#include "wsl.h"
+#include "cli/machine/containers.h"
+#include "cli/machine/frameworks.h"
+#include "cli/machine/gpus.h"
+#include "cli/machine/nvidia.h"
+#include "cli/machine/vulkan.h"
+#include "cli/machine/wsl.h"
 
 namespace anygpu::cli {
 

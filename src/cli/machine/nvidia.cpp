@@ -1,4 +1,4 @@
-#include "nvidia.h"
+#include "cli/machine/nvidia.h"
 
 namespace anygpu::cli {
 

@@ -1,7 +1,7 @@
 // NVIDIA's own driver: the kernel's half and the libraries' half, which must be of one version.
 #pragma once
 
-#include "libraries.h"
+#include "cli/machine/libraries.h"
 
 namespace anygpu::cli {
 

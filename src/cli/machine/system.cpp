@@ -1,4 +1,4 @@
-#include "system.h"
+#include "cli/machine/system.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "vulkan.h"
+#include "cli/machine/vulkan.h"
 
 #include <algorithm>
 #include <array>

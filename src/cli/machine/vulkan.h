@@ -1,7 +1,7 @@
 // The Vulkan loader and the drivers that it is told of by ICD files.
 #pragma once
 
-#include "libraries.h"
+#include "cli/machine/libraries.h"
 
 namespace anygpu::cli {
 

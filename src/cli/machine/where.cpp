@@ -1,4 +1,4 @@
-#include "where.h"
+#include "cli/machine/where.h"
 
 #include <algorithm>
 #include <array>

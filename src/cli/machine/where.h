@@ -1,7 +1,7 @@
 // Where the command runs: which kernel, in what, which distribution, as whom.
 #pragma once
 
-#include "system.h"
+#include "cli/machine/system.h"
 
 namespace anygpu::cli {
 

@@ -1,4 +1,4 @@
-#include "wsl.h"
+#include "cli/machine/wsl.h"
 
 #include <algorithm>
 

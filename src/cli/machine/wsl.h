@@ -1,7 +1,7 @@
 // What Windows lends a WSL 2 distribution: /dev/dxg, libraries, its drivers.
 #pragma once
 
-#include "libraries.h"
+#include "cli/machine/libraries.h"
 
 namespace anygpu::cli {
 
