@@ -1,0 +1,81 @@
+// Launch: what a step becomes. The border inside this room: emitters and templates make Launches, the program runs them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ir/named.h"
+
+namespace anygpu::vulkan {
+
+/// What shaders may use: of the device, less what ANYGPU_VULKAN_PROFILE or a switch masks off.
+struct Capabilities {
+  bool int64 = false, float64 = false;
+  bool int16 = false, float16 = false, storage16 = false;  ///< arithmetic; loads and stores of 16 bits
+  bool int8 = false, storage8 = false;
+  bool float_controls_f32 = false;  ///< SignedZeroInfNanPreserve may be declared for 32 bits
+  bool float_atomics = false, int64_atomics = false, memory_model = false;
+  bool subgroup_arithmetic = false, subgroup_shuffle = false;
+  uint32_t subgroup_size = 1;
+  uint32_t max_invocations = 128, max_group_size[3] = {128, 128, 64}, max_groups[3] = {65535, 65535, 65535};
+  uint32_t shared_bytes = 16384, push_bytes = 128;
+  int64_t max_binding_bytes = 1 << 27;
+  int64_t binding_alignment = 64;  ///< of a storage buffer's offset, in bytes
+  bool software = false;           ///< a rasteriser on the processor: tiles are sized for its vectors
+};
+
+/// A compute shader. Equal words and constants are one pipeline, in memory and on disk.
+struct Shader {
+  std::string name;                 ///< for people
+  std::vector<uint32_t> words;      ///< SPIR-V, entry point "main"
+  std::vector<uint32_t> constants;  ///< specialisation constants 0, 1, ...
+  int bindings = 0;                 ///< storage buffers, set 0, bindings 0..bindings-1
+  int push_words = 0;               ///< push constants, in 32-bit words
+};
+
+inline constexpr int32_t kScratch = -1;  ///< binding.slot: bytes of this Program's scratch, fresh for each step
+inline constexpr int32_t kFaults = -2;   ///< binding.slot: one u32 a step, 0 before the run; a Check that fails writes its Fault here
+inline constexpr int32_t kParams = -3;   ///< binding.slot: the Launch's `params`, where they pass the push constants
+
+/// One storage buffer: bytes [begin, end) of a slot; begin is any byte, the program rounds it down to binding_alignment, and tells the
+/// shader by adding the rest, in units of `unit` bytes, to params[word].
+struct Binding {
+  int32_t slot;
+  int64_t begin = 0, end = 0;
+  bool write = false;
+  int32_t word = -1;  ///< of params: the offset within the binding is added to it; -1: begin is already aligned
+  int32_t unit = 4;
+};
+
+/// A run-time Scalar put into params before each run, converted to `type` (i64, f64 take two words, low first).
+struct ScalarUse {
+  int32_t word;
+  int32_t scalar;  ///< index into Bindings::scalars
+  DType type;
+};
+
+/// One vkCmdDispatch.
+struct Launch {
+  std::shared_ptr<const Shader> shader;
+  std::vector<Binding> bindings;
+  std::vector<uint32_t> params;  ///< push constants where shader->push_words says so, else through a kParams binding
+  std::vector<ScalarUse> scalars;
+  uint32_t groups[3] = {1, 1, 1};
+  double work = 0;  ///< estimated bytes moved plus operations, to bound a submission
+};
+
+/// A step made ready: its Launches in order, each depending on those before it, and the scratch that they share.
+struct Compiled {
+  std::vector<Launch> launches;
+  int64_t scratch_bytes = 0;
+};
+
+/// Throws Error(Type) for a dtype that the device lacks, Error(Value) for a range past max_binding_bytes.
+Compiled compile_generic(const ir::Generic&, const Capabilities&);
+/// For what supports_named() claims.
+Compiled compile_named(const ir::Named&, const Capabilities&);
+bool supports_named(const ir::Named&, const Capabilities&);
+
+}  // namespace anygpu::vulkan
