@@ -4,12 +4,19 @@
 namespace anygpu::conformance {
 
 const std::vector<Entry>& entries() {
-  static const std::vector<Entry> all = {
-      {"reference", make_reference_backend, true},
+  static const std::vector<Entry> all = [] {
+    std::vector<Entry> found = {
+        {"reference", make_reference_backend, true},
 #ifdef ANYGPU_HAS_CPU
-      {"cpu", make_cpu_backend, true},
+        {"cpu", make_cpu_backend, true},
 #endif
-  };
+    };
+#ifdef ANYGPU_HAS_VULKAN
+    // The first that there is: a GPU, else a software rasteriser; nothing where no driver is installed.
+    if (count_vulkan_devices().all > 0) found.push_back({"vulkan", [] { return make_vulkan_backend(0); }, false});
+#endif
+    return found;
+  }();
   return all;
 }
 

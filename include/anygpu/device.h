@@ -16,9 +16,10 @@ class DeviceImpl;  // src/runtime
 
 struct DeviceInfo {
   std::string name;     ///< for people: "AMD EPYC, 2 cores, AVX-512"
-  std::string backend;  ///< "cpu", "reference", ...
+  std::string backend;  ///< "cpu", "vulkan", "reference"
   std::string driver;   ///< versions of what does the work: "LLVM 19.1.7, oneDNN 2.6.3"
   int64_t memory_bytes = 0;
+  std::string features;  ///< optional hardware features that it has, and those that it lacks
 };
 
 struct MemoryStats {
@@ -50,7 +51,7 @@ class ANYGPU_API Marker {
 
 class ANYGPU_API Device {
  public:
-  /// How many Devices ANYGPU_DEVICES names (default "cpu"). Never throws.
+  /// How many Devices ANYGPU_DEVICES names (by default the GPUs found, then the processor). Never throws.
   static int count();
   /// Throws Error(Value) for an index out of range, or in a forked child that inherited the device.
   static Device& get(int index);

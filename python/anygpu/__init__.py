@@ -36,7 +36,7 @@ def _index_of(device):
 
 
 def devices():
-    """What each device is: a list of dicts with name, backend, driver and total_memory, in the order of their indices."""
+    """What each device is: a list of dicts with name, backend, driver, total_memory and features, in the order of their indices."""
     from anygpu import _torch
 
     return [_torch.info(i) for i in range(_torch.device_count())]

@@ -2,6 +2,7 @@
 #include "anygpu/device.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -23,12 +24,27 @@ constexpr size_t kPlans = 128;  // some MiB each: a library keeps code for each 
 
 std::atomic<bool> forked{false};
 
+/// Whether the kernel shows a GPU. Drivers are loaded only then: that takes a tenth of a second, and a software rasteriser is not wanted.
+bool machine_has_gpu() {
+  if (access("/dev/dxg", F_OK) == 0 || access("/dev/nvidiactl", F_OK) == 0) return true;
+  for (int i = 128; i < 136; ++i)
+    if (access(("/dev/dri/renderD" + std::to_string(i)).c_str(), F_OK) == 0) return true;
+  return false;
+}
+
+/// "vulkan:1", "cpu", ...: what ANYGPU_DEVICES says, else the GPUs that there are, then the processor.
 std::vector<std::string> device_names() {
   const char* text = std::getenv("ANYGPU_DEVICES");
   std::vector<std::string> names;
-  std::stringstream stream(text && *text ? text : "cpu");
-  for (std::string name; std::getline(stream, name, ',');)
-    if (!name.empty()) names.push_back(name.substr(0, name.find(':')));
+  if (text && *text) {
+    std::stringstream stream(text);
+    for (std::string name; std::getline(stream, name, ',');)
+      if (!name.empty()) names.push_back(name);
+    return names;
+  }
+  const int gpus = machine_has_gpu() ? count_vulkan_devices().gpus : 0;
+  for (int i = 0; i < gpus; ++i) names.push_back("vulkan:" + std::to_string(i));
+  names.emplace_back("cpu");
   return names;
 }
 
@@ -43,10 +59,17 @@ Devices& devices() {
   return *d;
 }
 
-std::unique_ptr<Backend> make_backend(const std::string& name) {
+/// text: a backend's name, and the number of its device after a colon (0 where there is none): "vulkan:1".
+std::unique_ptr<Backend> make_backend(const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string name = text.substr(0, colon), number = colon == std::string::npos ? "0" : text.substr(colon + 1);
+  if (number.empty() || number.size() > 4 || number.find_first_not_of("0123456789") != std::string::npos)
+    throw Error(ErrorKind::Value, "[device] ANYGPU_DEVICES names '" + text + "'; what follows the colon is not a number");
+  if (name == "vulkan") return make_vulkan_backend(std::stoi(number));
   if (name == "cpu") return make_cpu_backend();
   if (name == "reference") return make_reference_backend();
-  throw Error(ErrorKind::Value, "[device] ANYGPU_DEVICES names '" + name + "', which this build does not have; it has cpu and reference");
+  throw Error(ErrorKind::Value,
+              "[device] ANYGPU_DEVICES names '" + text + "', which this build does not have; it has vulkan, cpu and reference");
 }
 
 bool env_flag(const char* name) {

@@ -41,7 +41,7 @@ class Program {
   /// Runs all steps in order. Returns those that failed; a failed step leaves what it writes undefined.
   /// times: null, or filled with one entry a step.
   virtual std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times) = 0;
-  /// Kernels and library calls that one run starts: no more than it has steps, fewer where several start as one.
+  /// Kernels and library calls that one run starts: fewer than it has steps where several start as one, more where a step takes several.
   virtual int64_t launches() const = 0;
 };
 
@@ -77,5 +77,14 @@ class Backend {
 
 std::unique_ptr<Backend> make_reference_backend();
 std::unique_ptr<Backend> make_cpu_backend();
+
+/// Device `index` of those that the Vulkan loader lists: GPUs first, software rasterisers last.
+/// Throws Error(Value) that says what is missing: the loader, a driver, that device, or something that it lacks.
+std::unique_ptr<Backend> make_vulkan_backend(int index);
+/// How many such devices could be made: all, and those that are GPUs. Loads the drivers. Never throws.
+struct VulkanCount {
+  int all = 0, gpus = 0;
+};
+VulkanCount count_vulkan_devices();
 
 }  // namespace anygpu

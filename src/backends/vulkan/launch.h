@@ -21,6 +21,7 @@ struct Capabilities {
   uint32_t subgroup_size = 1;
   uint32_t max_invocations = 128, max_group_size[3] = {128, 128, 64}, max_groups[3] = {65535, 65535, 65535};
   uint32_t shared_bytes = 16384, push_bytes = 128;
+  uint32_t max_bindings = 4;  ///< storage buffers of one shader; kParams and kFaults count
   int64_t max_binding_bytes = 1 << 27;
   int64_t binding_alignment = 64;  ///< of a storage buffer's offset, in bytes
   bool software = false;           ///< a rasteriser on the processor: tiles are sized for its vectors
@@ -35,9 +36,10 @@ struct Shader {
   int push_words = 0;               ///< push constants, in 32-bit words
 };
 
-inline constexpr int32_t kScratch = -1;  ///< binding.slot: bytes of this Program's scratch, fresh for each step
-inline constexpr int32_t kFaults = -2;   ///< binding.slot: one u32 a step, 0 before the run; a Check that fails writes its Fault here
-inline constexpr int32_t kParams = -3;   ///< binding.slot: the Launch's `params`, where they pass the push constants
+inline constexpr int32_t kScratch = -1;  ///< binding.slot: the step's scratch: its own, holding anything; begin is a multiple of 256
+inline constexpr int32_t kFaults =
+    -2;  ///< binding.slot: the step's u32 [0, 4), 0 before the run; a Check that fails writes its Fault there
+inline constexpr int32_t kParams = -3;  ///< binding.slot: the Launch's `params`, where they pass the push constants
 
 /// One storage buffer: bytes [begin, end) of a slot; begin is any byte, the program rounds it down to binding_alignment, and tells the
 /// shader by adding the rest, in units of `unit` bytes, to params[word].

@@ -46,6 +46,7 @@ py::dict info(int64_t i) {
   r["backend"] = d.backend;
   r["driver"] = d.driver;
   r["total_memory"] = d.memory_bytes;
+  r["features"] = d.features;
   return r;
 }
 

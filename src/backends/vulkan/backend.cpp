@@ -1,0 +1,54 @@
+// The vulkan backend: memory, and the way to programs.
+#include "backends/interface/backend.h"
+
+#include "resources.h"
+#include "transfer.h"
+
+namespace anygpu {
+namespace vulkan {
+namespace {
+
+class VulkanBackend : public Backend {
+ public:
+  explicit VulkanBackend(const PhysicalDevice& d) : on_(d), transfer_(on_.gpu, on_.host) {}
+
+  DeviceInfo describe() const override {
+    const PhysicalDevice& d = on_.gpu.physical;
+    DeviceInfo info{d.name, "vulkan", d.driver, on_.heap.capacity(), d.features};
+    if (d.software()) info.features += "; a software rasteriser";
+    return info;
+  }
+
+  Memory allocate(int64_t bytes) override { return on_.heap.allocate(bytes); }
+  void release(Memory m) override { on_.heap.release(m); }
+  void write(Memory dst, int64_t at, const void* src, int64_t bytes) override { transfer_.write(dst, at, src, bytes); }
+  void read(Memory src, int64_t at, void* dst, int64_t bytes) override { transfer_.read(src, at, dst, bytes); }
+
+  bool supports(const ir::Named& n) const override { return supports_named(n, on_.gpu.can); }
+  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(on_, steps); }
+  int64_t kernels_compiled() const override { return on_.pipelines.compiled(); }
+
+ private:
+  Resources on_;
+  Transfer transfer_;
+};
+
+}  // namespace
+}  // namespace vulkan
+
+std::unique_ptr<Backend> make_vulkan_backend(int index) {
+  const auto& devices = vulkan::Instance::get().devices;
+  if (devices.empty())
+    throw Error(ErrorKind::Value,
+                "[vulkan] the Vulkan loader lists no device; install your GPU's driver, or Mesa's: `sudo apt install mesa-vulkan-drivers`");
+  if (index < 0 || index >= static_cast<int>(devices.size())) {
+    std::string all;
+    for (size_t i = 0; i < devices.size(); ++i) all += (i ? ", vulkan:" : "vulkan:") + std::to_string(i) + " is " + devices[i].name;
+    throw Error(ErrorKind::Value, "[vulkan] there is no device vulkan:" + std::to_string(index) + "; " + all);
+  }
+  const vulkan::PhysicalDevice& d = devices[static_cast<size_t>(index)];
+  if (!d.missing.empty()) throw Error(ErrorKind::Value, "[vulkan] " + d.name + " cannot be used: " + d.missing);
+  return std::make_unique<vulkan::VulkanBackend>(d);
+}
+
+}  // namespace anygpu

@@ -1,0 +1,197 @@
+// What a device offers, what is taken away by switches, and a VkDevice with exactly the rest.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "anygpu/error.h"
+#include "instance.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+/// The feature structures of Vulkan 1.2, chained.
+struct Features {
+  VkPhysicalDeviceShaderAtomicFloatFeaturesEXT atomic_float{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT_FEATURES_EXT};
+  VkPhysicalDeviceVulkan12Features v12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+  VkPhysicalDeviceVulkan11Features v11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &v12};
+  VkPhysicalDeviceFeatures2 all{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &v11};
+  explicit Features(bool with_atomic_float) {
+    if (with_atomic_float) v12.pNext = &atomic_float;
+  }
+  Features(const Features&) = delete;
+};
+
+/// Each optional feature: its name for people and, in capitals, for its switch.
+struct Feature {
+  const char* name;
+  bool Capabilities::*flag;
+};
+constexpr Feature kFeatures[] = {{"int64", &Capabilities::int64},
+                                 {"float64", &Capabilities::float64},
+                                 {"int16", &Capabilities::int16},
+                                 {"float16", &Capabilities::float16},
+                                 {"storage16", &Capabilities::storage16},
+                                 {"int8", &Capabilities::int8},
+                                 {"storage8", &Capabilities::storage8},
+                                 {"float_controls", &Capabilities::float_controls_f32},
+                                 {"float_atomics", &Capabilities::float_atomics},
+                                 {"int64_atomics", &Capabilities::int64_atomics},
+                                 {"memory_model", &Capabilities::memory_model},
+                                 {"subgroup_arithmetic", &Capabilities::subgroup_arithmetic},
+                                 {"subgroup_shuffle", &Capabilities::subgroup_shuffle}};
+
+std::string switch_of(const char* feature) {
+  std::string s = "ANYGPU_VULKAN_";
+  for (const char* c = feature; *c; ++c) s += static_cast<char>(std::toupper(*c));
+  return s;
+}
+
+/// What WSL's driver need not have.
+void mask_as_dzn(Capabilities& c) {
+  c.int16 = c.float16 = c.storage16 = c.int8 = c.storage8 = false;
+  c.float_controls_f32 = c.float_atomics = c.int64_atomics = c.memory_model = false;
+  c.max_invocations = std::min(c.max_invocations, 1024u);
+  c.shared_bytes = std::min(c.shared_bytes, 32768u);
+  c.push_bytes = std::min(c.push_bytes, 128u);
+  c.max_binding_bytes = std::min<int64_t>(c.max_binding_bytes, 1 << 27);
+}
+
+void mask(Capabilities& c) {
+  if (const char* profile = std::getenv("ANYGPU_VULKAN_PROFILE"); profile && *profile) {
+    if (std::strcmp(profile, "dzn") != 0)
+      throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_PROFILE is '") + profile + "'; the one profile that there is: dzn");
+    mask_as_dzn(c);
+  }
+  for (const Feature& f : kFeatures)
+    if (switched_off(switch_of(f.name).c_str())) c.*f.flag = false;
+}
+
+bool has_extension(const InstanceApi& vk, VkPhysicalDevice d, const char* name) {
+  uint32_t n = 0;
+  vk.EnumerateDeviceExtensionProperties(d, nullptr, &n, nullptr);
+  std::vector<VkExtensionProperties> all(n);
+  if (n) vk.EnumerateDeviceExtensionProperties(d, nullptr, &n, all.data());
+  return std::any_of(all.begin(), all.end(), [&](const VkExtensionProperties& e) { return std::strcmp(e.extensionName, name) == 0; });
+}
+
+uint32_t clamped(uint32_t v) {
+  return std::min(v, static_cast<uint32_t>(INT32_MAX));
+}
+
+std::string version_text(uint32_t v) {
+  return std::to_string(VK_API_VERSION_MAJOR(v)) + "." + std::to_string(VK_API_VERSION_MINOR(v));
+}
+
+}  // namespace
+
+bool switched_off(const char* variable) {
+  const char* v = std::getenv(variable);
+  return v && std::strcmp(v, "0") == 0;
+}
+
+void describe(const InstanceApi& vk, PhysicalDevice& d) {
+  VkPhysicalDeviceProperties old{};
+  vk.GetPhysicalDeviceProperties(d.handle, &old);
+  d.name = old.deviceName;
+  d.type = old.deviceType;
+  if (old.apiVersion < VK_API_VERSION_1_2) {
+    d.driver = "Vulkan " + version_text(old.apiVersion);
+    d.missing = "its driver offers Vulkan " + version_text(old.apiVersion) + "; 1.2 or newer is needed: update the driver";
+    return;
+  }
+  VkPhysicalDeviceVulkan12Properties p12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
+  VkPhysicalDeviceVulkan11Properties p11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES, &p12};
+  VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &p11};
+  vk.GetPhysicalDeviceProperties2(d.handle, &properties);
+  const VkPhysicalDeviceLimits& limits = properties.properties.limits;
+  d.driver = std::string(p12.driverName) + " " + p12.driverInfo + ", Vulkan " + version_text(old.apiVersion);
+  d.max_allocation = static_cast<int64_t>(std::min<VkDeviceSize>(p11.maxMemoryAllocationSize, INT64_MAX));
+  d.tick_ns = limits.timestampPeriod;
+  d.identity.assign(reinterpret_cast<const char*>(p11.deviceUUID), VK_UUID_SIZE);
+  d.identity.append(reinterpret_cast<const char*>(p11.driverUUID), VK_UUID_SIZE);
+  d.identity.append(reinterpret_cast<const char*>(old.pipelineCacheUUID), VK_UUID_SIZE);
+  d.identity +=
+      std::to_string(old.vendorID) + " " + std::to_string(old.deviceID) + " " + std::to_string(old.driverVersion) + " " + d.driver;
+
+  Features f(has_extension(vk, d.handle, VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME));
+  vk.GetPhysicalDeviceFeatures2(d.handle, &f.all);
+  Capabilities& c = d.can;
+  c.int64 = f.all.features.shaderInt64;
+  c.float64 = f.all.features.shaderFloat64;
+  c.int16 = f.all.features.shaderInt16;
+  c.float16 = f.v12.shaderFloat16;
+  c.storage16 = f.v11.storageBuffer16BitAccess;
+  c.int8 = f.v12.shaderInt8;
+  c.storage8 = f.v12.storageBuffer8BitAccess;
+  c.float_controls_f32 = p12.shaderSignedZeroInfNanPreserveFloat32;
+  c.float_atomics = f.atomic_float.shaderBufferFloat32AtomicAdd;
+  c.int64_atomics = f.v12.shaderBufferInt64Atomics;
+  c.memory_model = f.v12.vulkanMemoryModel && f.v12.vulkanMemoryModelDeviceScope;
+  const bool subgroups = p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT;
+  c.subgroup_arithmetic = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
+  c.subgroup_shuffle = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+  c.subgroup_size = subgroups ? p11.subgroupSize : 1;
+  c.max_invocations = limits.maxComputeWorkGroupInvocations;
+  for (int i = 0; i < 3; ++i) {
+    c.max_group_size[i] = limits.maxComputeWorkGroupSize[i];
+    c.max_groups[i] = clamped(limits.maxComputeWorkGroupCount[i]);
+  }
+  c.shared_bytes = limits.maxComputeSharedMemorySize;
+  c.push_bytes = limits.maxPushConstantsSize;
+  c.max_bindings =
+      std::min({limits.maxPerStageDescriptorStorageBuffers, limits.maxDescriptorSetStorageBuffers, limits.maxPerStageResources});
+  c.max_binding_bytes = limits.maxStorageBufferRange;
+  c.binding_alignment = std::max<int64_t>(4, static_cast<int64_t>(limits.minStorageBufferOffsetAlignment));
+  c.software = d.software();
+  mask(c);
+  for (const bool has : {true, false}) {
+    std::string list;
+    for (const Feature& feature : kFeatures)
+      if (c.*feature.flag == has) list += (list.empty() ? "" : " ") + std::string(feature.name);
+    if (!list.empty()) d.features += (d.features.empty() ? "" : "; ") + std::string(has ? "has " : "lacks ") + list;
+  }
+
+  uint32_t n = 0;
+  vk.GetPhysicalDeviceQueueFamilyProperties(d.handle, &n, nullptr);
+  std::vector<VkQueueFamilyProperties> families(n);
+  vk.GetPhysicalDeviceQueueFamilyProperties(d.handle, &n, families.data());
+  const auto found = std::find_if(families.begin(), families.end(),
+                                  [](const VkQueueFamilyProperties& q) { return q.queueCount > 0 && q.queueFlags & VK_QUEUE_COMPUTE_BIT; });
+  if (found == families.end()) {
+    d.missing = "it has no queue for compute shaders";
+    return;
+  }
+  d.family = static_cast<uint32_t>(found - families.begin());
+  d.timestamp_bits = switched_off("ANYGPU_VULKAN_TIMESTAMPS") ? 0 : found->timestampValidBits;
+  if (!f.v12.timelineSemaphore) d.missing = "its driver has no timeline semaphores: update the driver";
+}
+
+VkDevice create_device(const InstanceApi& vk, const PhysicalDevice& d) {
+  const Capabilities& c = d.can;
+  Features f(c.float_atomics);
+  f.all.features.shaderInt64 = c.int64;
+  f.all.features.shaderFloat64 = c.float64;
+  f.all.features.shaderInt16 = c.int16;
+  f.v12.shaderFloat16 = c.float16;
+  f.v11.storageBuffer16BitAccess = c.storage16;
+  f.v12.shaderInt8 = c.int8;
+  f.v12.storageBuffer8BitAccess = c.storage8;
+  f.atomic_float.shaderBufferFloat32Atomics = f.atomic_float.shaderBufferFloat32AtomicAdd = c.float_atomics;
+  f.v12.shaderBufferInt64Atomics = c.int64_atomics;
+  f.v12.vulkanMemoryModel = f.v12.vulkanMemoryModelDeviceScope = c.memory_model;
+  f.v12.timelineSemaphore = VK_TRUE;
+  const float priority = 1;
+  const VkDeviceQueueCreateInfo queue{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, nullptr, 0, d.family, 1, &priority};
+  const char* const extensions[] = {VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME};
+  VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &f.all};
+  info.queueCreateInfoCount = 1;
+  info.pQueueCreateInfos = &queue;
+  info.enabledExtensionCount = c.float_atomics ? 1 : 0;
+  info.ppEnabledExtensionNames = extensions;
+  VkDevice device = nullptr;
+  const VkResult r = vk.CreateDevice(d.handle, &info, nullptr, &device);
+  if (r != VK_SUCCESS) throw Error(ErrorKind::Value, "[vulkan] the driver of " + d.name + " made no device: " + name_of(r));
+  return device;
+}
+
+}  // namespace anygpu::vulkan

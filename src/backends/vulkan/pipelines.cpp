@@ -1,0 +1,113 @@
+#include "pipelines.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+uint64_t hash(const std::vector<uint32_t>& words, uint64_t h) {
+  for (const uint32_t w : words) {
+    h = (h ^ w) * 0x9e3779b97f4a7c15u;
+    h ^= h >> 32;
+  }
+  return h;
+}
+
+uint64_t hash(const Shader& s) {
+  return hash(s.constants, hash(s.words, static_cast<uint64_t>(s.bindings) << 32 | static_cast<uint32_t>(s.push_words)));
+}
+
+bool same(const Shader& a, const Shader& b) {
+  return a.bindings == b.bindings && a.push_words == b.push_words && a.constants == b.constants && a.words == b.words;
+}
+
+}  // namespace
+
+Pipelines::Pipelines(Gpu& gpu) : gpu_(gpu) {
+  open_cache();
+}
+
+Pipelines::~Pipelines() {
+  for (auto& [hash, e] : by_words_) gpu_.vk.DestroyPipeline(gpu_.device, e.pipeline.handle, nullptr);
+  for (auto& [key, l] : layouts_) gpu_.vk.DestroyPipelineLayout(gpu_.device, l, nullptr);
+  for (auto& [key, l] : set_layouts_) gpu_.vk.DestroyDescriptorSetLayout(gpu_.device, l, nullptr);
+  gpu_.vk.DestroyPipelineCache(gpu_.device, cache_, nullptr);
+}
+
+Pipeline Pipelines::get(const std::shared_ptr<const Shader>& shader) {
+  std::lock_guard lock(mutex_);
+  if (const auto it = by_address_.find(shader.get()); it != by_address_.end()) return it->second.pipeline;
+  const uint64_t h = hash(*shader);
+  const auto [first, last] = by_words_.equal_range(h);
+  for (auto it = first; it != last; ++it)
+    if (same(*it->second.shader, *shader))
+      return by_address_.emplace(shader.get(), Entry{shader, it->second.pipeline}).first->second.pipeline;
+  const Entry made{shader, make(*shader)};
+  by_words_.emplace(h, made);
+  by_address_.emplace(shader.get(), made);
+  compiled_.fetch_add(1, std::memory_order_relaxed);
+  return made.pipeline;
+}
+
+VkDescriptorSetLayout Pipelines::set_layout(int bindings) {
+  VkDescriptorSetLayout& l = set_layouts_[bindings];
+  if (l) return l;
+  std::vector<VkDescriptorSetLayoutBinding> all(static_cast<size_t>(bindings));
+  for (size_t i = 0; i < all.size(); ++i)
+    all[i] = {static_cast<uint32_t>(i), VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+  const VkDescriptorSetLayoutCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, nullptr, 0,
+                                             static_cast<uint32_t>(all.size()), all.data()};
+  gpu_.check(gpu_.vk.CreateDescriptorSetLayout(gpu_.device, &info, nullptr, &l), "vkCreateDescriptorSetLayout");
+  return l;
+}
+
+VkPipelineLayout Pipelines::layout(int bindings, int push_words) {
+  VkPipelineLayout& l = layouts_[int64_t{bindings} << 32 | push_words];
+  if (l) return l;
+  const VkDescriptorSetLayout sets = set_layout(bindings);
+  const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, static_cast<uint32_t>(4 * push_words)};
+  const VkPipelineLayoutCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, nullptr, 0, 1, &sets, push_words ? 1u : 0u, &range};
+  gpu_.check(gpu_.vk.CreatePipelineLayout(gpu_.device, &info, nullptr, &l), "vkCreatePipelineLayout");
+  return l;
+}
+
+Pipeline Pipelines::make(const Shader& s) {
+  gpu_.check_alive();
+  if (s.bindings > static_cast<int>(gpu_.can.max_bindings))
+    throw Error(ErrorKind::NotImplemented, "[" + s.name + "] a kernel over " + std::to_string(s.bindings) + " buffers; " +
+                                               gpu_.physical.name + " binds " + std::to_string(gpu_.can.max_bindings));
+  if (4 * s.push_words > static_cast<int>(gpu_.can.push_bytes))
+    throw Error(ErrorKind::Internal, "[" + s.name + "] " + std::to_string(4 * s.push_words) + " bytes of push constants; the device has " +
+                                         std::to_string(gpu_.can.push_bytes));
+  Pipeline p;
+  p.set_layout = set_layout(s.bindings);
+  p.layout = layout(s.bindings, s.push_words);
+  VkShaderModuleCreateInfo module_info{VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
+  module_info.codeSize = 4 * s.words.size();
+  module_info.pCode = s.words.data();
+  VkShaderModule module = nullptr;
+  gpu_.check(gpu_.vk.CreateShaderModule(gpu_.device, &module_info, nullptr, &module), "vkCreateShaderModule");
+  std::vector<VkSpecializationMapEntry> entries(s.constants.size());
+  for (uint32_t i = 0; i < entries.size(); ++i) entries[i] = {i, 4 * i, 4};
+  const VkSpecializationInfo constants{static_cast<uint32_t>(entries.size()), entries.data(), 4 * entries.size(), s.constants.data()};
+  VkComputePipelineCreateInfo info{VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+  info.stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                nullptr,
+                0,
+                VK_SHADER_STAGE_COMPUTE_BIT,
+                module,
+                "main",
+                entries.empty() ? nullptr : &constants};
+  info.layout = p.layout;
+  const VkResult r = gpu_.vk.CreateComputePipelines(gpu_.device, cache_, 1, &info, nullptr, &p.handle);
+  gpu_.vk.DestroyShaderModule(gpu_.device, module, nullptr);
+  gpu_.check(r, "vkCreateComputePipelines");
+  return p;
+}
+
+void Pipelines::open_cache() {
+  const VkPipelineCacheCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  gpu_.check(gpu_.vk.CreatePipelineCache(gpu_.device, &info, nullptr, &cache_), "vkCreatePipelineCache");
+}
+
+void Pipelines::save() {}
+
+}  // namespace anygpu::vulkan

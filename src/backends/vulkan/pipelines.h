@@ -1,0 +1,51 @@
+// Pipelines: shaders made ready by the driver, kept for as long as the device.
+#pragma once
+
+#include <unordered_map>
+
+#include "gpu.h"
+
+namespace anygpu::vulkan {
+
+struct Pipeline {
+  VkPipeline handle = nullptr;
+  VkPipelineLayout layout = nullptr;
+  VkDescriptorSetLayout set_layout = nullptr;
+};
+
+class Pipelines {
+ public:
+  explicit Pipelines(Gpu&);
+  ~Pipelines();
+  Pipelines(const Pipelines&) = delete;
+
+  /// Equal shaders are one pipeline. From any thread.
+  Pipeline get(const std::shared_ptr<const Shader>&);
+  int64_t compiled() const { return compiled_.load(std::memory_order_relaxed); }
+  /// Writes what the driver has compiled to disk, where there is something new.
+  void save();
+
+ private:
+  Pipeline make(const Shader&);
+  VkDescriptorSetLayout set_layout(int bindings);
+  VkPipelineLayout layout(int bindings, int push_words);
+  void open_cache();
+
+  struct Entry {
+    std::shared_ptr<const Shader> shader;
+    Pipeline pipeline;
+  };
+
+  Gpu& gpu_;
+  std::mutex mutex_;
+  VkPipelineCache cache_ = nullptr;
+  std::unordered_map<const Shader*, Entry> by_address_;  // what was asked for before
+  std::unordered_multimap<uint64_t, Entry> by_words_;
+  std::unordered_map<int, VkDescriptorSetLayout> set_layouts_;
+  std::unordered_map<int64_t, VkPipelineLayout> layouts_;
+  std::atomic<int64_t> compiled_{0};
+  int64_t saved_ = 0;
+  double saved_us_ = 0;
+};
+
+}  // namespace anygpu::vulkan

@@ -1,0 +1,318 @@
+#include "program.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+namespace anygpu::vulkan {
+namespace {
+
+constexpr int64_t kAlign = 256;
+constexpr int64_t kScratchRing = int64_t{32} << 20;  // steps share scratch no sooner than this, so that they need not wait for each other
+// A submission ends at either: a driver's timeout is seconds away, and the device starts while the host still records.
+constexpr double kWorkPerSubmission = 2e9;
+constexpr int kLaunchesPerSubmission = 192;
+constexpr int64_t kTimedRuns = 8, kTimedEvery = 16;
+
+int64_t rounded(int64_t bytes, int64_t to) {
+  return (bytes + to - 1) / to * to;
+}
+
+/// A Scalar as the words that a shader reads. f: .f, i and b: .i, converted to the type.
+void put_scalar(const Scalar& s, DType t, uint32_t* to) {
+  auto narrow = [&](auto v) { *to = static_cast<uint32_t>(static_cast<int32_t>(v)); };
+  switch (t) {
+    case DType::F32:
+      *to = std::bit_cast<uint32_t>(static_cast<float>(s.f));
+      return;
+    case DType::F64:
+    case DType::I64:
+      std::memcpy(to, &s, 8);
+      return;
+    case DType::Bool:
+      return narrow(s.i != 0);
+    case DType::U8:
+      return narrow(static_cast<uint8_t>(s.i));
+    case DType::I8:
+      return narrow(static_cast<int8_t>(s.i));
+    case DType::I16:
+      return narrow(static_cast<int16_t>(s.i));
+    case DType::I32:
+      return narrow(s.i);
+    default:
+      throw Error(ErrorKind::Internal, std::string("[vulkan] a scalar of type ") + name_of(t));
+  }
+}
+
+}  // namespace
+
+VulkanProgram::VulkanProgram(Resources& on, std::span<const ir::Step> steps) : on_(on) {
+  int64_t scratch = 0, largest = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const auto* generic = std::get_if<ir::Generic>(&steps[i]);
+    Compiled made = generic ? compile_generic(*generic, on.gpu.can) : compile_named(std::get<ir::Named>(steps[i]), on.gpu.can);
+    names_.push_back(generic ? generic->name : std::get<ir::Named>(steps[i]).name);
+    fault_at_.push_back(-1);
+    const int64_t need = rounded(made.scratch_bytes, kAlign);
+    if (scratch + need > kScratchRing) scratch = 0;
+    scratch_at_.push_back(scratch);
+    scratch += need;
+    largest = std::max(largest, scratch);
+    for (Launch& l : made.launches) {
+      if (l.groups[0] == 0 || l.groups[1] == 0 || l.groups[2] == 0) continue;
+      Ready r{.launch = std::move(l), .step = static_cast<int32_t>(i)};
+      r.pipeline = on.pipelines.get(r.launch.shader);
+      r.bound.resize(r.launch.bindings.size());
+      if (static_cast<int>(r.bound.size()) != r.launch.shader->bindings)
+        throw Error(ErrorKind::Internal, "[" + r.launch.shader->name + "] a launch binds other than the shader declares");
+      for (const Binding& b : r.launch.bindings) {
+        if (b.slot == kFaults && fault_at_.back() < 0) {
+          fault_at_.back() = faults_bytes_;
+          faults_bytes_ += std::max(kAlign, on.gpu.can.binding_alignment);
+        }
+        if (b.slot == kParams && r.params_at < 0) {
+          r.params_at = params_bytes_;
+          params_bytes_ += rounded(4 * static_cast<int64_t>(r.launch.params.size()), kAlign);
+        }
+      }
+      launches_.push_back(std::move(r));
+    }
+  }
+  scratch_bytes_ = largest;
+  on.pipelines.save();
+  if (faults_bytes_) faults_ = on.host.allocate(faults_bytes_);
+  allocate_sets();
+}
+
+VulkanProgram::~VulkanProgram() {
+  on_.host.release(faults_);
+  on_.gpu.vk.DestroyDescriptorPool(on_.gpu.device, pool_, nullptr);
+}
+
+void VulkanProgram::allocate_sets() {
+  uint32_t sets = 0, buffers = 0;
+  std::vector<VkDescriptorSetLayout> layouts;
+  for (const Ready& r : launches_) {
+    ++sets;
+    buffers += static_cast<uint32_t>(r.bound.size());
+    layouts.push_back(r.pipeline.set_layout);
+  }
+  if (sets == 0) return;
+  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(buffers, 1u)};
+  const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, sets, 1, &size};
+  Gpu& gpu = on_.gpu;
+  gpu.check(gpu.vk.CreateDescriptorPool(gpu.device, &info, nullptr, &pool_), "vkCreateDescriptorPool");
+  std::vector<VkDescriptorSet> made(sets);
+  const VkDescriptorSetAllocateInfo allocate{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr, pool_, sets, layouts.data()};
+  gpu.check(gpu.vk.AllocateDescriptorSets(gpu.device, &allocate, made.data()), "vkAllocateDescriptorSets");
+  for (uint32_t i = 0; i < sets; ++i) launches_[i].set = made[i];
+}
+
+VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, const Bindings& bindings, int64_t* rest) const {
+  Memory m;
+  if (b.slot >= 0) {
+    m = bindings.slots[static_cast<size_t>(b.slot)];
+  } else if (b.slot == kScratch) {
+    m = on_.scratch;
+    m.offset += scratch_at_[static_cast<size_t>(r.step)];
+  } else if (b.slot == kFaults) {
+    m = faults_;
+    m.offset += fault_at_[static_cast<size_t>(r.step)];
+  } else {
+    m = on_.params;
+    m.offset += r.params_at;
+  }
+  const auto& block = *static_cast<const Block*>(m.handle);
+  const int64_t begin = m.offset + b.begin, end = m.offset + b.end;
+  const int64_t aligned = begin / on_.gpu.can.binding_alignment * on_.gpu.can.binding_alignment;
+  // Whole words: shaders reach bytes through them.
+  const int64_t last = std::min(rounded(end, 4), block.bytes);
+  *rest = begin - aligned;
+  const std::string& name = r.launch.shader->name;
+  if ((b.word < 0 && *rest) || *rest % b.unit)
+    throw Error(ErrorKind::Internal, "[" + name + "] a buffer at byte " + std::to_string(begin) +
+                                         " is bound where the shader takes no offset of " + std::to_string(*rest) + " bytes");
+  if (last - aligned > on_.gpu.can.max_binding_bytes)
+    throw Error(ErrorKind::Value, "[" + name + "] a tensor of " + std::to_string(last - aligned) + " bytes; " + on_.gpu.physical.name +
+                                      " binds at most " + std::to_string(on_.gpu.can.max_binding_bytes));
+  return {block.buffer, aligned, std::max<int64_t>(last - aligned, 4)};
+}
+
+void VulkanProgram::place(const Bindings& bindings) {
+  auto grow = [](Heap& heap, Memory& m, int64_t bytes) {
+    if (m.bytes >= bytes) return;
+    heap.release(m);
+    m = {};
+    m = heap.allocate(bytes);
+  };
+  grow(on_.heap, on_.scratch, scratch_bytes_);
+  grow(on_.host, on_.params, params_bytes_);
+  auto same = [](const Memory& a, const Memory& b) { return a.handle == b.handle && a.offset == b.offset; };
+  const size_t slots = bindings.slots.size();
+  bool changed = placed_.size() != slots + 2;
+  for (size_t i = 0; i < slots && !changed; ++i) changed = !same(placed_[i], bindings.slots[i]);
+  if (!changed && same(placed_[slots], on_.scratch) && same(placed_[slots + 1], on_.params)) return;
+
+  placed_.clear();
+  size_t most = 0;
+  for (const Ready& r : launches_) most += r.bound.size();
+  std::vector<VkDescriptorBufferInfo> infos;
+  std::vector<VkWriteDescriptorSet> writes;
+  infos.reserve(most);  // pointed into
+  for (Ready& r : launches_) {
+    r.params = r.launch.params;
+    for (size_t i = 0; i < r.bound.size(); ++i) {
+      const Binding& b = r.launch.bindings[i];
+      int64_t rest;
+      const Bound found = resolve(r, b, bindings, &rest);
+      if (b.word >= 0) r.params[static_cast<size_t>(b.word)] += static_cast<uint32_t>(rest / b.unit);
+      if (found == r.bound[i]) continue;
+      r.bound[i] = found;
+      infos.push_back({found.buffer, static_cast<VkDeviceSize>(found.offset), static_cast<VkDeviceSize>(found.range)});
+      VkWriteDescriptorSet write{VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, r.set, static_cast<uint32_t>(i)};
+      write.descriptorCount = 1;
+      write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+      write.pBufferInfo = &infos.back();
+      writes.push_back(write);
+    }
+  }
+  if (!writes.empty()) on_.gpu.vk.UpdateDescriptorSets(on_.gpu.device, static_cast<uint32_t>(writes.size()), writes.data(), 0, nullptr);
+
+  Hazards hazards;
+  for (Ready& r : launches_) {
+    r.barrier = hazards.full();
+    auto range = [&](size_t i) { return Range{r.bound[i].buffer, r.bound[i].offset, r.bound[i].offset + r.bound[i].range}; };
+    for (size_t i = 0; i < r.bound.size() && !r.barrier; ++i) r.barrier = hazards.conflict(range(i), r.launch.bindings[i].write);
+    if (r.barrier) hazards.clear();
+    for (size_t i = 0; i < r.bound.size(); ++i) hazards.add(range(i), r.launch.bindings[i].write);
+  }
+  placed_.assign(bindings.slots.begin(), bindings.slots.end());
+  placed_.push_back(on_.scratch);
+  placed_.push_back(on_.params);
+}
+
+void VulkanProgram::put_scalars(Ready& r, const Bindings& bindings) {
+  for (const ScalarUse& use : r.launch.scalars)
+    put_scalar(bindings.scalars[static_cast<size_t>(use.scalar)], use.type, &r.params[static_cast<size_t>(use.word)]);
+  if (r.params_at >= 0 && !r.params.empty()) std::memcpy(host_pointer(on_.params) + r.params_at, r.params.data(), 4 * r.params.size());
+}
+
+void VulkanProgram::dispatch(VkCommandBuffer commands, const Ready& r) {
+  const DeviceApi& vk = on_.gpu.vk;
+  vk.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, r.pipeline.handle);
+  vk.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, r.pipeline.layout, 0, 1, &r.set, 0, nullptr);
+  if (const int words = r.launch.shader->push_words)
+    vk.CmdPushConstants(commands, r.pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, static_cast<uint32_t>(4 * words), r.params.data());
+  vk.CmdDispatch(commands, r.launch.groups[0], r.launch.groups[1], r.launch.groups[2]);
+}
+
+std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vector<StepTime>* times) {
+  Gpu& gpu = on_.gpu;
+  const double begin = now_us();
+  if (times) times->assign(names_.size(), {begin, begin});
+  if (launches_.empty()) return {};
+  std::lock_guard lock(on_.run_mutex);
+  gpu.check_alive();
+  place(bindings);
+  if (faults_bytes_) std::memset(host_pointer(faults_), 0, static_cast<size_t>(faults_bytes_));
+  on_.commands.reset();
+
+  const bool timed = times && gpu.physical.timestamp_bits && (runs_ < kTimedRuns || runs_ % kTimedEvery == 0);
+  ++runs_;
+  const auto stamps = static_cast<uint32_t>(names_.size()) + 1;
+  if (timed && on_.query_count < stamps) {
+    gpu.vk.DestroyQueryPool(gpu.device, on_.queries, nullptr);
+    on_.queries = nullptr;
+    on_.query_count = std::max(stamps, 2 * on_.query_count);
+    VkQueryPoolCreateInfo info{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+    info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+    info.queryCount = on_.query_count;
+    gpu.check(gpu.vk.CreateQueryPool(gpu.device, &info, nullptr, &on_.queries), "vkCreateQueryPool");
+  }
+
+  VkCommandBuffer commands = on_.commands.begin();
+  uint32_t stamped = 0;  // timestamps written
+  auto stamp_until = [&](uint32_t count) {
+    for (; timed && stamped < count; ++stamped)
+      gpu.vk.CmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, on_.queries, stamped);
+  };
+  if (timed) gpu.vk.CmdResetQueryPool(commands, on_.queries, 0, stamps);
+  stamp_until(1);
+  uint64_t last = 0;
+  double work = 0;
+  int recorded = 0;
+  bool fresh = true;  // a submission begins with a barrier of its own
+  for (Ready& r : launches_) {
+    if (recorded && (work + r.launch.work > kWorkPerSubmission || recorded >= kLaunchesPerSubmission)) {
+      last = on_.commands.submit(commands);
+      commands = on_.commands.begin();
+      work = 0;
+      recorded = 0;
+      fresh = true;
+    }
+    stamp_until(static_cast<uint32_t>(r.step) + 1);
+    if (r.barrier && !fresh) {
+      const VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_SHADER_WRITE_BIT,
+                                    VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+      gpu.vk.CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0,
+                                nullptr, 0, nullptr);
+    }
+    fresh = false;
+    put_scalars(r, bindings);
+    dispatch(commands, r);
+    work += r.launch.work;
+    ++recorded;
+  }
+  stamp_until(stamps);
+  full_barrier(gpu.vk, commands);
+  last = on_.commands.submit(commands);
+  gpu.wait(last);
+
+  const double end = now_us();
+  if (timed) {
+    std::vector<uint64_t> ticks(stamps);
+    gpu.check(gpu.vk.GetQueryPoolResults(gpu.device, on_.queries, 0, stamps, 8 * ticks.size(), ticks.data(), 8,
+                                         VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
+              "vkGetQueryPoolResults");
+    const uint64_t mask = gpu.physical.timestamp_bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << gpu.physical.timestamp_bits) - 1;
+    shares_.assign(names_.size(), 0);
+    double all = 0;
+    for (size_t i = 0; i < shares_.size(); ++i) all += shares_[i] = static_cast<double>((ticks[i + 1] - ticks[i]) & mask);
+    for (double& s : shares_) s = all > 0 ? s / all : 1 / static_cast<double>(shares_.size());
+  }
+  if (times) fill_times(*times, begin, end);
+  return failures();
+}
+
+/// Each step's share of the run, one after another. Shares are measured in some runs only: a timestamp keeps neighbours from overlapping.
+void VulkanProgram::fill_times(std::vector<StepTime>& times, double begin, double end) {
+  if (shares_.empty()) shares_.assign(names_.size(), 1 / static_cast<double>(names_.size()));
+  double at = begin;
+  for (size_t i = 0; i < times.size(); ++i) {
+    const double next = i + 1 == times.size() ? end : std::min(end, at + shares_[i] * (end - begin));
+    times[i] = {at, next};
+    at = next;
+  }
+}
+
+std::vector<StepFailure> VulkanProgram::failures() const {
+  std::vector<StepFailure> all;
+  for (size_t i = 0; i < names_.size(); ++i) {
+    if (fault_at_[i] < 0) continue;
+    uint32_t word;
+    std::memcpy(&word, host_pointer(faults_) + fault_at_[i], 4);
+    if (word == 0) continue;
+    const auto fault = static_cast<ir::Fault>(word);
+    const bool index = fault == ir::Fault::IndexOutOfRange || fault == ir::Fault::TargetOutOfRange;
+    all.push_back(
+        {static_cast<int32_t>(i), Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + names_[i] + "] " + ir::fault_message(fault))});
+  }
+  return all;
+}
+
+std::unique_ptr<Program> make_program(Resources& on, std::span<const ir::Step> steps) {
+  return std::make_unique<VulkanProgram>(on, steps);
+}
+
+}  // namespace anygpu::vulkan

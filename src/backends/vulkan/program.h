@@ -1,0 +1,57 @@
+// VulkanProgram: the Launches of a Plan's steps, recorded and submitted anew in each run.
+#pragma once
+
+#include "hazards.h"
+#include "resources.h"
+
+namespace anygpu::vulkan {
+
+class VulkanProgram : public Program {
+ public:
+  VulkanProgram(Resources&, std::span<const ir::Step>);
+  ~VulkanProgram() override;
+
+  std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times) override;
+  int64_t launches() const override { return static_cast<int64_t>(launches_.size()); }
+
+ private:
+  /// A binding with its bytes found: what a descriptor says.
+  struct Bound {
+    VkBuffer buffer = nullptr;
+    int64_t offset = 0, range = 0;
+    friend bool operator==(const Bound&, const Bound&) = default;
+  };
+  struct Ready {
+    Launch launch;
+    int32_t step;
+    Pipeline pipeline;
+    VkDescriptorSet set = nullptr;
+    std::vector<Bound> bound;      ///< as written into `set`
+    std::vector<uint32_t> params;  ///< with offsets; scalars are put in at each run
+    int64_t params_at = -1;        ///< in the run's buffer of parameters, where they are not pushed
+    bool barrier = false;          ///< before it
+  };
+
+  void allocate_sets();
+  /// Finds where everything lies in this run; rewrites descriptors and finds barriers anew only where that has changed.
+  void place(const Bindings&);
+  Bound resolve(const Ready&, const Binding&, const Bindings&, int64_t* rest) const;
+  void put_scalars(Ready&, const Bindings&);
+  void dispatch(VkCommandBuffer, const Ready&);
+  std::vector<StepFailure> failures() const;
+  void fill_times(std::vector<StepTime>&, double begin, double end);
+
+  Resources& on_;
+  std::vector<Ready> launches_;
+  std::vector<std::string> names_;   // of the steps
+  std::vector<int64_t> fault_at_;    // per step, its word in `faults_`, or -1
+  std::vector<int64_t> scratch_at_;  // per step
+  int64_t scratch_bytes_ = 0, params_bytes_ = 0, faults_bytes_ = 0;
+  Memory faults_;
+  VkDescriptorPool pool_ = nullptr;
+  std::vector<Memory> placed_;  // the slots, scratch and params of the last run
+  std::vector<double> shares_;  // of a run's time, per step, as last measured
+  int64_t runs_ = 0;
+};
+
+}  // namespace anygpu::vulkan
