@@ -141,7 +141,7 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   c.max_bindings =
       std::min({limits.maxPerStageDescriptorStorageBuffers, limits.maxDescriptorSetStorageBuffers, limits.maxPerStageResources});
   c.max_binding_bytes = limits.maxStorageBufferRange;
-  c.binding_alignment = std::max<int64_t>(4, static_cast<int64_t>(limits.minStorageBufferOffsetAlignment));
+  c.binding_alignment = std::max<int64_t>(16, static_cast<int64_t>(limits.minStorageBufferOffsetAlignment));
   c.software = d.software();
   mask(c);
   for (const bool has : {true, false}) {

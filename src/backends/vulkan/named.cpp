@@ -1,14 +1,57 @@
 // Nameds that shaders of their own do better than their lowering.
-#include "launch.h"
+#include "named.h"
+
+#include <map>
+#include <mutex>
+#include <tuple>
 
 namespace anygpu::vulkan {
+namespace {
 
-bool supports_named(const ir::Named&, const Capabilities&) {
-  return false;
+std::optional<Compiled> compiled(const ir::Named& n, const Capabilities& can) {
+  switch (n.kind) {
+    case ir::NamedKind::Matmul:
+      return compile_matmul(n, can);
+    default:
+      return {};
+  }
 }
 
-Compiled compile_named(const ir::Named& n, const Capabilities&) {
+}  // namespace
+
+bool supports_named(const ir::Named& n, const Capabilities& can) {
+  return compiled(n, can).has_value();
+}
+
+Compiled compile_named(const ir::Named& n, const Capabilities& can) {
+  if (auto made = compiled(n, can)) return std::move(*made);
   throw Error(ErrorKind::Internal, std::string("[vulkan] no shader for ") + name_of(n.kind));
+}
+
+Extent extent_of(const ir::Operand& o) {
+  int64_t first = o.offset, last = o.offset;
+  for (int d = 0; d < o.rank(); ++d) {
+    if (o.sizes[d] == 0) return {0, 0};
+    (o.strides[d] < 0 ? first : last) += (o.sizes[d] - 1) * o.strides[d];
+  }
+  return {first * size_of(o.dtype), (last + 1) * size_of(o.dtype)};
+}
+
+Binding bind(const ir::Operand& o, bool write, int32_t word) {
+  const Extent e = extent_of(o);
+  return {o.slot, e.begin, e.end, write, word, static_cast<int32_t>(size_of(o.dtype))};
+}
+
+std::shared_ptr<const Shader> glsl_shader(const char* name, std::span<const uint32_t> words, std::vector<uint32_t> constants, int bindings,
+                                          int push_words) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& made = *new std::map<std::tuple<const uint32_t*, std::vector<uint32_t>, int>, std::shared_ptr<const Shader>>;
+  std::lock_guard lock(mutex);
+  auto& shader = made[{words.data(), constants, bindings}];
+  if (!shader)
+    shader = std::make_shared<Shader>(
+        Shader{name, std::vector<uint32_t>(words.begin(), words.end()), std::move(constants), bindings, push_words});
+  return shader;
 }
 
 }  // namespace anygpu::vulkan

@@ -124,7 +124,7 @@ VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, co
     m.offset += r.params_at;
   }
   const auto& block = *static_cast<const Block*>(m.handle);
-  const int64_t begin = m.offset + b.begin, end = m.offset + b.end;
+  const int64_t begin = m.offset + b.begin, end = m.offset + std::min(b.end, m.bytes);
   const int64_t aligned = begin / on_.gpu.can.binding_alignment * on_.gpu.can.binding_alignment;
   // Whole words: shaders reach bytes through them.
   const int64_t last = std::min(rounded(end, 4), block.bytes);

@@ -1,0 +1,25 @@
+// The shaders of Nameds, a file a kind. Each says what it takes; the rest is lowered.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "launch.h"
+
+namespace anygpu::vulkan {
+
+/// Nothing where the shader does not take it: other dtypes, too many batch dimensions, offsets that pass 31 bits.
+std::optional<Compiled> compile_matmul(const ir::Named&, const Capabilities&);
+
+/// The bytes that an operand touches within its slot.
+struct Extent {
+  int64_t begin, end;
+};
+Extent extent_of(const ir::Operand&);
+/// Binding `index` of a Launch: all that the operand touches. `word`: where the shader finds the element at which the operand begins.
+Binding bind(const ir::Operand&, bool write, int32_t word);
+/// A shader from words that glslc made.
+std::shared_ptr<const Shader> glsl_shader(const char* name, std::span<const uint32_t> words, std::vector<uint32_t> constants, int bindings,
+                                          int push_words);
+
+}  // namespace anygpu::vulkan
