@@ -1,7 +1,12 @@
 #include "pipelines.h"
 
+#include "backends/interface/backend.h"
+
 namespace anygpu::vulkan {
 namespace {
+
+constexpr char kKey[] = "pipelines";
+constexpr double kSaveEvery = 1e6;  // microseconds: all of the driver's data is written each time
 
 uint64_t hash(const std::vector<uint32_t>& words, uint64_t h) {
   for (const uint32_t w : words) {
@@ -26,6 +31,7 @@ Pipelines::Pipelines(Gpu& gpu) : gpu_(gpu) {
 }
 
 Pipelines::~Pipelines() {
+  save(true);
   for (auto& [hash, e] : by_words_) gpu_.vk.DestroyPipeline(gpu_.device, e.pipeline.handle, nullptr);
   for (auto& [key, l] : layouts_) gpu_.vk.DestroyPipelineLayout(gpu_.device, l, nullptr);
   for (auto& [key, l] : set_layouts_) gpu_.vk.DestroyDescriptorSetLayout(gpu_.device, l, nullptr);
@@ -103,11 +109,39 @@ Pipeline Pipelines::make(const Shader& s) {
   return p;
 }
 
+// The driver checks its data's own header: UUID and versions. What came to harm on its way never reaches it.
 void Pipelines::open_cache() {
-  const VkPipelineCacheCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  std::optional<std::vector<std::string>> kept;
+  if (!switched_off("ANYGPU_VULKAN_PIPELINE_CACHE")) {
+    files_.emplace("vulkan", gpu_.physical.identity);
+    kept = files_->load(kKey, 1);
+  }
+  VkPipelineCacheCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  if (kept) {
+    info.initialDataSize = kept->front().size();
+    info.pInitialData = kept->front().data();
+    if (gpu_.vk.CreatePipelineCache(gpu_.device, &info, nullptr, &cache_) == VK_SUCCESS) return;
+    info = {VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  }
   gpu_.check(gpu_.vk.CreatePipelineCache(gpu_.device, &info, nullptr, &cache_), "vkCreatePipelineCache");
 }
 
-void Pipelines::save() {}
+void Pipelines::save(bool now) {
+  std::lock_guard lock(mutex_);
+  if (!files_ || saved_ == compiled()) return;
+  if (!now && now_us() - saved_us_ < kSaveEvery) return;
+  size_t bytes = 0;
+  if (gpu_.vk.GetPipelineCacheData(gpu_.device, cache_, &bytes, nullptr) != VK_SUCCESS) return;
+  std::string data(bytes, 0);
+  if (gpu_.vk.GetPipelineCacheData(gpu_.device, cache_, &bytes, data.data()) != VK_SUCCESS) return;
+  data.resize(bytes);
+  files_->save(kKey, {data});
+  saved_ = compiled();
+  saved_us_ = now_us();
+}
+
+std::string Pipelines::file() const {
+  return files_ ? files_->file(kKey) : "";
+}
 
 }  // namespace anygpu::vulkan

@@ -1,8 +1,10 @@
 // Pipelines: shaders made ready by the driver, kept for as long as the device.
 #pragma once
 
+#include <optional>
 #include <unordered_map>
 
+#include "backends/cache/file_cache.h"
 #include "gpu.h"
 
 namespace anygpu::vulkan {
@@ -22,8 +24,10 @@ class Pipelines {
   /// Equal shaders are one pipeline. From any thread.
   Pipeline get(const std::shared_ptr<const Shader>&);
   int64_t compiled() const { return compiled_.load(std::memory_order_relaxed); }
-  /// Writes what the driver has compiled to disk, where there is something new.
-  void save();
+  /// Writes what the driver has compiled to disk where there is something new; unless `now`, once a second at most.
+  void save(bool now = false);
+  /// Where save() writes, or "".
+  std::string file() const;
 
  private:
   Pipeline make(const Shader&);
@@ -39,6 +43,7 @@ class Pipelines {
   Gpu& gpu_;
   std::mutex mutex_;
   VkPipelineCache cache_ = nullptr;
+  std::optional<FileCache> files_;
   std::unordered_map<const Shader*, Entry> by_address_;  // what was asked for before
   std::unordered_multimap<uint64_t, Entry> by_words_;
   std::unordered_map<int, VkDescriptorSetLayout> set_layouts_;

@@ -282,6 +282,7 @@ std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vecto
     for (double& s : shares_) s = all > 0 ? s / all : 1 / static_cast<double>(shares_.size());
   }
   if (times) fill_times(*times, begin, end);
+  on_.pipelines.save();
   return failures();
 }
 
