@@ -7,9 +7,9 @@
 namespace anygpu::vulkan {
 namespace {
 
-constexpr uint32_t kWords[] =
+constexpr uint32_t kWords[] = {
 #include "matmul.inc"
-    ;
+};
 
 constexpr int kDst = 0, kLhs = 1, kRhs = 2, kBias = 3;
 
