@@ -12,6 +12,10 @@ std::optional<Compiled> compiled(const ir::Named& n, const Capabilities& can) {
   switch (n.kind) {
     case ir::NamedKind::Matmul:
       return compile_matmul(n, can);
+    case ir::NamedKind::Conv:
+    case ir::NamedKind::ConvSrcGrad:
+    case ir::NamedKind::ConvWeightGrad:
+      return compile_convolution(n, can);
     default:
       return {};
   }

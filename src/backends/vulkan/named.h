@@ -10,6 +10,7 @@ namespace anygpu::vulkan {
 
 /// Nothing where the shader does not take it: other dtypes, too many batch dimensions, offsets that pass 31 bits.
 std::optional<Compiled> compile_matmul(const ir::Named&, const Capabilities&);
+std::optional<Compiled> compile_convolution(const ir::Named&, const Capabilities&);
 
 /// The bytes that an operand touches within its slot.
 struct Extent {

@@ -1,0 +1,164 @@
+// Convolutions and their gradients in one or two spatial dimensions, as products whose one factor is an image.
+//
+//            row  column (c0, cy, cx)  k (k0, ky, kx)          lhs     image
+// forward    oc   n, dst y, dst x      ic, window y, window x  weight  src
+// src grad   ic   n, src y, src x      oc, window y, window x  weight  grad
+// w. grad    oc   ic, window y, x      n, dst y, dst x         grad    src
+#include <algorithm>
+
+#include "named.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+constexpr uint32_t kWords[] = {
+#include "conv.inc"
+};
+
+/// As in the shader.
+struct Problem {
+  int32_t dst_offset, lhs_offset, image_offset, bias_offset;
+  int32_t rows, columns;
+  int32_t row_tile, column_tile;
+  int32_t size_cy, size_cx;
+  int32_t size_k0, size_ky, size_kx;
+  int32_t column_step[2], k_step[2], shift[2], divisor[2], size[2];
+  int32_t dst_row, dst_c0, dst_cy, dst_cx;
+  int32_t lhs_row, lhs_k0, lhs_ky, lhs_kx;
+  int32_t image_c0, image_k0, image_y, image_x;
+  int32_t bias_row;
+  int32_t group_dst, group_lhs, group_image, group_bias;
+};
+
+int32_t narrow(int64_t v) {
+  return static_cast<int32_t>(v);
+}
+
+/// An operand with two spatial dimensions: a missing first one has size 1.
+ir::Operand in_two(ir::Operand o) {
+  if (o.rank() == 3) {
+    o.sizes.insert(2, 1);
+    o.strides.insert(2, 0);
+  }
+  return o;
+}
+
+/// Rows an invocation: as for matrix products, but what is loaded of the image costs more.
+int64_t rows_for(int64_t rows, bool software) {
+  const int64_t most = software ? 32 : 8;
+  int64_t best = 4;
+  auto cost = [&](int64_t r) { return static_cast<double>((rows + r - 1) / r) * static_cast<double>(r + 16); };
+  for (int64_t r = 8; r <= most; r *= 2)
+    if (cost(r) < cost(best)) best = r;
+  return best;
+}
+
+}  // namespace
+
+std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabilities& can) {
+  for (const ir::Operand& o : n.operands) {
+    if (o.slot < 0) continue;
+    const Extent e = extent_of(o);
+    if (o.dtype != DType::F32 || e.end - e.begin + can.binding_alignment > can.max_binding_bytes || e.end > int64_t{1} << 33) return {};
+  }
+  const int spatial = n.operands[0].rank() - 2;
+  if (spatial < 1 || spatial > 2) return {};
+  auto attr = [&](const Dims& v, int d, int64_t absent) { return spatial == 2 ? v[d] : d == 1 ? v[0] : absent; };
+  const int64_t stride[2] = {attr(n.attrs.stride, 0, 1), attr(n.attrs.stride, 1, 1)};
+  const int64_t padding[2] = {attr(n.attrs.padding, 0, 0), attr(n.attrs.padding, 1, 0)};
+  const int64_t dilation[2] = {attr(n.attrs.dilation, 0, 1), attr(n.attrs.dilation, 1, 1)};
+  const int64_t groups = n.attrs.groups;
+
+  const ir::Operand dst = in_two(n.operands[0]), second = in_two(n.operands[1]), third = in_two(n.operands[2]);
+  Compiled made;
+  if (product(dst.sizes) == 0) return made;
+  if (product(second.sizes) == 0 || product(third.sizes) == 0) return {};  // sums over nothing
+  Problem p{};
+  p.divisor[0] = p.divisor[1] = 1;
+  const bool weight_grad = n.kind == ir::NamedKind::ConvWeightGrad, src_grad = n.kind == ir::NamedKind::ConvSrcGrad;
+  const ir::Operand &lhs = weight_grad ? second : third, &image = weight_grad ? third : second;
+  int64_t columns;
+  if (weight_grad) {
+    // dst is weight[OC, IC/groups, ky, kx], lhs is grad[N, OC, y, x], image is src[N, IC, y, x].
+    p.rows = narrow(dst.sizes[0] / groups);
+    columns = dst.sizes[1] * dst.sizes[2] * dst.sizes[3];
+    p.size_cy = narrow(dst.sizes[2]), p.size_cx = narrow(dst.sizes[3]);
+    p.size_k0 = narrow(lhs.sizes[0]), p.size_ky = narrow(lhs.sizes[2]), p.size_kx = narrow(lhs.sizes[3]);
+    p.dst_row = narrow(dst.strides[0]), p.dst_c0 = narrow(dst.strides[1]);
+    p.lhs_row = narrow(lhs.strides[1]), p.lhs_k0 = narrow(lhs.strides[0]);
+    p.image_c0 = narrow(image.strides[1]), p.image_k0 = narrow(image.strides[0]);
+    p.group_dst = narrow(dst.sizes[0] / groups * dst.strides[0]);
+    p.group_lhs = narrow(lhs.sizes[1] / groups * lhs.strides[1]);
+    p.group_image = narrow(dst.sizes[1] * image.strides[1]);
+  } else {
+    // lhs is weight[OC, IC/groups, ky, kx]; forward it has a row for each OC, else for each IC.
+    const int row = src_grad ? 1 : 0, k0 = 1 - row;
+    const int64_t per_group = lhs.sizes[0] / groups;
+    p.rows = narrow(src_grad ? lhs.sizes[1] : per_group);
+    p.size_k0 = narrow(src_grad ? per_group : lhs.sizes[1]);
+    columns = dst.sizes[0] * dst.sizes[2] * dst.sizes[3];
+    p.size_cy = narrow(dst.sizes[2]), p.size_cx = narrow(dst.sizes[3]);
+    p.size_ky = narrow(lhs.sizes[2]), p.size_kx = narrow(lhs.sizes[3]);
+    p.dst_row = narrow(dst.strides[1]), p.dst_c0 = narrow(dst.strides[0]);
+    p.lhs_row = narrow(lhs.strides[row]), p.lhs_k0 = narrow(lhs.strides[k0]);
+    p.image_c0 = narrow(image.strides[0]), p.image_k0 = narrow(image.strides[1]);
+    p.group_dst = narrow(p.rows * dst.strides[1]);
+    p.group_lhs = narrow(per_group * lhs.strides[0]);
+    p.group_image = narrow(p.size_k0 * image.strides[1]);
+  }
+  if (columns >= INT32_MAX / 4) return {};
+  p.columns = narrow(columns);
+  p.dst_cy = narrow(dst.strides[2]), p.dst_cx = narrow(dst.strides[3]);
+  p.lhs_ky = narrow(lhs.strides[2]), p.lhs_kx = narrow(lhs.strides[3]);
+  p.image_y = narrow(image.strides[2]), p.image_x = narrow(image.strides[3]);
+  for (int d = 0; d < 2; ++d) {
+    p.size[d] = narrow(image.sizes[2 + d]);
+    p.column_step[d] = narrow(src_grad ? 1 : weight_grad ? dilation[d] : stride[d]);
+    p.k_step[d] = narrow(src_grad ? -dilation[d] : weight_grad ? stride[d] : dilation[d]);
+    p.shift[d] = narrow(src_grad ? padding[d] : -padding[d]);
+    if (src_grad) p.divisor[d] = narrow(stride[d]);
+  }
+  const bool bias = n.operands.size() > 3 && n.operands[3].slot >= 0;
+  if (bias) {
+    p.bias_row = narrow(n.operands[3].strides[0]);
+    p.group_bias = narrow(p.rows * n.operands[3].strides[0]);
+  }
+
+  const int64_t rows = rows_for(p.rows, can.software), vector = can.software ? 8 : 64;
+  const int64_t lanes = std::clamp<int64_t>(((columns + 3) / 4 + vector - 1) / vector * vector, vector, can.software ? 32 : 64);
+  const bool divides = p.divisor[0] != 1 || p.divisor[1] != 1;
+  Launch launch;
+  launch.shader = glsl_shader(name_of(n.kind), kWords,
+                              {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), divides ? 1u : 0u, bias ? 1u : 0u}, 5, 0);
+  launch.bindings = {bind(dst, true, 0), bind(lhs, false, 1), bind(image, false, 2), bind(bias ? n.operands[3] : lhs, false, 3)};
+  launch.bindings.push_back({kParams, 0, sizeof(Problem)});
+  auto first = [](const ir::Operand& o, const Binding& b) { return narrow(o.offset - b.begin / 4); };
+  p.dst_offset = first(dst, launch.bindings[0]);
+  p.lhs_offset = first(lhs, launch.bindings[1]);
+  p.image_offset = first(image, launch.bindings[2]);
+  p.bias_offset = bias ? first(n.operands[3], launch.bindings[3]) : 0;
+
+  const int64_t row_tiles = (p.rows + rows - 1) / rows, column_tiles = (columns + 4 * lanes - 1) / (4 * lanes);
+  if (groups > can.max_groups[2]) return {};
+  const double tile_work = static_cast<double>(4 * lanes * rows * groups) *
+                           (2.0 * static_cast<double>(p.size_k0) * static_cast<double>(p.size_ky) * static_cast<double>(p.size_kx) + 8);
+  // No launch so long that a driver would take the device for hung.
+  const auto most = std::max<int64_t>(1, static_cast<int64_t>(2e9 / tile_work));
+  const int64_t tall = std::min<int64_t>({row_tiles, most, can.max_groups[1]});
+  const int64_t wide = std::min<int64_t>({column_tiles, std::max<int64_t>(1, most / tall), can.max_groups[0]});
+  for (int64_t y = 0; y < row_tiles; y += tall)
+    for (int64_t x = 0; x < column_tiles; x += wide) {
+      p.row_tile = narrow(y);
+      p.column_tile = narrow(x);
+      launch.groups[0] = static_cast<uint32_t>(std::min(wide, column_tiles - x));
+      launch.groups[1] = static_cast<uint32_t>(std::min(tall, row_tiles - y));
+      launch.groups[2] = static_cast<uint32_t>(groups);
+      launch.work = tile_work * launch.groups[0] * launch.groups[1];
+      const auto* words = reinterpret_cast<const uint32_t*>(&p);
+      launch.params.assign(words, words + sizeof(Problem) / 4);
+      made.launches.push_back(launch);
+    }
+  return made;
+}
+
+}  // namespace anygpu::vulkan

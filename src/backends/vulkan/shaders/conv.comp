@@ -1,0 +1,92 @@
+// The three convolutions of two spatial dimensions as one product: dst[row, column] = sum over k of lhs[row, k] * image[k, column] + bias[row].
+// Columns and k have three indices each, (c0, cy, cx) and (k0, ky, kx), which meet the image at
+// y = (cy * column_step + ky * k_step + shift) / divisor, where that is whole and inside; x likewise. See convolution.cpp for what is what.
+// An invocation makes ROWS rows of 4 neighbouring columns; those of a workgroup share their rows, so that what they load of lhs is the
+// same for all.
+#version 450
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint ROWS = 8;
+layout(constant_id = 2) const uint DIVIDES = 0;  // whether a divisor is not 1
+layout(constant_id = 3) const uint HAS_BIAS = 0;
+
+layout(set = 0, binding = 0) writeonly buffer Dst { float dst[]; };
+layout(set = 0, binding = 1) readonly buffer Lhs { float lhs[]; };
+layout(set = 0, binding = 2) readonly buffer Image { float image[]; };
+layout(set = 0, binding = 3) readonly buffer Bias { float bias[]; };
+
+// Offsets and strides in elements.
+struct Problem {
+  int dst_offset, lhs_offset, image_offset, bias_offset;
+  int rows, columns;
+  int row_tile, column_tile;  // the first of each
+  int size_cy, size_cx;       // of columns
+  int size_k0, size_ky, size_kx;
+  int column_step[2], k_step[2], shift[2], divisor[2], size[2];  // y, x
+  int dst_row, dst_c0, dst_cy, dst_cx;
+  int lhs_row, lhs_k0, lhs_ky, lhs_kx;
+  int image_c0, image_k0, image_y, image_x;
+  int bias_row;
+  int group_dst, group_lhs, group_image, group_bias;
+};
+layout(set = 0, binding = 4) readonly buffer Params { Problem problem; };
+
+void main() {
+  Problem p = problem;
+  int group = int(gl_WorkGroupID.z);
+  int first_row = (p.row_tile + int(gl_WorkGroupID.y)) * int(ROWS);
+  int first_column = 4 * (p.column_tile * int(gl_WorkGroupSize.x) + int(gl_GlobalInvocationID.x));
+  // Past the edge the last row and column are computed again, and not stored. No invocation leaves early: loads that are the same for all
+  // are cheap only where all take part.
+  int a[ROWS];
+  for (int r = 0; r < ROWS; ++r) a[r] = p.lhs_offset + group * p.group_lhs + min(first_row + r, p.rows - 1) * p.lhs_row;
+
+  ivec4 column = min(ivec4(first_column) + ivec4(0, 1, 2, 3), ivec4(p.columns - 1));
+  ivec4 cx = column % p.size_cx, rest = column / p.size_cx;
+  ivec4 cy = rest % p.size_cy, c0 = rest / p.size_cy;
+  ivec4 ty = cy * p.column_step[0] + p.shift[0], tx = cx * p.column_step[1] + p.shift[1];
+  ivec4 image_at = p.image_offset + group * p.group_image + c0 * p.image_c0;
+
+  vec4 sum[ROWS];
+  for (int r = 0; r < ROWS; ++r) sum[r] = vec4(0);
+  for (int ky = 0; ky < p.size_ky; ++ky) {
+    ivec4 y = ty + ky * p.k_step[0];
+    bvec4 whole_y = bvec4(true);
+    if (DIVIDES == 1) {
+      whole_y = equal(y % p.divisor[0], ivec4(0));
+      y /= p.divisor[0];
+    }
+    ivec4 in_y = ivec4(whole_y) & ivec4(greaterThanEqual(y, ivec4(0))) & ivec4(lessThan(y, ivec4(p.size[0])));
+    for (int kx = 0; kx < p.size_kx; ++kx) {
+      ivec4 x = tx + kx * p.k_step[1];
+      bvec4 whole_x = bvec4(true);
+      if (DIVIDES == 1) {
+        whole_x = equal(x % p.divisor[1], ivec4(0));
+        x /= p.divisor[1];
+      }
+      ivec4 inside = in_y & ivec4(whole_x) & ivec4(greaterThanEqual(x, ivec4(0))) & ivec4(lessThan(x, ivec4(p.size[1])));
+      // What lies outside is read at the image's first element, and counts for nothing.
+      ivec4 at = image_at + inside * (y * p.image_y + x * p.image_x);
+      int w = ky * p.lhs_ky + kx * p.lhs_kx;
+      for (int k0 = 0; k0 < p.size_k0; ++k0) {
+        ivec4 e = at + k0 * p.image_k0;
+        vec4 v = vec4(image[e.x], image[e.y], image[e.z], image[e.w]);
+        v = mix(vec4(0), v, equal(inside, ivec4(1)));
+        for (int r = 0; r < ROWS; ++r) sum[r] = fma(vec4(lhs[a[r] + w + k0 * p.lhs_k0]), v, sum[r]);
+      }
+    }
+  }
+
+  // No break: loops that are not unrolled keep the sums in memory.
+  ivec4 to = p.dst_offset + group * p.group_dst + c0 * p.dst_c0 + cy * p.dst_cy + cx * p.dst_cx;
+  for (int r = 0; r < ROWS; ++r) {
+    int row = first_row + r;
+    for (int c = 0; c < 4; ++c) {
+      if (row < p.rows && first_column + c < p.columns) {
+        float v = sum[r][c];
+        if (HAS_BIAS == 1) v += bias[p.bias_offset + group * p.group_bias + row * p.bias_row];
+        dst[to[c] + row * p.dst_row] = v;
+      }
+    }
+  }
+}
