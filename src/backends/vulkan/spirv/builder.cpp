@@ -1,0 +1,499 @@
+#include "builder.h"
+
+#include <spirv/unified1/GLSL.std.450.h>
+
+#include <bit>
+#include <cstring>
+#include <spirv/unified1/spirv.hpp>
+
+namespace anygpu::vulkan::spirv {
+namespace {
+
+std::vector<uint32_t> words_of(const std::string& s) {
+  std::vector<uint32_t> w(s.size() / 4 + 1);
+  std::memcpy(w.data(), s.data(), s.size());  // little-endian hosts only
+  return w;
+}
+
+uint32_t bits_of(double v) {
+  return std::bit_cast<uint32_t>(static_cast<float>(v));
+}
+
+}  // namespace
+
+void Builder::emit(Words& to, int op, std::initializer_list<uint32_t> operands, const Words& more) {
+  to.push_back(static_cast<uint32_t>(1 + operands.size() + more.size()) << 16 | static_cast<uint32_t>(op));
+  to.insert(to.end(), operands.begin(), operands.end());
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+Builder::Builder(int local_size, int push_words) : local_size_(local_size), push_words_(push_words) {
+  glsl_ = id(), main_ = id();
+  capability(spv::CapabilityShader);
+  void_ = global(spv::OpTypeVoid, {}, false);
+  label(id());
+}
+
+// `operands` without the result id; it goes first for types, second (after the type) for constants.
+Id Builder::global(int op, Words operands, bool has_type) {
+  Words key = operands;
+  key.insert(key.begin(), static_cast<uint32_t>(op));
+  const auto it = globals_.find(key);
+  if (it != globals_.end()) return it->second;
+  const Id made = id();
+  operands.insert(operands.begin() + (has_type ? 1 : 0), made);
+  emit(types_, op, {}, operands);
+  return globals_[key] = made;
+}
+
+Id Builder::type(Type t) {
+  switch (t) {
+    case Type::Bool:
+      return global(spv::OpTypeBool, {}, false);
+    case Type::U32:
+      return global(spv::OpTypeInt, {32, 0}, false);
+    case Type::U64:
+      capability(spv::CapabilityInt64);
+      return global(spv::OpTypeInt, {64, 0}, false);
+    case Type::U16:
+      capability(spv::CapabilityInt16);
+      return global(spv::OpTypeInt, {16, 0}, false);
+    case Type::U8:
+      capability(spv::CapabilityInt8);
+      return global(spv::OpTypeInt, {8, 0}, false);
+    case Type::F32:
+      return global(spv::OpTypeFloat, {32}, false);
+    case Type::F64:
+      capability(spv::CapabilityFloat64);
+      return global(spv::OpTypeFloat, {64}, false);
+  }
+  return 0;
+}
+
+Id Builder::pointer(int storage, Id to) {
+  return global(spv::OpTypePointer, {static_cast<uint32_t>(storage), to}, false);
+}
+
+Id Builder::constant32(uint32_t v) {
+  return global(spv::OpConstant, {type(Type::U32), v}, true);
+}
+
+Value Builder::u32(uint32_t v) {
+  return {this, constant32(v), Type::U32};
+}
+
+Value Builder::u64(uint64_t v) {
+  return {this, global(spv::OpConstant, {type(Type::U64), static_cast<uint32_t>(v), static_cast<uint32_t>(v >> 32)}, true), Type::U64};
+}
+
+Value Builder::boolean(bool v) {
+  return {this, global(v ? spv::OpConstantTrue : spv::OpConstantFalse, {type(Type::Bool)}, true), Type::Bool};
+}
+
+Value Builder::real(Type t, double v) {
+  if (t == Type::F32) return {this, global(spv::OpConstant, {type(t), bits_of(v)}, true), t};
+  const auto bits = std::bit_cast<uint64_t>(v);
+  return {this, global(spv::OpConstant, {type(t), static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32)}, true), t};
+}
+
+Value Builder::integer(Type t, int64_t v) {
+  if (t == Type::Bool) return boolean(v != 0);
+  return t == Type::U64 ? u64(static_cast<uint64_t>(v)) : u32(static_cast<uint32_t>(v));
+}
+
+Value Builder::like(Value x, double v) {
+  return is_real(x.type) ? real(x.type, v) : integer(x.type, static_cast<int64_t>(v));
+}
+
+Value Builder::op(int op, Type result, std::initializer_list<Value> operands) {
+  const Value r{this, id(), result};
+  Words ids;
+  for (const Value& v : operands) ids.push_back(v.id);
+  const Id t = type(result);
+  emit(code_, op, {t, r.id}, ids);
+  // a * b + c is two roundings, as everywhere else.
+  if (op == spv::OpFAdd || op == spv::OpFSub || op == spv::OpFMul)
+    emit(decorations_, spv::OpDecorate, {r.id, spv::DecorationNoContraction});
+  return r;
+}
+
+Value Builder::call(int function, Type result, std::initializer_list<Value> operands) {
+  const Value r{this, id(), result};
+  Words ids;
+  for (const Value& v : operands) ids.push_back(v.id);
+  const Id t = type(result);
+  emit(code_, spv::OpExtInst, {t, r.id, glsl_, static_cast<uint32_t>(function)}, ids);
+  return r;
+}
+
+Value Builder::select(Value condition, Value yes, Value no) {
+  if (yes.id == no.id) return yes;
+  return op(spv::OpSelect, yes.type, {condition, yes, no});
+}
+
+Value Builder::bits(Value x, Type t) {
+  return x.type == t ? x : op(spv::OpBitcast, t, {x});
+}
+
+Builder::Wide Builder::multiply_wide(Value x, Value y) {
+  const Id u = type(Type::U32), pair = global(spv::OpTypeStruct, {u, u}, false), product = id();
+  emit(code_, spv::OpUMulExtended, {pair, product, x.id, y.id});
+  Wide w{{this, id(), Type::U32}, {this, id(), Type::U32}};
+  emit(code_, spv::OpCompositeExtract, {u, w.low.id, product, 0});
+  emit(code_, spv::OpCompositeExtract, {u, w.high.id, product, 1});
+  return w;
+}
+
+Value Builder::to_u32(Value v) {
+  return v.type == Type::U32 ? v : op(spv::OpUConvert, Type::U32, {v});
+}
+
+Value Builder::sign_extend(Value v) {
+  return v.type == Type::U64 ? v : op(spv::OpSConvert, Type::U64, {v});
+}
+
+Value Builder::zero_extend(Value v) {
+  return v.type == Type::U64 ? v : op(spv::OpUConvert, Type::U64, {v});
+}
+
+void Builder::label(Id l) {
+  emit(code_, spv::OpLabel, {l});
+}
+
+void Builder::if_(Value condition, const std::function<void()>& yes, const std::function<void()>& no) {
+  const Id then = id(), otherwise = no ? id() : 0, merge = id();
+  emit(code_, spv::OpSelectionMerge, {merge, spv::SelectionControlMaskNone});
+  emit(code_, spv::OpBranchConditional, {condition.id, then, no ? otherwise : merge});
+  label(then);
+  yes();
+  emit(code_, spv::OpBranch, {merge});
+  if (no) {
+    label(otherwise);
+    no();
+    emit(code_, spv::OpBranch, {merge});
+  }
+  label(merge);
+}
+
+void Builder::loop(Value from, Value to, Value step, const std::function<void(Value)>& body) {
+  const Variable counter = variable(from.type);
+  counter.set(from);
+  const Id header = id(), test = id(), inside = id(), next = id(), merge = id();
+  emit(code_, spv::OpBranch, {header});
+  label(header);
+  emit(code_, spv::OpLoopMerge, {merge, next, spv::LoopControlMaskNone});
+  emit(code_, spv::OpBranch, {test});
+  label(test);
+  const Value i = counter.get();
+  emit(code_, spv::OpBranchConditional, {(i < to).id, inside, merge});
+  label(inside);
+  body(i);
+  emit(code_, spv::OpBranch, {next});
+  label(next);
+  counter.set(i + step);
+  emit(code_, spv::OpBranch, {header});
+  label(merge);
+}
+
+void Builder::repeat(const std::function<Value()>& body) {
+  const Id header = id(), inside = id(), next = id(), merge = id();
+  emit(code_, spv::OpBranch, {header});
+  label(header);
+  emit(code_, spv::OpLoopMerge, {merge, next, spv::LoopControlMaskNone});
+  emit(code_, spv::OpBranch, {inside});
+  label(inside);
+  const Value again = body();
+  emit(code_, spv::OpBranchConditional, {again.id, next, merge});
+  label(next);
+  emit(code_, spv::OpBranch, {header});
+  label(merge);
+}
+
+Variable Builder::variable(Type t) {
+  const Id p = pointer(spv::StorageClassFunction, type(t));
+  const Variable v{this, id(), t};
+  emit(variables_, spv::OpVariable, {p, v.id, spv::StorageClassFunction});
+  return v;
+}
+
+Value Variable::get() const {
+  return b->op(spv::OpLoad, type, {Value{b, id, type}});
+}
+
+void Variable::set(Value v) const {
+  b->store_to(*this, v);
+}
+
+void Builder::store_to(const Variable& to, Value v) {
+  emit(code_, spv::OpStore, {to.id, v.id});
+}
+
+void Builder::at_entry(const std::function<void()>& code) {
+  std::swap(entry_, code_);
+  code();
+  std::swap(entry_, code_);
+}
+
+// Two arrays of different elements over one binding alias each other; so may any two bindings.
+Id Builder::buffer(int binding, Type element) {
+  const auto key = std::make_pair(binding, static_cast<int>(element));
+  if (const auto it = buffers_.find(key); it != buffers_.end()) return it->second;
+  const int size = bytes_of(element);
+  if (size == 2) capability(spv::CapabilityStorageBuffer16BitAccess), extensions_.insert("SPV_KHR_16bit_storage");
+  if (size == 1) capability(spv::CapabilityStorageBuffer8BitAccess), extensions_.insert("SPV_KHR_8bit_storage");
+  Id& block = block_types_[static_cast<int>(element)];
+  if (!block) {
+    const Id t = type(element), array = id();
+    emit(types_, spv::OpTypeRuntimeArray, {array, t});
+    emit(decorations_, spv::OpDecorate, {array, spv::DecorationArrayStride, static_cast<uint32_t>(size)});
+    block = id();
+    emit(types_, spv::OpTypeStruct, {block, array});
+    emit(decorations_, spv::OpDecorate, {block, spv::DecorationBlock});
+    emit(decorations_, spv::OpMemberDecorate, {block, 0, spv::DecorationOffset, 0});
+  }
+  const Id p = pointer(spv::StorageClassStorageBuffer, block), made = id();
+  emit(types_, spv::OpVariable, {p, made, spv::StorageClassStorageBuffer});
+  emit(decorations_, spv::OpDecorate, {made, spv::DecorationDescriptorSet, 0});
+  emit(decorations_, spv::OpDecorate, {made, spv::DecorationBinding, static_cast<uint32_t>(binding)});
+  emit(decorations_, spv::OpDecorate, {made, spv::DecorationAliased});
+  return buffers_[key] = made;
+}
+
+Id Builder::element_pointer(int binding, Type element, Value index) {
+  const Id array = buffer(binding, element), p = pointer(spv::StorageClassStorageBuffer, type(element)), zero = constant32(0), at = id();
+  emit(code_, spv::OpAccessChain, {p, at, array, zero, index.id});
+  return at;
+}
+
+Value Builder::load(int binding, Type element, Value index) {
+  const Id at = element_pointer(binding, element, index), t = type(element);
+  const Value v{this, id(), element};
+  emit(code_, spv::OpLoad, {t, v.id, at});
+  if (bytes_of(element) >= 4) return v;
+  return op(spv::OpUConvert, Type::U32, {v});
+}
+
+void Builder::store(int binding, Value value, Value index) {
+  const Id at = element_pointer(binding, value.type, index);
+  emit(code_, spv::OpStore, {at, value.id});
+}
+
+void Builder::store_narrow(int binding, Type element, Value value, Value index) {
+  const Id at = element_pointer(binding, element, index);
+  const Value narrow = op(spv::OpUConvert, element, {value});
+  emit(code_, spv::OpStore, {at, narrow.id});
+}
+
+Value Builder::atomic(int op, int binding, Value index, Value value) {
+  const Id at = element_pointer(binding, Type::U32, index), t = type(Type::U32), scope = constant32(spv::ScopeDevice), none = constant32(0);
+  const Value old{this, id(), Type::U32};
+  emit(code_, op, {t, old.id, at, scope, none, value.id});
+  return old;
+}
+
+Value Builder::compare_exchange(int binding, Value index, Value expected, Value desired) {
+  const Id at = element_pointer(binding, Type::U32, index), t = type(Type::U32), scope = constant32(spv::ScopeDevice), none = constant32(0);
+  const Value old{this, id(), Type::U32};
+  emit(code_, spv::OpAtomicCompareExchange, {t, old.id, at, scope, none, none, desired.id, expected.id});
+  return old;
+}
+
+Value Builder::push(int word) {
+  const Id u = type(Type::U32);
+  if (!push_) {
+    const Id length = constant32(static_cast<uint32_t>(push_words_)), array = id(), block = id();
+    emit(types_, spv::OpTypeArray, {array, u, length});
+    emit(decorations_, spv::OpDecorate, {array, spv::DecorationArrayStride, 4});
+    emit(types_, spv::OpTypeStruct, {block, array});
+    emit(decorations_, spv::OpDecorate, {block, spv::DecorationBlock});
+    emit(decorations_, spv::OpMemberDecorate, {block, 0, spv::DecorationOffset, 0});
+    const Id p = pointer(spv::StorageClassPushConstant, block);
+    push_ = id();
+    emit(types_, spv::OpVariable, {p, push_, spv::StorageClassPushConstant});
+  }
+  const Id p = pointer(spv::StorageClassPushConstant, u), zero = constant32(0), index = constant32(static_cast<uint32_t>(word)), at = id();
+  emit(code_, spv::OpAccessChain, {p, at, push_, zero, index});
+  const Value v{this, id(), Type::U32};
+  emit(code_, spv::OpLoad, {u, v.id, at});
+  return v;
+}
+
+Id Builder::shared(Type t, int array) {
+  Id& variable = shared_[{static_cast<int>(t), array}];
+  if (variable) return variable;
+  const Id length = constant32(static_cast<uint32_t>(local_size_)), a = global(spv::OpTypeArray, {type(t), length}, false);
+  const Id p = pointer(spv::StorageClassWorkgroup, a);
+  variable = id();
+  emit(types_, spv::OpVariable, {p, variable, spv::StorageClassWorkgroup});
+  return variable;
+}
+
+Value Builder::shared_load(Type t, int array, Value index) {
+  const Id a = shared(t, array), p = pointer(spv::StorageClassWorkgroup, type(t)), at = id();
+  emit(code_, spv::OpAccessChain, {p, at, a, index.id});
+  const Value v{this, id(), t};
+  emit(code_, spv::OpLoad, {type(t), v.id, at});
+  return v;
+}
+
+void Builder::shared_store(int array, Value value, Value index) {
+  const Id a = shared(value.type, array), p = pointer(spv::StorageClassWorkgroup, type(value.type)), at = id();
+  emit(code_, spv::OpAccessChain, {p, at, a, index.id});
+  emit(code_, spv::OpStore, {at, value.id});
+}
+
+void Builder::barrier() {
+  const Id scope = constant32(spv::ScopeWorkgroup),
+           semantics = constant32(spv::MemorySemanticsAcquireReleaseMask | spv::MemorySemanticsWorkgroupMemoryMask);
+  emit(code_, spv::OpControlBarrier, {scope, scope, semantics});
+}
+
+Id Builder::builtin(int which) {
+  Id& variable = builtins_[which];
+  if (variable) return variable;
+  const Id u = type(Type::U32);
+  const Id t = which == spv::BuiltInLocalInvocationIndex ? u : global(spv::OpTypeVector, {u, 3}, false);
+  const Id p = pointer(spv::StorageClassInput, t);
+  variable = id();
+  emit(types_, spv::OpVariable, {p, variable, spv::StorageClassInput});
+  emit(decorations_, spv::OpDecorate, {variable, spv::DecorationBuiltIn, static_cast<uint32_t>(which)});
+  return variable;
+}
+
+Value Builder::local_index() {
+  const Id from = builtin(spv::BuiltInLocalInvocationIndex);
+  const Value v{this, id(), Type::U32};
+  emit(code_, spv::OpLoad, {type(Type::U32), v.id, from});
+  return v;
+}
+
+Value Builder::group(int axis) {
+  const Id u = type(Type::U32), from = builtin(spv::BuiltInWorkgroupId), all = id();
+  emit(code_, spv::OpLoad, {global(spv::OpTypeVector, {u, 3}, false), all, from});
+  const Value v{this, id(), Type::U32};
+  emit(code_, spv::OpCompositeExtract, {u, v.id, all, static_cast<uint32_t>(axis)});
+  return v;
+}
+
+void Builder::preserve_specials(int width) {
+  capability(spv::CapabilitySignedZeroInfNanPreserve);
+  extensions_.insert("SPV_KHR_float_controls");
+  preserved_.push_back(width);
+}
+
+std::vector<uint32_t> Builder::finish() {
+  emit(code_, spv::OpReturn, {});
+  emit(code_, spv::OpFunctionEnd, {});
+  const Id function_type = global(spv::OpTypeFunction, {void_}, false);
+  if (!buffers_.empty() || push_) extensions_.insert("SPV_KHR_storage_buffer_storage_class");
+
+  Words out = {spv::MagicNumber, 0x00010300, 0, next_, 0};
+  for (int c : capabilities_) emit(out, spv::OpCapability, {static_cast<uint32_t>(c)});
+  for (const std::string& e : extensions_) emit(out, spv::OpExtension, {}, words_of(e));
+  emit(out, spv::OpExtInstImport, {glsl_}, words_of("GLSL.std.450"));
+  emit(out, spv::OpMemoryModel, {spv::AddressingModelLogical, spv::MemoryModelGLSL450});
+  Words entry = words_of("main");
+  for (const auto& [which, variable] : builtins_) entry.push_back(variable);
+  emit(out, spv::OpEntryPoint, {spv::ExecutionModelGLCompute, main_}, entry);
+  emit(out, spv::OpExecutionMode, {main_, spv::ExecutionModeLocalSize, static_cast<uint32_t>(local_size_), 1, 1});
+  for (int width : preserved_)
+    emit(out, spv::OpExecutionMode, {main_, spv::ExecutionModeSignedZeroInfNanPreserve, static_cast<uint32_t>(width)});
+  out.insert(out.end(), decorations_.begin(), decorations_.end());
+  out.insert(out.end(), types_.begin(), types_.end());
+  emit(out, spv::OpFunction, {void_, main_, spv::FunctionControlMaskNone, function_type});
+  // Variables belong to the start of the first block, which code_ begins with: its label is two words.
+  out.insert(out.end(), code_.begin(), code_.begin() + 2);
+  out.insert(out.end(), variables_.begin(), variables_.end());
+  out.insert(out.end(), entry_.begin(), entry_.end());
+  out.insert(out.end(), code_.begin() + 2, code_.end());
+  return out;
+}
+
+// ---- operators ----
+
+namespace {
+
+Value pick(Value x, Value y, int of_bool, int of_integer, int of_float) {
+  return x.b->op(x.type == Type::Bool ? of_bool : is_real(x.type) ? of_float : of_integer, x.type, {x, y});
+}
+
+Value compare(Value x, Value y, int of_bool, int of_integer, int of_float) {
+  return x.b->op(x.type == Type::Bool ? of_bool : is_real(x.type) ? of_float : of_integer, Type::Bool, {x, y});
+}
+
+}  // namespace
+
+Value operator+(Value x, Value y) {
+  return pick(x, y, 0, spv::OpIAdd, spv::OpFAdd);
+}
+Value operator-(Value x, Value y) {
+  return pick(x, y, 0, spv::OpISub, spv::OpFSub);
+}
+Value operator*(Value x, Value y) {
+  return pick(x, y, 0, spv::OpIMul, spv::OpFMul);
+}
+Value operator/(Value x, Value y) {
+  return pick(x, y, 0, spv::OpUDiv, spv::OpFDiv);
+}
+Value operator%(Value x, Value y) {
+  return x.b->op(spv::OpUMod, x.type, {x, y});
+}
+Value operator-(Value x) {
+  return x.b->op(is_real(x.type) ? spv::OpFNegate : spv::OpSNegate, x.type, {x});
+}
+Value operator&(Value x, Value y) {
+  return pick(x, y, spv::OpLogicalAnd, spv::OpBitwiseAnd, 0);
+}
+Value operator|(Value x, Value y) {
+  return pick(x, y, spv::OpLogicalOr, spv::OpBitwiseOr, 0);
+}
+Value operator^(Value x, Value y) {
+  return pick(x, y, spv::OpLogicalNotEqual, spv::OpBitwiseXor, 0);
+}
+Value operator!(Value x) {
+  return x.b->op(spv::OpLogicalNot, Type::Bool, {x});
+}
+Value operator~(Value x) {
+  return x.b->op(spv::OpNot, x.type, {x});
+}
+Value operator<<(Value x, Value y) {
+  return x.b->op(spv::OpShiftLeftLogical, x.type, {x, y});
+}
+Value operator>>(Value x, Value y) {
+  return x.b->op(spv::OpShiftRightLogical, x.type, {x, y});
+}
+Value operator<<(Value x, int n) {
+  return n ? x << x.b->u32(static_cast<uint32_t>(n)) : x;
+}
+Value operator>>(Value x, int n) {
+  return n ? x >> x.b->u32(static_cast<uint32_t>(n)) : x;
+}
+Value arithmetic_shift(Value x, Value y) {
+  return x.b->op(spv::OpShiftRightArithmetic, x.type, {x, y});
+}
+Value operator==(Value x, Value y) {
+  return compare(x, y, spv::OpLogicalEqual, spv::OpIEqual, spv::OpFOrdEqual);
+}
+Value operator!=(Value x, Value y) {
+  return compare(x, y, spv::OpLogicalNotEqual, spv::OpINotEqual, spv::OpFUnordNotEqual);
+}
+Value operator<(Value x, Value y) {
+  return x.type == Type::Bool ? (!x) & y : compare(x, y, 0, spv::OpULessThan, spv::OpFOrdLessThan);
+}
+Value operator<=(Value x, Value y) {
+  return x.type == Type::Bool ? (!x) | y : compare(x, y, 0, spv::OpULessThanEqual, spv::OpFOrdLessThanEqual);
+}
+Value operator>(Value x, Value y) {
+  return y < x;
+}
+Value operator>=(Value x, Value y) {
+  return y <= x;
+}
+Value signed_less(Value x, Value y) {
+  return x.b->op(spv::OpSLessThan, Type::Bool, {x, y});
+}
+Value signed_less_equal(Value x, Value y) {
+  return x.b->op(spv::OpSLessThanEqual, Type::Bool, {x, y});
+}
+
+}  // namespace anygpu::vulkan::spirv

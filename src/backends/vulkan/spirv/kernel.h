@@ -1,0 +1,110 @@
+// KernelSpec: all of a Generic that shapes its shader. What only its launches need (sizes, strides, offsets) stays in Schedule.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "../launch.h"
+#include "ir/generic.h"
+
+namespace anygpu::vulkan {
+
+struct KernelAccess {
+  DType dtype;
+  uint32_t nonzero = 0;  ///< bit d: the stride along dimension d is not 0
+  int binding = 0;
+  bool unit = false;   ///< the stride along the dimension walked innermost is 1
+  bool alone = false;  ///< no other access has this binding
+};
+
+struct KernelStore {
+  ir::Store store;
+  bool full = false;    ///< written at every index of the reduction, not once per parallel index
+  bool owned = false;   ///< 8 or 16 bits, whose words each belong to one invocation
+  bool atomic = false;  ///< several invocations may meet one element: combined by atomics
+};
+
+/// How invocations share out the parallel dimensions.
+enum class Shape : uint8_t {
+  Rows,    ///< a workgroup takes a block of the last one, the others are the same for all of it
+  Flat,    ///< all are flattened; an invocation finds its place by division
+  Reduce,  ///< flattened into rows, each done by `lanes` invocations
+};
+
+/// Dimensions stand in the order parallel, sequential (in order in one invocation), reduction.
+struct KernelSpec {
+  int parallel = 0, sequential = 0, reduction = 0;
+  Shape shape = Shape::Flat;
+  int local = 64;    ///< invocations of a workgroup
+  int elements = 1;  ///< Rows, Flat: of one invocation; neighbours if `neighbours`, else `local` apart
+  bool neighbours = false;
+  int lanes = 1;                                             ///< Reduce: a power of two
+  bool flat_reduction = false;                               ///< all reduction dimensions are one loop, whose place is found by division
+  int split_dim = -1;                                        ///< the reduction dimension cut into chunks, one a workgroup; -1: none is
+  int phase = -1;                                            ///< split: the stage that this launch does; the count of stages: the stores
+  int bindings = 0, scratch = -1, faults = -1, params = -1;  ///< numbers of bindings; -1: none
+  std::vector<KernelAccess> accesses;
+  std::vector<ir::Node> nodes;
+  std::vector<bool> narrow;  ///< per i64 node: 32 bits say it all, or all that is asked
+  std::vector<KernelStore> stores;
+
+  int rank() const { return parallel + sequential + reduction; }
+  int first_reduction() const { return parallel + sequential; }
+  uint32_t reduction_mask() const { return ((1u << reduction) - 1) << first_reduction(); }
+  std::string key() const;
+};
+
+/// A word of params, and what fills it.
+struct Param {
+  enum Kind : uint8_t { Rows, GroupsX, Blocks, Chunk, Chunks, Size, Rest, Offset, Stride, Arg, ArgHigh, Partial } kind;
+  int i = 0, j = 0;  ///< Size: dimension. Rest: binding. Offset, Stride: access, dimension. Arg: position, dtype. Partial: its number
+  friend bool operator==(const Param&, const Param&) = default;
+};
+
+/// Reduces by stage: a stage needs only what earlier stages gave.
+struct Stages {
+  int count = 0;
+  std::vector<int> of_reduce;  ///< per node: the stage of a Reduce, else -1
+  std::vector<uint32_t> dims;  ///< per node: the dimensions whose index it depends on
+  std::vector<bool> varies;    ///< per node: with a reduction dimension
+  std::vector<int> partial;    ///< per node: number of a Reduce's array of partial results, else -1; ArgMax and ArgMin take two
+  std::vector<DType> partial_types;
+  std::vector<int> full_checks, once_checks;  ///< Checks that no stage meets
+  bool full = false, once = false;            ///< something is stored or checked at every index; once per parallel index
+  bool stores_in_stage = false;               ///< full stores need no Reduce: the only stage makes them as it passes
+  explicit Stages(const KernelSpec&);
+};
+
+bool is_arg_kind(const ir::Node&);
+std::vector<bool> reachable(const std::vector<ir::Node>&, const std::vector<int>& roots);
+
+struct Schedule {
+  bool nothing = false;  ///< no index to run over
+  KernelSpec spec;
+  std::vector<int64_t> sizes;
+  struct Place {
+    int32_t slot;
+    int64_t offset;  ///< elements
+    std::vector<int64_t> strides;
+  };
+  std::vector<Place> places;
+  std::vector<int32_t> args;
+  int64_t rows = 1;               ///< product of the parallel sizes; Rows: without the last one
+  int64_t blocks = 1;             ///< Rows: of the last one
+  int64_t chunk = 0, chunks = 1;  ///< of the split dimension
+  int64_t groups = 1;             ///< workgroups, not counting chunks
+  double work = 0;
+};
+
+/// Chooses how a Generic is shared out: a function of the Generic and the capabilities alone.
+Schedule schedule(const ir::Generic&, const Capabilities&);
+
+/// A shader, and what fills its params.
+struct Kernel {
+  std::shared_ptr<const Shader> shader;
+  std::vector<Param> params;
+};
+/// Emits it. push: whether params are push constants; if they pass max_push words, nothing is emitted and shader is null.
+Kernel emit(const KernelSpec&, const Capabilities&, const std::string& name);
+
+}  // namespace anygpu::vulkan

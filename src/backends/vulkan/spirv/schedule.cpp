@@ -1,0 +1,241 @@
+// Which dimension becomes what. See kernel.h for the shapes that come out.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+
+#include "ir/loop_nest.h"
+#include "kernel.h"
+#include "narrow.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+using ir::Combine;
+using ir::ExprOp;
+using ir::Node;
+using ir::ReduceKind;
+
+constexpr int64_t kLocal = 64;            // invocations of a workgroup
+constexpr int64_t kWideRow = 32;          // last dimensions below which rows waste a workgroup
+constexpr int64_t kShortReduction = 16;   // reductions below which one invocation does each
+constexpr int64_t kEnoughGroups = 64;     // workgroups that keep a device busy
+constexpr int64_t kChunkElements = 4096;  // least length of a chunk, in elements
+
+class Scheduler : private ir::LoopNest {
+ public:
+  Scheduler(const ir::Generic& g, const Capabilities& caps) : ir::LoopNest(g), caps_(caps) { out_.args = g.args; }
+
+  Schedule run() {
+    out_.nothing = !simplify();
+    if (out_.nothing) return out_;
+    share_stores();
+    sort();
+    collapse();
+    lay_out();
+    if (reduction_mask()) {
+      share_out_reduction();
+    } else {
+      share_out_pointwise();
+    }
+    bind();
+    estimate();
+    return out_;
+  }
+
+ private:
+  // Of what may meet in one element, what atomics can combine in any order need no order.
+  void share_stores() {
+    std::vector<bool> ordered, any;
+    for (size_t i = 0; i < stores_.size(); ++i) {
+      const ir::Store& s = stores_[i];
+      const DType t = accesses_[s.access].dtype;
+      const bool wide = size_of(t) == 8 && !(t == DType::I64 && s.combine == Combine::Add);
+      const uint32_t space = ((1u << dims_.size()) - 1) & (full_[i] ? ~0u : ~reduction_mask());
+      const bool repeats = s.combine == Combine::None && s.index < 0 && (space & ~nonzero(s.access));  // the last one stays
+      ordered.push_back((s.combine != Combine::None && wide) || repeats);
+    }
+    find_sequential(ordered);
+    for (size_t i = 0; i < stores_.size(); ++i) {
+      const ir::Store& s = stores_[i];
+      const uint32_t space = full_[i] ? ~0u : ~reduction_mask();
+      const uint32_t all = ((1u << dims_.size()) - 1) & space;
+      const bool meets = s.index >= 0 || (all & ~nonzero(s.access)) || overlaps(s.access, space);
+      atomic_.push_back(s.combine != Combine::None && !ordered[i] && meets);
+    }
+  }
+
+  void lay_out() {
+    if (dims_.empty()) {  // a scalar: one dimension of one index
+      dims_.push_back({1});
+      dims_[0].strides.assign(accesses_.size(), 0);
+    }
+    KernelSpec& spec = out_.spec;
+    const bool ordered_reduction = std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.reduces && d.sequential; });
+    for (const Dim& d : dims_) ++(d.reduces ? spec.reduction : d.sequential ? spec.sequential : spec.parallel);
+    ordered_reduction_ = ordered_reduction;
+    spec.nodes = nodes_;
+    for (size_t i = 0; i < stores_.size(); ++i) {
+      spec.stores.push_back({stores_[i], full_[i] && reduction_mask() != 0, false, static_cast<bool>(atomic_[i])});
+    }
+    for (size_t a = 0; a < accesses_.size(); ++a) {
+      Schedule::Place place{accesses_[a].slot, accesses_[a].offset, {}};
+      for (const Dim& d : dims_) place.strides.push_back(d.strides[a]);
+      out_.places.push_back(place);
+      spec.accesses.push_back({accesses_[a].dtype, nonzero(static_cast<int>(a))});
+    }
+    for (const Dim& d : dims_) out_.sizes.push_back(d.size);
+    spec.narrow = narrow_nodes(spec, out_.sizes);
+  }
+
+  int64_t product_of(int begin, int end) const {
+    int64_t n = 1;
+    for (int d = begin; d < end; ++d) n *= dims_[d].size;
+    return n;
+  }
+
+  void mark_unit(int dim) {
+    for (size_t a = 0; a < accesses_.size(); ++a) out_.spec.accesses[a].unit = dim >= 0 && dims_[dim].strides[a] == 1;
+  }
+
+  bool packs(DType t) const { return size_of(t) == 1 ? !caps_.storage8 : size_of(t) == 2 && !caps_.storage16; }
+
+  // Whether the words of a store of 8 or 16 bits each belong to one invocation, which takes neighbours along the last parallel
+  // dimension (Rows), or along all of them (Flat).
+  bool owns_words(const ir::Store& s, bool rows) const {
+    const KernelSpec& spec = out_.spec;
+    const int64_t size = size_of(accesses_[s.access].dtype);
+    if (s.index >= 0 || s.combine != Combine::None || spec.sequential || spec.parallel == 0) return false;
+    const int last = spec.parallel - 1;
+    if (dims_[last].strides[s.access] != 1 || accesses_[s.access].offset * size % 4) return false;
+    for (int d = last - 1; d >= 0; --d) {
+      const int64_t stride = dims_[d].strides[s.access];
+      if (rows ? stride * size % 4 != 0 : stride != dims_[d + 1].strides[s.access] * dims_[d + 1].size) return false;
+    }
+    return !overlaps(s.access, ~0u) && (nonzero(s.access) == (1u << dims_.size()) - 1);
+  }
+
+  void share_out_pointwise() {
+    KernelSpec& spec = out_.spec;
+    const int64_t total = product_of(0, spec.parallel);
+    const int last = spec.parallel - 1;
+    const bool rows = spec.parallel >= 1 && (spec.parallel == 1 || dims_[last].size >= kWideRow);
+    spec.shape = rows ? Shape::Rows : Shape::Flat;
+    int neighbours = 1;
+    for (KernelStore& s : spec.stores) {
+      const DType t = accesses_[s.store.access].dtype;
+      s.owned = packs(t) && owns_words(s.store, rows);
+      if (s.owned) neighbours = std::max(neighbours, static_cast<int>(4 / size_of(t)));
+    }
+    spec.neighbours = neighbours > 1;
+    spec.elements = neighbours > 1 ? neighbours : spec.sequential || total < 64 * kLocal ? 1 : 4;
+    if (neighbours == 1 && spec.nodes.size() > 60) spec.elements = 1;
+    spec.local = kLocal;
+    mark_unit(rows ? last : -1);
+    const int64_t per_group = spec.local * spec.elements;
+    if (rows) {
+      out_.rows = product_of(0, last);
+      out_.blocks = (dims_[last].size + per_group - 1) / per_group;
+      out_.groups = out_.rows * out_.blocks;
+    } else {
+      out_.rows = total;
+      out_.groups = (total + per_group - 1) / per_group;
+    }
+  }
+
+  /// Whether what is read most is contiguous along reduction dimension d rather than along the last parallel one.
+  bool reads_along_reduction() const {
+    const KernelSpec& spec = out_.spec;
+    const int inner = static_cast<int>(dims_.size()) - 1, last = spec.parallel - 1;
+    double along = 0, across = 0;
+    for (const Node& n : nodes_) {
+      if (n.op != ExprOp::Load) continue;
+      double walked = 1;
+      for (const Dim& d : dims_) walked *= d.strides[n.a] ? static_cast<double>(d.size) : 1;
+      if (std::abs(dims_[inner].strides[n.a]) == 1) along += walked;
+      if (last >= 0 && std::abs(dims_[last].strides[n.a]) == 1) across += walked;
+    }
+    return along >= across;
+  }
+
+  void share_out_reduction() {
+    KernelSpec& spec = out_.spec;
+    spec.shape = Shape::Reduce;
+    spec.local = kLocal;
+    const int first = spec.first_reduction(), inner = spec.rank() - 1;
+    const int64_t reduced = product_of(first, spec.rank());
+    out_.rows = product_of(0, spec.parallel);
+    const bool free_order = !ordered_reduction_ && spec.sequential == 0;
+    if (free_order && reduced >= kShortReduction && (reads_along_reduction() || out_.rows < 8)) {
+      const int64_t most = std::min<int64_t>(kLocal, reduced >= 512 ? 64 : reduced >= 128 ? 32 : 8);
+      spec.lanes = static_cast<int>(std::bit_floor(static_cast<uint64_t>(most)));
+    }
+    if (spec.lanes > 1 && dims_[inner].size < spec.lanes && spec.reduction > 1) spec.flat_reduction = true;
+    const int64_t per_group = spec.local / spec.lanes;
+    out_.groups = (out_.rows + per_group - 1) / per_group;
+    if (free_order && !spec.flat_reduction) {
+      int split = first;
+      for (int d = first; d <= inner; ++d) {
+        if (dims_[d].size > dims_[split].size) split = d;
+      }
+      int64_t chunks = 1;
+      const int64_t worth = kChunkElements * (spec.lanes > 1 ? 1 : 1) / (spec.lanes > 1 ? 1 : 16);
+      if (out_.groups < kEnoughGroups) chunks = std::min((kEnoughGroups + out_.groups - 1) / out_.groups, reduced / worth);
+      if (spec.lanes == 1) chunks = std::max(chunks, reduced / kChunkElements);
+      chunks = std::min({chunks, dims_[split].size, int64_t{1024}});
+      if (chunks > 1) {
+        out_.chunk = (dims_[split].size + chunks - 1) / chunks;
+        if (split == inner) out_.chunk = (out_.chunk + spec.lanes - 1) / spec.lanes * spec.lanes;
+        out_.chunks = (dims_[split].size + out_.chunk - 1) / out_.chunk;
+        if (out_.chunks > 1) spec.split_dim = split;
+      }
+      if (spec.split_dim < 0) out_.chunk = 0, out_.chunks = 1;
+      // Atomics and stores of whole words want each index met once; that holds for chunks too.
+    }
+  }
+
+  // One binding a slot, so that what is loaded and stored there goes through one descriptor.
+  void bind() {
+    KernelSpec& spec = out_.spec;
+    std::vector<int32_t> slots;
+    for (size_t a = 0; a < accesses_.size(); ++a) {
+      auto it = std::find(slots.begin(), slots.end(), accesses_[a].slot);
+      if (it == slots.end()) it = slots.insert(slots.end(), accesses_[a].slot);
+      spec.accesses[a].binding = static_cast<int>(it - slots.begin());
+    }
+    for (KernelAccess& a : spec.accesses) {
+      a.alone =
+          std::count_if(spec.accesses.begin(), spec.accesses.end(), [&](const KernelAccess& o) { return o.binding == a.binding; }) == 1;
+    }
+    spec.bindings = static_cast<int>(slots.size());
+    const bool checks = std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == ExprOp::Check; });
+    if (checks) spec.faults = spec.bindings++;
+    if (spec.split_dim >= 0) spec.scratch = spec.bindings++;
+  }
+
+  void estimate() {
+    double cost = 1;
+    for (const Node& n : nodes_) {
+      cost += n.op == ExprOp::Load ? 4 : n.op >= ExprOp::Exp && n.op <= ExprOp::Lgamma ? 16 : n.op == ExprOp::Philox ? 64 : 1;
+    }
+    out_.work = cost;
+    for (const Dim& d : dims_) out_.work *= static_cast<double>(std::max<int64_t>(d.size, 1));
+  }
+
+  const Capabilities& caps_;
+  std::vector<char> atomic_;
+  bool ordered_reduction_ = false;
+  Schedule out_;
+};
+
+}  // namespace
+
+bool is_arg_kind(const Node& n) {
+  return n.imm.i == static_cast<int>(ReduceKind::ArgMax) || n.imm.i == static_cast<int>(ReduceKind::ArgMin);
+}
+
+Schedule schedule(const ir::Generic& g, const Capabilities& caps) {
+  return Scheduler(g, caps).run();
+}
+
+}  // namespace anygpu::vulkan
