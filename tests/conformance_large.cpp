@@ -174,6 +174,30 @@ TEST_P(LargeConformance, LargeScatters) {
   }
 }
 
+/// What must be added in order, over dimensions that do not collapse: more steps of one loop, and of nested loops, than some devices allow.
+TEST_P(LargeConformance, LargeOrderedScatters) {
+  Maker m(408);
+  for (const Dims& sizes : {Dims{400, 300}, Dims{300, 400, 1}, Dims{70001, 2}}) {
+    for (Combine how : {Combine::Add, Combine::Max}) {
+      Case c;
+      c.name = "large_ordered_" + std::to_string(static_cast<int>(how)) + shape_of(sizes);
+      Generic g;
+      g.name = c.name;
+      g.sizes = sizes;
+      std::vector<double> at(sizes[0]);
+      for (double& i : at) i = static_cast<double>(m.below(5));
+      const int i = access(g, m.input(c, DType::I64, {sizes[0]}, Layout::Dense, at), 1),
+                x = access(g, m.input(c, DType::F64, sizes, Layout::Odd, Fill::Small));
+      const ir::Operand dst = m.both(c, DType::F64, {5}, Layout::Dense, Fill::Small);
+      g.accesses.push_back({dst.slot, DType::F64, dst.offset, Dims::filled(g.rank(), 0)});
+      const Val v = load(g, x), where = load(g, i);
+      g.stores.push_back({2, v.id, where.id, -1, how});
+      c.steps.push_back(g);
+      check(c);
+    }
+  }
+}
+
 /// The same without a computed index: parallel indices that meet because a stride is 0.
 TEST_P(LargeConformance, LargeFolds) {
   Maker m(405);

@@ -73,7 +73,7 @@ void lay_groups(Launch& l, int64_t groups, const Capabilities& caps, const std::
 }
 
 Launch launch(const Schedule& s, const KernelSpec& spec, const Kernel& kernel, const Capabilities& caps, const std::string& name,
-              int64_t groups, int64_t chunks) {
+              int64_t groups, int64_t chunks, int64_t first = 0) {
   Launch l;
   l.shader = kernel.shader;
   lay_groups(l, groups, caps, name);
@@ -113,6 +113,12 @@ Launch launch(const Schedule& s, const KernelSpec& spec, const Kernel& kernel, c
         break;
       case Param::Chunks:
         value = s.chunks;
+        break;
+      case Param::First:
+        value = first;
+        break;
+      case Param::Last:
+        value = std::min(first + s.ordered_a_launch, s.ordered);
         break;
       case Param::Size:
         value = s.sizes[p.i];
@@ -164,7 +170,9 @@ Compiled compile_generic(const ir::Generic& g, const Capabilities& caps) {
   if (s.nothing) return c;
   require_types(g, s.spec, caps);
   if (s.spec.split_dim < 0) {
-    c.launches.push_back(launch(s, s.spec, kernel_for(s.spec, caps, g.name), caps, g.name, s.groups, 1));
+    const Kernel kernel = kernel_for(s.spec, caps, g.name);
+    for (int64_t first = 0; first < s.ordered; first += s.ordered_a_launch)
+      c.launches.push_back(launch(s, s.spec, kernel, caps, g.name, s.groups, 1, first));
     return c;
   }
   const Stages stages(s.spec);

@@ -108,12 +108,11 @@ std::vector<bool> Emitter::wanted_by_stores(bool full) const {
   return reachable(spec_.nodes, roots);
 }
 
-// Sequential dimensions, in order, in one invocation.
-void Emitter::in_order(Scope& scope, int d, const std::function<void(Scope&)>& body) {
-  if (d == spec_.first_reduction()) return body(scope);
-  b_.loop(b_.u32(0), param({Param::Size, d}), b_.u32(1), [&](Value i) {
-    Scope inside = bind(scope, {{d, i}});
-    in_order(inside, d + 1, body);
+// Sequential dimensions, in order, in one invocation: those of this launch.
+void Emitter::in_order(Scope& scope, const std::function<void(Scope&)>& body) {
+  b_.loop(param({Param::First}), param({Param::Last}), b_.u32(1), [&](Value i) {
+    Scope inside = bind(scope, place(i, spec_.parallel, spec_.first_reduction()));
+    body(inside);
   });
 }
 
@@ -148,7 +147,7 @@ void Emitter::pointwise() {
     Scope& element = elements.back();
     if (spec_.sequential) {
       b_.if_(active, [&] {
-        in_order(element, spec_.parallel, [&](Scope& s) {
+        in_order(element, [&](Scope& s) {
           settle(s, wanted);
           for (const KernelStore& st : spec_.stores) store(s, st);
         });
@@ -188,7 +187,7 @@ void Emitter::reduction() {
   row_ = b_.select(active_, row_, b_.u32(0));
   Scope row = bind(root, place(row_, 0, spec_.parallel));
   if (!spec_.sequential) return reduce_row(row);
-  b_.if_(active_, [&] { in_order(row, spec_.parallel, [&](Scope& s) { reduce_row(s); }); });
+  b_.if_(active_, [&] { in_order(row, [&](Scope& s) { reduce_row(s); }); });
 }
 
 void Emitter::reduce_row(Scope& row) {
@@ -225,9 +224,14 @@ void Emitter::reduce_row(Scope& row) {
 void Emitter::each_reduced(Scope& row, const std::vector<bool>& wanted, const std::function<void(Scope&)>& body) {
   settle(row, wanted);
   if (!spec_.flat_reduction) return each_reduced_from(row, spec_.first_reduction(), wanted, body);
-  Value total = param({Param::Size, spec_.first_reduction()});
-  for (int d = spec_.first_reduction() + 1; d < spec_.rank(); ++d) total = total * param({Param::Size, d});
-  b_.loop(lane_, total, b_.u32(static_cast<uint32_t>(spec_.lanes)), [&](Value r) {
+  Value from = lane_ ? lane_ : b_.u32(0), to = param({Param::Size, spec_.first_reduction()});
+  for (int d = spec_.first_reduction() + 1; d < spec_.rank(); ++d) to = to * param({Param::Size, d});
+  if (spec_.split_dim >= 0) {
+    const Value length = param({Param::Chunk}), start = chunk_ * length, end = start + length;
+    from = from + start;
+    to = b_.select(end < to, end, to);
+  }
+  b_.loop(from, to, b_.u32(static_cast<uint32_t>(spec_.lanes)), [&](Value r) {
     Scope s = bind(row, place(r, spec_.first_reduction(), spec_.rank()));
     settle(s, wanted);
     body(s);

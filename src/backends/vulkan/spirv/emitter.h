@@ -53,7 +53,7 @@ class Emitter {
   /// Indices of dimensions [begin, end) from a flattened one.
   std::map<int, Value> place(Value flat, int begin, int end);
   void settle(Scope&, const std::vector<bool>& wanted);
-  void in_order(Scope&, int d, const std::function<void(Scope&)>& body);
+  void in_order(Scope&, const std::function<void(Scope&)>& body);
   void each_reduced(Scope&, const std::vector<bool>& wanted, const std::function<void(Scope&)>& body);
   void each_reduced_from(Scope&, int d, const std::vector<bool>& wanted, const std::function<void(Scope&)>& body);
   Value group_index();

@@ -56,7 +56,7 @@ struct KernelSpec {
 
 /// A word of params, and what fills it.
 struct Param {
-  enum Kind : uint8_t { Rows, GroupsX, Blocks, Chunk, Chunks, Size, Rest, Offset, Stride, Arg, ArgHigh, Partial } kind;
+  enum Kind : uint8_t { Rows, GroupsX, Blocks, Chunk, Chunks, First, Last, Size, Rest, Offset, Stride, Arg, ArgHigh, Partial } kind;
   int i = 0, j = 0;  ///< Size: dimension. Rest: binding. Offset, Stride: access, dimension. Arg: position, dtype. Partial: its number
   friend bool operator==(const Param&, const Param&) = default;
 };
@@ -89,10 +89,11 @@ struct Schedule {
   };
   std::vector<Place> places;
   std::vector<int32_t> args;
-  int64_t rows = 1;               ///< product of the parallel sizes; Rows: without the last one
-  int64_t blocks = 1;             ///< Rows: of the last one
-  int64_t chunk = 0, chunks = 1;  ///< of the split dimension
-  int64_t groups = 1;             ///< workgroups, not counting chunks
+  int64_t rows = 1;                           ///< product of the parallel sizes; Rows: without the last one
+  int64_t blocks = 1;                         ///< Rows: of the last one
+  int64_t chunk = 0, chunks = 1;              ///< of the split dimension
+  int64_t groups = 1;                         ///< workgroups, not counting chunks
+  int64_t ordered = 1, ordered_a_launch = 1;  ///< sequential indices in all, and how many a launch may do
   double work = 0;
 };
 

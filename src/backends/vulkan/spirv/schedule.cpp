@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "anygpu/error.h"
 #include "ir/loop_nest.h"
 #include "kernel.h"
 #include "narrow.h"
@@ -21,6 +22,7 @@ constexpr int64_t kWideRow = 32;          // last dimensions below which rows wa
 constexpr int64_t kShortReduction = 16;   // reductions below which one invocation does each
 constexpr int64_t kEnoughGroups = 64;     // workgroups that keep a device busy
 constexpr int64_t kChunkElements = 4096;  // least length of a chunk, in elements
+constexpr int64_t kMostSteps = 50000;     // of all loops of an invocation: lavapipe ends them after 65535, without a word
 
 class Scheduler : private ir::LoopNest {
  public:
@@ -129,7 +131,9 @@ class Scheduler : private ir::LoopNest {
     }
     spec.neighbours = neighbours > 1;
     spec.elements = neighbours > 1 ? neighbours : spec.sequential || total < 64 * kLocal ? 1 : 4;
-    if (neighbours == 1 && spec.nodes.size() > 60) spec.elements = 1;
+    if (neighbours == 1 && (spec.nodes.size() > 60 || loop_weight() > 1000)) spec.elements = 1;
+    for (int d = spec.parallel; d < spec.parallel + spec.sequential; ++d) out_.ordered *= dims_[d].size;
+    out_.ordered_a_launch = std::clamp<int64_t>(kMostSteps / loop_weight(), 1, out_.ordered);
     spec.local = kLocal;
     mark_unit(rows ? last : -1);
     const int64_t per_group = spec.local * spec.elements;
@@ -165,6 +169,7 @@ class Scheduler : private ir::LoopNest {
     const int first = spec.first_reduction(), inner = spec.rank() - 1;
     const int64_t reduced = product_of(first, spec.rank());
     out_.rows = product_of(0, spec.parallel);
+    out_.ordered = product_of(spec.parallel, first);
     const bool free_order = !ordered_reduction_ && spec.sequential == 0;
     if (free_order && reduced >= kShortReduction && (reads_along_reduction() || out_.rows < 8)) {
       const int64_t most = std::min<int64_t>(kLocal, reduced >= 512 ? 64 : reduced >= 128 ? 32 : 8);
@@ -173,25 +178,46 @@ class Scheduler : private ir::LoopNest {
     if (spec.lanes > 1 && dims_[inner].size < spec.lanes && spec.reduction > 1) spec.flat_reduction = true;
     const int64_t per_group = spec.local / spec.lanes;
     out_.groups = (out_.rows + per_group - 1) / per_group;
-    if (free_order && !spec.flat_reduction) {
-      int split = first;
-      for (int d = first; d <= inner; ++d) {
-        if (dims_[d].size > dims_[split].size) split = d;
-      }
-      int64_t chunks = 1;
-      const int64_t worth = kChunkElements * (spec.lanes > 1 ? 1 : 1) / (spec.lanes > 1 ? 1 : 16);
-      if (out_.groups < kEnoughGroups) chunks = std::min((kEnoughGroups + out_.groups - 1) / out_.groups, reduced / worth);
-      if (spec.lanes == 1) chunks = std::max(chunks, reduced / kChunkElements);
-      chunks = std::min({chunks, dims_[split].size, int64_t{1024}});
-      if (chunks > 1) {
-        out_.chunk = (dims_[split].size + chunks - 1) / chunks;
-        if (split == inner) out_.chunk = (out_.chunk + spec.lanes - 1) / spec.lanes * spec.lanes;
-        out_.chunks = (dims_[split].size + out_.chunk - 1) / out_.chunk;
-        if (out_.chunks > 1) spec.split_dim = split;
-      }
-      if (spec.split_dim < 0) out_.chunk = 0, out_.chunks = 1;
-      // Atomics and stores of whole words want each index met once; that holds for chunks too.
+    const Stages stages(spec);
+    const int64_t passes = std::max(stages.count + stages.full, 1);
+    const int64_t longest = std::max<int64_t>(kMostSteps / (2 * loop_weight()), 1);  // elements of one invocation; nested loops count twice
+    if (!free_order) {
+      out_.ordered_a_launch = std::clamp<int64_t>(longest / (passes * reduced), 1, out_.ordered);
+      if (passes * reduced > longest)
+        throw Error(ErrorKind::NotImplemented, "[vulkan] a reduction of " + std::to_string(reduced) + " indices that must be met in order");
+      return;
     }
+    int split = first;
+    for (int d = first; d <= inner; ++d) {
+      if (dims_[d].size > dims_[split].size) split = d;
+    }
+    int64_t chunks = 1;
+    const int64_t worth = kChunkElements / (spec.lanes > 1 ? 1 : 16);
+    if (out_.groups < kEnoughGroups) chunks = std::min((kEnoughGroups + out_.groups - 1) / out_.groups, reduced / worth);
+    if (spec.lanes == 1) chunks = std::max(chunks, reduced / kChunkElements);
+    if (!spec.flat_reduction) chunks = std::min(chunks, dims_[split].size);
+    const int64_t least = (passes * reduced / spec.lanes + longest - 1) / longest;
+    if (chunks < least) {  // along one dimension it does not come apart enough
+      chunks = least;
+      if (chunks > dims_[split].size) spec.flat_reduction = true;
+    }
+    if (chunks <= 1) return;
+    const int64_t length = spec.flat_reduction ? reduced : dims_[split].size;
+    out_.chunk = (length + chunks - 1) / chunks;
+    if (spec.flat_reduction || split == inner) out_.chunk = (out_.chunk + spec.lanes - 1) / spec.lanes * spec.lanes;
+    out_.chunks = (length + out_.chunk - 1) / out_.chunk;
+    if (out_.chunks > 1) spec.split_dim = split;
+  }
+
+  /// Steps of loops that one index takes, itself included.
+  int64_t loop_weight() const {
+    int64_t steps = 1;
+    for (const Node& n : nodes_) {
+      if (n.op == ExprOp::Rem && is_float(n.type)) steps += n.type == DType::F64 ? 200 : 40;
+      if (n.op == ExprOp::Pow && !is_float(n.type)) steps += 64;
+    }
+    for (const KernelStore& s : out_.spec.stores) steps += s.atomic ? 16 : 0;  // where many meet, they try again
+    return steps;
   }
 
   // One binding a slot, so that what is loaded and stored there goes through one descriptor.
