@@ -219,6 +219,38 @@ TEST_P(LargeConformance, LargeFolds) {
   }
 }
 
+/// Sums longer than what one loop of a shader may count to (65,535 on a software device).
+TEST_P(LargeConformance, LongProducts) {
+  Maker m(409);
+  const DType t = DType::F32;
+  using ir::NamedKind;
+  for (bool biased : {false, true}) {
+    Case c;
+    const int64_t k = 130001;
+    ir::Named n{NamedKind::Matmul, {m.output(c, t, {3, 5}, Layout::Dense)}, {}, "matmul"};
+    n.operands.push_back(m.input(c, t, {3, k}, Layout::Dense, Fill::Small));
+    n.operands.push_back(m.input(c, t, {k, 5}, Layout::Dense, Fill::Small));
+    if (biased) n.operands.push_back(m.input(c, t, {3, 5}, Layout::Dense, Fill::Small));
+    c.name = biased ? "long_matmul_biased" : "long_matmul";
+    c.steps.emplace_back(n);
+    CHECK_NAMED(c);
+  }
+  struct Shape {
+    int64_t batch, height, width;
+  };
+  for (const Shape& s : {Shape{70001, 1, 1}, Shape{3, 250, 251}, Shape{1, 1, 66000}, Shape{200, 20, 21}}) {
+    Case c;
+    ir::Named n{NamedKind::ConvWeightGrad, {m.output(c, t, {2, 1, 1, 3}, Layout::Dense)}, {}, "conv_weight_grad"};
+    n.operands.push_back(m.input(c, t, {s.batch, 2, s.height, s.width}, Layout::Dense, Fill::Small));
+    n.operands.push_back(m.input(c, t, {s.batch, 1, s.height, s.width}, Layout::Dense, Fill::Small));
+    n.attrs.stride = n.attrs.dilation = {1, 1};
+    n.attrs.padding = {0, 1};
+    c.name = "long_weight_grad" + shape_of({s.batch, s.height, s.width});
+    c.steps.emplace_back(n);
+    CHECK_NAMED(c);
+  }
+}
+
 /// One bad element among many, first, last and between, must not be lost by any thread.
 TEST_P(LargeConformance, LargeChecks) {
   Maker m(406);

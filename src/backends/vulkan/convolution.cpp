@@ -128,8 +128,11 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
   const int64_t lanes = std::clamp<int64_t>(((columns + 3) / 4 + vector - 1) / vector * vector, vector, can.software ? 32 : 64);
   const bool divides = p.divisor[0] != 1 || p.divisor[1] != 1;
   Launch launch;
-  launch.shader = glsl_shader(name_of(n.kind), kWords,
-                              {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), divides ? 1u : 0u, bias ? 1u : 0u}, 5, 0);
+  auto shader = [&](bool adds) {
+    return glsl_shader(
+        name_of(n.kind), kWords,
+        {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), divides ? 1u : 0u, bias && !adds ? 1u : 0u, adds ? 1u : 0u}, 5, 0);
+  };
   launch.bindings = {bind(dst, true, 0), bind(lhs, false, 1), bind(image, false, 2), bind(bias ? n.operands[3] : lhs, false, 3)};
   launch.bindings.push_back({kParams, 0, sizeof(Problem)});
   auto first = [](const ir::Operand& o, const Binding& b) { return narrow(o.offset - b.begin / 4); };
@@ -140,23 +143,38 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
 
   const int64_t row_tiles = (p.rows + rows - 1) / rows, column_tiles = (columns + 4 * lanes - 1) / (4 * lanes);
   if (groups > can.max_groups[2]) return {};
+  // The sum in parts: of k0, and of ky where even one k0 is too long. A loop's last look at its condition counts: all loops together take
+  // ky * (2 + kx * (2 + k0)) iterations.
+  if (p.size_kx > kMostIterations / 4) return {};
+  const int64_t part_ky = std::min<int64_t>(p.size_ky, kMostIterations / (2 + 3 * p.size_kx));
+  const int64_t part_k0 = std::clamp<int64_t>((kMostIterations / part_ky - 2) / p.size_kx - 2, 1, p.size_k0);
   const double tile_work = static_cast<double>(4 * lanes * rows * groups) *
-                           (2.0 * static_cast<double>(p.size_k0) * static_cast<double>(p.size_ky) * static_cast<double>(p.size_kx) + 8);
+                           (2.0 * static_cast<double>(part_k0) * static_cast<double>(part_ky) * static_cast<double>(p.size_kx) + 8);
   // No launch so long that a driver would take the device for hung.
   const auto most = std::max<int64_t>(1, static_cast<int64_t>(2e9 / tile_work));
   const int64_t tall = std::min<int64_t>({row_tiles, most, can.max_groups[1]});
   const int64_t wide = std::min<int64_t>({column_tiles, std::max<int64_t>(1, most / tall), can.max_groups[0]});
-  for (int64_t y = 0; y < row_tiles; y += tall)
-    for (int64_t x = 0; x < column_tiles; x += wide) {
-      p.row_tile = narrow(y);
-      p.column_tile = narrow(x);
-      launch.groups[0] = static_cast<uint32_t>(std::min(wide, column_tiles - x));
-      launch.groups[1] = static_cast<uint32_t>(std::min(tall, row_tiles - y));
-      launch.groups[2] = static_cast<uint32_t>(groups);
-      launch.work = tile_work * launch.groups[0] * launch.groups[1];
-      const auto* words = reinterpret_cast<const uint32_t*>(&p);
-      launch.params.assign(words, words + sizeof(Problem) / 4);
-      made.launches.push_back(launch);
+  for (int64_t k0 = 0; k0 < p.size_k0; k0 += part_k0)
+    for (int64_t ky = 0; ky < p.size_ky; ky += part_ky) {
+      launch.shader = shader(k0 || ky);
+      Problem part = p;
+      part.size_k0 = narrow(std::min(part_k0, p.size_k0 - k0));
+      part.size_ky = narrow(std::min(part_ky, p.size_ky - ky));
+      part.lhs_offset += narrow(k0 * p.lhs_k0 + ky * p.lhs_ky);
+      part.image_offset += narrow(k0 * p.image_k0);
+      part.shift[0] += narrow(ky * p.k_step[0]);
+      for (int64_t y = 0; y < row_tiles; y += tall)
+        for (int64_t x = 0; x < column_tiles; x += wide) {
+          part.row_tile = narrow(y);
+          part.column_tile = narrow(x);
+          launch.groups[0] = static_cast<uint32_t>(std::min(wide, column_tiles - x));
+          launch.groups[1] = static_cast<uint32_t>(std::min(tall, row_tiles - y));
+          launch.groups[2] = static_cast<uint32_t>(groups);
+          launch.work = tile_work * launch.groups[0] * launch.groups[1];
+          const auto* words = reinterpret_cast<const uint32_t*>(&part);
+          launch.params.assign(words, words + sizeof(Problem) / 4);
+          made.launches.push_back(launch);
+        }
     }
   return made;
 }

@@ -143,7 +143,10 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
   const bool bias = p.count > kBias;
 
   Launch launch;
-  launch.shader = glsl_shader("matmul", kWords, {lanes, static_cast<uint32_t>(tall), lhs_fours, rhs_fours, bias ? 1u : 0u}, 4, kPushWords);
+  auto shader = [&](bool adds) {
+    return glsl_shader("matmul", kWords,
+                       {lanes, static_cast<uint32_t>(tall), lhs_fours, rhs_fours, bias && !adds ? 1u : 0u, adds ? 1u : 0u}, 4, kPushWords);
+  };
   Params params{};
   params.m = static_cast<int32_t>(p.m);
   params.n = static_cast<int32_t>(p.n);
@@ -165,23 +168,33 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
   }
   const int64_t batch = product(p.batch), row_tiles = (p.m + tall - 1) / tall, columns = (p.n + 4 * lanes - 1) / (4 * lanes);
   if (columns > can.max_groups[0]) return {};
-  const double tile_work = static_cast<double>(4 * lanes * tall) * (2.0 * static_cast<double>(p.k) + 8) * static_cast<double>(columns);
+  // The sum in parts, of whole fours.
+  const int64_t part = std::min<int64_t>(p.k, kMostIterations / 4 * 4);
+  const double tile_work = static_cast<double>(4 * lanes * tall) * (2.0 * static_cast<double>(part) + 8) * static_cast<double>(columns);
   // No launch so long that a driver would take the device for hung.
   const int64_t most_tiles = std::clamp<int64_t>(static_cast<int64_t>(2e9 / tile_work), 1, can.max_groups[1]);
   const int64_t tiles = std::min(row_tiles, most_tiles);
   const int64_t most_batch = std::clamp<int64_t>(most_tiles / tiles, 1, can.max_groups[2]);
-  for (int64_t z = 0; z < batch; z += most_batch)
-    for (int64_t y = 0; y < row_tiles; y += tiles) {
-      params.row_tile = static_cast<int32_t>(y);
-      params.batch = static_cast<int32_t>(z);
-      launch.groups[0] = static_cast<uint32_t>(columns);
-      launch.groups[1] = static_cast<uint32_t>(std::min(tiles, row_tiles - y));
-      launch.groups[2] = static_cast<uint32_t>(std::min(most_batch, batch - z));
-      launch.work = tile_work * launch.groups[1] * launch.groups[2];
-      const auto* words = reinterpret_cast<const uint32_t*>(&params);
-      launch.params.assign(words, words + kPushWords);
-      made.launches.push_back(launch);
-    }
+  const Params whole = params;
+  for (int64_t k = 0; k < p.k; k += part) {
+    launch.shader = shader(k > 0);
+    params = whole;
+    params.k = static_cast<int32_t>(std::min(part, p.k - k));
+    params.offset[kLhs] += static_cast<int32_t>(k * l.column);
+    params.offset[kRhs] += static_cast<int32_t>(k * r.row);
+    for (int64_t z = 0; z < batch; z += most_batch)
+      for (int64_t y = 0; y < row_tiles; y += tiles) {
+        params.row_tile = static_cast<int32_t>(y);
+        params.batch = static_cast<int32_t>(z);
+        launch.groups[0] = static_cast<uint32_t>(columns);
+        launch.groups[1] = static_cast<uint32_t>(std::min(tiles, row_tiles - y));
+        launch.groups[2] = static_cast<uint32_t>(std::min(most_batch, batch - z));
+        launch.work = tile_work * launch.groups[1] * launch.groups[2];
+        const auto* words = reinterpret_cast<const uint32_t*>(&params);
+        launch.params.assign(words, words + kPushWords);
+        made.launches.push_back(launch);
+      }
+  }
   return made;
 }
 

@@ -12,6 +12,10 @@ namespace anygpu::vulkan {
 std::optional<Compiled> compile_matmul(const ir::Named&, const Capabilities&);
 std::optional<Compiled> compile_convolution(const ir::Named&, const Capabilities&);
 
+/// Most iterations of all loops of one invocation: Mesa's software device ends them silently after 65,535. Longer sums take several
+/// Launches.
+inline constexpr int64_t kMostIterations = 60000;
+
 /// The bytes that an operand touches within its slot.
 struct Extent {
   int64_t begin, end;

@@ -9,8 +9,9 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 8;
 layout(constant_id = 2) const uint DIVIDES = 0;  // whether a divisor is not 1
 layout(constant_id = 3) const uint HAS_BIAS = 0;
+layout(constant_id = 4) const uint ADDS = 0;  // to what dst holds: a later part of a long sum
 
-layout(set = 0, binding = 0) writeonly buffer Dst { float dst[]; };
+layout(set = 0, binding = 0) buffer Dst { float dst[]; };
 layout(set = 0, binding = 1) readonly buffer Lhs { float lhs[]; };
 layout(set = 0, binding = 2) readonly buffer Image { float image[]; };
 layout(set = 0, binding = 3) readonly buffer Bias { float bias[]; };
@@ -85,7 +86,9 @@ void main() {
       if (row < p.rows && first_column + c < p.columns) {
         float v = sum[r][c];
         if (HAS_BIAS == 1) v += bias[p.bias_offset + group * p.group_bias + row * p.bias_row];
-        dst[to[c] + row * p.dst_row] = v;
+        int e = to[c] + row * p.dst_row;
+        if (ADDS == 1) v += dst[e];
+        dst[e] = v;
       }
     }
   }

@@ -7,8 +7,9 @@ layout(constant_id = 1) const uint ROWS = 8;
 layout(constant_id = 2) const uint LHS = 0;  // 0: any strides; 1: four k at a time, which are neighbours; 2: four rows at a time
 layout(constant_id = 3) const uint RHS = 0;  // 0: any strides; 1: four columns at a time; 2: four k at a time
 layout(constant_id = 4) const uint HAS_BIAS = 0;
+layout(constant_id = 5) const uint ADDS = 0;  // to what dst holds: a later part of a long sum
 
-layout(set = 0, binding = 0) writeonly buffer Dst { float dst[]; };
+layout(set = 0, binding = 0) buffer Dst { float dst[]; };
 layout(set = 0, binding = 1) readonly buffer Lhs { float lhs[]; };
 layout(set = 0, binding = 1) readonly buffer Lhs4 { vec4 lhs4[]; };
 layout(set = 0, binding = 2) readonly buffer Rhs { float rhs[]; };
@@ -107,7 +108,9 @@ void main() {
       if (row < p.m && column < p.n) {
         float v = sum[r][c];
         if (HAS_BIAS == 1) v += bias[at[3] + row * p.row[3] + column * p.column[3]];
-        dst[at[0] + row * p.row[0] + column * p.column[0]] = v;
+        int e = at[0] + row * p.row[0] + column * p.column[0];
+        if (ADDS == 1) v += dst[e];
+        dst[e] = v;
       }
     }
   }
