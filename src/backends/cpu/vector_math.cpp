@@ -4,18 +4,18 @@
 // f64): exp and log 1.0 ULP; exp2, expm1, log2, log10, log1p, tanh and erf 2.0 (1.5 where the host has FMA). libmvec: 4, as glibc
 // documents.
 #include <cmath>
-#include <initializer_list>
 #include <limits>
 #include <string>
 
 #include "emitter.h"
+#include "ir/minimax.h"
 
 namespace anygpu::cpu {
 namespace {
 
 using ir::ExprOp;
+using namespace ir::minimax;
 
-constexpr double kLn2High = 0.693145751953125, kLn2Low = 1.42860682030941723212e-6;  // the first has 12 trailing zeros in f32
 constexpr double kLog2E = 1.44269504088896340736;
 
 /// libmvec's function for one register of f32 or f64 on this ISA, or "" where the machine has none. At most 4 ULP, as glibc documents.
@@ -84,7 +84,7 @@ class Inline {
 
   Value tanh(Value x) {
     const Value a = b.intrinsic("llvm.fabs", {x}), s = b.mul(x, x);
-    const Value p = polynomial(s, {-0.3333328, 0.13331442, -0.053739715, 0.020639088, -0.0057049873});
+    const Value p = polynomial(s, kTanh);
     const Value small = b.fma(b.mul(p, s), x, x);
     const Value near = b.select(b.fcmp(LLVMRealOGT, a, k(x, 10)), k(x, 10), a);  // 1 from 9.02 on
     const Value e = small_exp(b.add(near, near));
@@ -94,21 +94,21 @@ class Inline {
 
   Value erf(Value x) {
     const Value a = b.intrinsic("llvm.fabs", {x}), s = b.mul(x, x);
-    const Value p = polynomial(s, {0.1283792, -0.37612632, 0.112836875, -0.02685894, 0.005199907, -0.0008130013, 8.316777e-05});
+    const Value p = polynomial(s, kErf);
     const Value small = b.fma(p, x, x);
     // erfc(a) = exp(-q(a)); beyond 3.95 erf rounds to 1.
     const Value near = b.select(b.fcmp(LLVMRealOGT, a, k(x, 3.95)), k(x, 3.95), a);
-    const Value q = polynomial(near, {0.00021131347, 1.1276112, 0.6372904, 0.1038369, -0.022181384, 0.0030318194, -0.00019477762});
+    const Value q = polynomial(near, kLogErfc);
     const Value large = b.sub(k(x, 1), small_exp(b.neg(q)));
     return b.select(b.fcmp(LLVMRealOLT, a, k(x, 0.93)), small, b.intrinsic("llvm.copysign", {large, x}));
   }
 
  private:
   Value k(Value like, double v) { return b.real(b.like(like, b.f32), v); }
-  Value polynomial(Value x, std::initializer_list<double> c) {
-    const double* last = c.end() - 1;
-    Value r = k(x, *last);
-    while (last != c.begin()) r = b.fma(r, x, k(x, *--last));
+  template <size_t n>
+  Value polynomial(Value x, const double (&c)[n]) {
+    Value r = k(x, c[n - 1]);
+    for (size_t i = n - 1; i-- > 0;) r = b.fma(r, x, k(x, c[i]));
     return r;
   }
   Value clamp(Value x, double lo, double hi) {
@@ -118,9 +118,7 @@ class Inline {
   /// x - n ln 2, in two steps.
   Value reduce(Value x, Value n) { return b.fma(n, k(x, -kLn2Low), b.fma(n, k(x, -kLn2High), x)); }
   /// e^r - 1 for |r| <= ln2 / 2.
-  Value exp_minus_1(Value r) {
-    return b.fma(b.mul(r, r), polynomial(r, {0.49999994, 0.16666521, 0.04166839, 0.008368745, 0.001381454}), r);
-  }
+  Value exp_minus_1(Value r) { return b.fma(b.mul(r, r), polynomial(r, kExp), r); }
   /// The whole number nearest to x * factor, for less than 2^22: as f32, and in the low bits of an i32. Adding 1.5 * 2^23 leaves
   /// no room for a fraction. NaN gives NaN, and any bits.
   struct Nearest {
@@ -160,7 +158,7 @@ class Inline {
     Value e = LLVMBuildSIToFP(b.b, b.ashr(shifted, b.like(bits, 23)), b.like(x, b.f32), "");
     e = b.sub(e, b.select(subnormal, k(x, 23), k(x, 0)));
     const Value m = b.sub(b.bitcast(mantissa, b.f32), k(x, 1)), s = b.mul(m, m);
-    const Value p = polynomial(m, {0.3333333, -0.2500082, 0.20001228, -0.16623358, 0.14201745, -0.1316016, 0.1276165, -0.07634635});
+    const Value p = polynomial(m, kLog);
     const Value tail = b.fma(b.mul(p, m), s, b.mul(s, k(x, -0.5)));  // log(1 + m) - m
     if (of_m == 1) return b.fma(e, k(x, of_2_high), b.add(m, b.fma(e, k(x, of_2_low), tail)));
     return b.fma(e, k(x, of_2_high), b.fma(m, k(x, of_m), b.fma(tail, k(x, of_m), b.mul(e, k(x, of_2_low)))));
@@ -194,7 +192,7 @@ Value vector_function(IrBuilder& b, const Isa& isa, ExprOp op, Value x, Value y)
       case ExprOp::Log2:
         return f.log(x, 1, 0, kLog2E);
       case ExprOp::Log10:
-        return f.log(x, 0.301025390625, 4.605038981195214e-6, 0.43429448190325182765);
+        return f.log(x, kLog10Of2High, kLog10Of2Low, 0.43429448190325182765);
       case ExprOp::Log1p:
         return f.log1p(x);
       case ExprOp::Tanh:
