@@ -16,6 +16,9 @@ std::optional<Compiled> compiled(const ir::Named& n, const Capabilities& can) {
     case ir::NamedKind::ConvSrcGrad:
     case ir::NamedKind::ConvWeightGrad:
       return compile_convolution(n, can);
+    case ir::NamedKind::Attention:
+    case ir::NamedKind::AttentionGrad:
+      return compile_attention(n, can);
     default:
       return {};
   }
@@ -24,7 +27,11 @@ std::optional<Compiled> compiled(const ir::Named& n, const Capabilities& can) {
 }  // namespace
 
 bool supports_named(const ir::Named& n, const Capabilities& can) {
-  return compiled(n, can).has_value();
+  try {
+    return compiled(n, can).has_value();
+  } catch (const Error&) {
+    return false;  // its lowering says why, where it cannot be run either
+  }
 }
 
 Compiled compile_named(const ir::Named& n, const Capabilities& can) {

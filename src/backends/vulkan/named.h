@@ -11,6 +11,7 @@ namespace anygpu::vulkan {
 /// Nothing where the shader does not take it: other dtypes, too many batch dimensions, offsets that pass 31 bits.
 std::optional<Compiled> compile_matmul(const ir::Named&, const Capabilities&);
 std::optional<Compiled> compile_convolution(const ir::Named&, const Capabilities&);
+std::optional<Compiled> compile_attention(const ir::Named&, const Capabilities&);
 
 /// Most iterations of all loops of one invocation: Mesa's software device ends them silently after 65,535. Longer sums take several
 /// Launches.

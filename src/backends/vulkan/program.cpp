@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "steps.h"
+
 namespace anygpu::vulkan {
 namespace {
 
@@ -51,12 +53,12 @@ VulkanProgram::VulkanProgram(Resources& on, std::span<const ir::Step> steps) : o
   int64_t scratch = 0, largest = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     const auto* generic = std::get_if<ir::Generic>(&steps[i]);
-    Compiled made = generic ? compile_generic(*generic, on.gpu.can) : compile_named(std::get<ir::Named>(steps[i]), on.gpu.can);
+    Compiled made = compile_step(steps[i], on.gpu.can);
     names_.push_back(generic ? generic->name : std::get<ir::Named>(steps[i]).name);
     fault_at_.push_back(-1);
     const int64_t need = rounded(made.scratch_bytes, kAlign);
     if (scratch + need > kScratchRing) scratch = 0;
-    scratch_at_.push_back(scratch);
+    scratch_at_.push_back({scratch, made.scratch_bytes});
     scratch += need;
     largest = std::max(largest, scratch);
     for (Launch& l : made.launches) {
@@ -114,8 +116,8 @@ VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, co
   if (b.slot >= 0) {
     m = bindings.slots[static_cast<size_t>(b.slot)];
   } else if (b.slot == kScratch) {
-    m = on_.scratch;
-    m.offset += scratch_at_[static_cast<size_t>(r.step)];
+    const auto& [at, bytes] = scratch_at_[static_cast<size_t>(r.step)];
+    m = {on_.scratch.handle, on_.scratch.offset + at, bytes};
   } else if (b.slot == kFaults) {
     m = faults_;
     m.offset += fault_at_[static_cast<size_t>(r.step)];

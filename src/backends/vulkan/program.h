@@ -43,9 +43,9 @@ class VulkanProgram : public Program {
 
   Resources& on_;
   std::vector<Ready> launches_;
-  std::vector<std::string> names_;   // of the steps
-  std::vector<int64_t> fault_at_;    // per step, its word in `faults_`, or -1
-  std::vector<int64_t> scratch_at_;  // per step
+  std::vector<std::string> names_;                       // of the steps
+  std::vector<int64_t> fault_at_;                        // per step, its word in `faults_`, or -1
+  std::vector<std::pair<int64_t, int64_t>> scratch_at_;  // per step, offset and bytes
   int64_t scratch_bytes_ = 0, params_bytes_ = 0, faults_bytes_ = 0;
   Memory faults_;
   VkDescriptorPool pool_ = nullptr;

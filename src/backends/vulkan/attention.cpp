@@ -1,0 +1,20 @@
+// Attention and its gradient as matrix products and Generics, over scores in the step's scratch. Fused by the planner, their sums would be
+// out of the matrix product's reach.
+#include <algorithm>
+
+#include "named.h"
+#include "steps.h"
+
+namespace anygpu::vulkan {
+
+std::optional<Compiled> compile_attention(const ir::Named& n, const Capabilities& can) {
+  int32_t slots = 0;
+  for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
+  Sequence parts(slots);
+  const std::vector<ir::Generic> lowered = ir::lower(n, [&](DType t, const Dims& sizes) { return parts.temp(t, sizes); });
+  if (parts.largest_bytes() > can.max_binding_bytes) return {};
+  for (const ir::Generic& g : lowered) parts.add(compile_step(g, can));
+  return parts.finish();
+}
+
+}  // namespace anygpu::vulkan
