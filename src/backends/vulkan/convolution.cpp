@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "named.h"
+#include "steps.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -24,7 +25,7 @@ struct Problem {
   int32_t size_k0, size_ky, size_kx;
   int32_t column_step[2], k_step[2], shift[2], divisor[2], size[2];
   int32_t dst_row, dst_c0, dst_cy, dst_cx;
-  int32_t lhs_row, lhs_k0, lhs_ky, lhs_kx;
+  int32_t lhs_k0, lhs_ky, lhs_kx;
   int32_t image_c0, image_k0, image_y, image_x;
   int32_t bias_row;
   int32_t group_dst, group_lhs, group_image, group_bias;
@@ -41,6 +42,19 @@ ir::Operand in_two(ir::Operand o) {
     o.strides.insert(2, 0);
   }
   return o;
+}
+
+constexpr int32_t kMostTaps = 7;  // whose window still fits registers
+
+/// lhs[group, k0, ky, kx, row], rows together, each list of them in whole fours.
+ir::Generic pack(const ir::Named& n, const ir::Operand& lhs, const Dims& strides, const ir::Operand& packed, int64_t rows) {
+  ir::Generic g;
+  g.name = n.name;
+  g.sizes = packed.sizes;
+  g.sizes[g.rank() - 1] = rows;
+  g.accesses = {{packed.slot, packed.dtype, packed.offset, packed.strides}, {lhs.slot, lhs.dtype, lhs.offset, strides}};
+  g.stores.push_back({0, ir::load(g.body, DType::F32, 1).id});
+  return g;
 }
 
 /// Rows an invocation: as for matrix products, but what is loaded of the image costs more.
@@ -78,6 +92,7 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
   const bool weight_grad = n.kind == ir::NamedKind::ConvWeightGrad, src_grad = n.kind == ir::NamedKind::ConvSrcGrad;
   const ir::Operand &lhs = weight_grad ? second : third, &image = weight_grad ? third : second;
   int64_t columns;
+  Dims lhs_strides;  // group, k0, ky, kx, row
   if (weight_grad) {
     // dst is weight[OC, IC/groups, ky, kx], lhs is grad[N, OC, y, x], image is src[N, IC, y, x].
     p.rows = narrow(dst.sizes[0] / groups);
@@ -85,10 +100,9 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
     p.size_cy = narrow(dst.sizes[2]), p.size_cx = narrow(dst.sizes[3]);
     p.size_k0 = narrow(lhs.sizes[0]), p.size_ky = narrow(lhs.sizes[2]), p.size_kx = narrow(lhs.sizes[3]);
     p.dst_row = narrow(dst.strides[0]), p.dst_c0 = narrow(dst.strides[1]);
-    p.lhs_row = narrow(lhs.strides[1]), p.lhs_k0 = narrow(lhs.strides[0]);
+    lhs_strides = {lhs.sizes[1] / groups * lhs.strides[1], lhs.strides[0], lhs.strides[2], lhs.strides[3], lhs.strides[1]};
     p.image_c0 = narrow(image.strides[1]), p.image_k0 = narrow(image.strides[0]);
     p.group_dst = narrow(dst.sizes[0] / groups * dst.strides[0]);
-    p.group_lhs = narrow(lhs.sizes[1] / groups * lhs.strides[1]);
     p.group_image = narrow(dst.sizes[1] * image.strides[1]);
   } else {
     // lhs is weight[OC, IC/groups, ky, kx]; forward it has a row for each OC, else for each IC.
@@ -100,16 +114,14 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
     p.size_cy = narrow(dst.sizes[2]), p.size_cx = narrow(dst.sizes[3]);
     p.size_ky = narrow(lhs.sizes[2]), p.size_kx = narrow(lhs.sizes[3]);
     p.dst_row = narrow(dst.strides[1]), p.dst_c0 = narrow(dst.strides[0]);
-    p.lhs_row = narrow(lhs.strides[row]), p.lhs_k0 = narrow(lhs.strides[k0]);
+    lhs_strides = {per_group * lhs.strides[0], lhs.strides[k0], lhs.strides[2], lhs.strides[3], lhs.strides[row]};
     p.image_c0 = narrow(image.strides[0]), p.image_k0 = narrow(image.strides[1]);
     p.group_dst = narrow(p.rows * dst.strides[1]);
-    p.group_lhs = narrow(per_group * lhs.strides[0]);
     p.group_image = narrow(p.size_k0 * image.strides[1]);
   }
   if (columns >= INT32_MAX / 4) return {};
   p.columns = narrow(columns);
   p.dst_cy = narrow(dst.strides[2]), p.dst_cx = narrow(dst.strides[3]);
-  p.lhs_ky = narrow(lhs.strides[2]), p.lhs_kx = narrow(lhs.strides[3]);
   p.image_y = narrow(image.strides[2]), p.image_x = narrow(image.strides[3]);
   for (int d = 0; d < 2; ++d) {
     p.size[d] = narrow(image.sizes[2 + d]);
@@ -127,33 +139,50 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
   const int64_t rows = rows_for(p.rows, can.software), vector = can.software ? 8 : 64;
   const int64_t lanes = std::clamp<int64_t>(((columns + 3) / 4 + vector - 1) / vector * vector, vector, can.software ? 32 : 64);
   const bool divides = p.divisor[0] != 1 || p.divisor[1] != 1;
+  // The taps of four columns of one row of the image overlap where steps are 1: each neighbour is loaded once.
+  const bool overlap = !divides && p.column_step[1] == 1 && (p.k_step[1] == 1 || p.k_step[1] == -1) && p.size_cx % 4 == 0 &&
+                       p.size_kx > 1 && p.size_kx <= kMostTaps;
+  const uint32_t taps = overlap ? static_cast<uint32_t>(p.size_kx) : 0, mirrored = overlap && p.k_step[1] < 0;
+
+  int32_t slots = 0;
+  for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
+  Sequence parts(slots);
+  const int64_t fours = (p.rows + 3) / 4;
+  const ir::Operand packed = parts.temp(DType::F32, {groups, p.size_k0, p.size_ky, p.size_kx, 4 * fours});
+  if (parts.largest_bytes() > can.max_binding_bytes) return {};
+  parts.add(compile_generic(pack(n, lhs, lhs_strides, packed, p.rows), can));
+  p.lhs_kx = narrow(fours);
+  p.lhs_ky = p.lhs_kx * p.size_kx;
+  p.lhs_k0 = p.lhs_ky * p.size_ky;
+  p.group_lhs = p.lhs_k0 * p.size_k0;
+
   Launch launch;
   auto shader = [&](bool adds) {
-    return glsl_shader(
-        name_of(n.kind), kWords,
-        {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), divides ? 1u : 0u, bias && !adds ? 1u : 0u, adds ? 1u : 0u}, 5, 0);
+    const bool biased = bias && !adds;
+    return glsl_shader(name_of(n.kind), kWords,
+                       {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), divides, biased, adds, taps, mirrored}, 5, 0);
   };
-  launch.bindings = {bind(dst, true, 0), bind(lhs, false, 1), bind(image, false, 2), bind(bias ? n.operands[3] : lhs, false, 3)};
+  launch.bindings = {bind(dst, true, 0), bind(packed, false, -1), bind(image, false, 2), bind(bias ? n.operands[3] : image, false, 3)};
   launch.bindings.push_back({kParams, 0, sizeof(Problem)});
   auto first = [](const ir::Operand& o, const Binding& b) { return narrow(o.offset - b.begin / 4); };
   p.dst_offset = first(dst, launch.bindings[0]);
-  p.lhs_offset = first(lhs, launch.bindings[1]);
   p.image_offset = first(image, launch.bindings[2]);
   p.bias_offset = bias ? first(n.operands[3], launch.bindings[3]) : 0;
 
   const int64_t row_tiles = (p.rows + rows - 1) / rows, column_tiles = (columns + 4 * lanes - 1) / (4 * lanes);
   if (groups > can.max_groups[2]) return {};
   // The sum in parts: of k0, and of ky where even one k0 is too long. A loop's last look at its condition counts: all loops together take
-  // ky * (2 + kx * (2 + k0)) iterations.
+  // ky * (2 + k0 * (2 + kx)) iterations.
   if (p.size_kx > kMostIterations / 4) return {};
-  const int64_t part_ky = std::min<int64_t>(p.size_ky, kMostIterations / (2 + 3 * p.size_kx));
-  const int64_t part_k0 = std::clamp<int64_t>((kMostIterations / part_ky - 2) / p.size_kx - 2, 1, p.size_k0);
+  const int64_t part_ky = std::min<int64_t>(p.size_ky, kMostIterations / (4 + p.size_kx));
+  const int64_t part_k0 = std::clamp<int64_t>((kMostIterations / part_ky - 2) / (2 + p.size_kx), 1, p.size_k0);
   const double tile_work = static_cast<double>(4 * lanes * rows * groups) *
                            (2.0 * static_cast<double>(part_k0) * static_cast<double>(part_ky) * static_cast<double>(p.size_kx) + 8);
   // No launch so long that a driver would take the device for hung.
   const auto most = std::max<int64_t>(1, static_cast<int64_t>(2e9 / tile_work));
   const int64_t tall = std::min<int64_t>({row_tiles, most, can.max_groups[1]});
   const int64_t wide = std::min<int64_t>({column_tiles, std::max<int64_t>(1, most / tall), can.max_groups[0]});
+  Compiled sums;
   for (int64_t k0 = 0; k0 < p.size_k0; k0 += part_k0)
     for (int64_t ky = 0; ky < p.size_ky; ky += part_ky) {
       launch.shader = shader(k0 || ky);
@@ -173,10 +202,11 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
           launch.work = tile_work * launch.groups[0] * launch.groups[1];
           const auto* words = reinterpret_cast<const uint32_t*>(&part);
           launch.params.assign(words, words + sizeof(Problem) / 4);
-          made.launches.push_back(launch);
+          sums.launches.push_back(launch);
         }
     }
-  return made;
+  parts.add(std::move(sums));
+  return parts.finish();
 }
 
 }  // namespace anygpu::vulkan
