@@ -1,4 +1,4 @@
-// Generated kernels of the cpu backend: GB/s on 64 MiB arrays beside memcpy, a triad and the like written by hand, and the time to
+// Generated kernels of the cpu backend, or of the vulkan one (anygpu_bench_vulkan): GB/s on 64 MiB arrays beside memcpy, a triad and the like written by hand, and the time to
 // compile each. Prints a table; asserts nothing.
 //
 //   ninja anygpu_bench_kernels && src/backends/cpu/anygpu_bench_kernels [filter]
@@ -244,12 +244,18 @@ void tiny(Backend& backend) {
 
 int main(int argc, char** argv) {
   setenv("ANYGPU_CACHE_DIR", "", 0);  // compile times, not those of the disk
+#ifdef ANYGPU_BENCH_VULKAN
+  const auto backend = make_vulkan_backend(0);
+#else
   const auto backend = make_cpu_backend();
+#endif
   if (argc > 1 && !std::strcmp(argv[1], "compile")) return compile_only(*backend), 0;
   const DeviceInfo info = backend->describe();
   std::printf("%s; %s\n", info.name.c_str(), info.driver.c_str());
+#ifndef ANYGPU_BENCH_VULKAN
   if (argc < 2 || !std::strcmp(argv[1], "tiny")) tiny(*backend);
   if (argc < 2) handmade();
+#endif
   for (const Row& row : rows()) {
     if (argc > 1 && row.name.find(argv[1]) == std::string::npos) continue;
     Bench b;
@@ -260,12 +266,14 @@ int main(int argc, char** argv) {
     double bytes = 0;
     for (size_t s = 0; s < b.bytes.size(); ++s) {
       slots.push_back(backend->allocate(b.bytes[s]));
-      std::memset(slots[s].handle, 0, b.bytes[s]);
+      const std::vector<char> zeros(b.bytes[s]);
+      backend->write(slots[s], 0, zeros.data(), b.bytes[s]);
       bytes += static_cast<double>(b.bytes[s]);
     }
     for (size_t a = 0; a < b.g.accesses.size(); ++a) {
       const ir::Access& access = b.g.accesses[a];
-      auto* p = static_cast<char*>(slots[access.slot].handle);
+      std::vector<char> contents(b.bytes[access.slot]);
+      char* p = contents.data();
       const int64_t n = b.bytes[access.slot] / size_of(access.dtype);
       if (access.dtype == DType::F32) {
         for (int64_t i = 0; i < n; ++i) reinterpret_cast<float*>(p)[i] = static_cast<float>((i * 7919) % 1000) * 0.004f - 1.9f;
@@ -273,6 +281,7 @@ int main(int argc, char** argv) {
       if (access.dtype == DType::I64 && row.name.find("embedding") == 0) {
         for (int64_t i = 0; i < n; ++i) reinterpret_cast<int64_t*>(p)[i] = (i * 7919) % 50000;
       }
+      backend->write(slots[access.slot], 0, p, b.bytes[access.slot]);
     }
     if (row.name.find("embedding") == 0) bytes = 2.0 * 4 * 512 * (1 << 15) * (row.name.find("grad") != std::string::npos ? 1.5 : 1);
     const ir::Step step = b.g;
