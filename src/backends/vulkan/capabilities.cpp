@@ -48,6 +48,7 @@ std::string switch_of(const char* feature) {
 
 /// What WSL's driver need not have.
 void mask_as_dzn(Capabilities& c) {
+  c.software = false;  // schedules and tiles are a GPU's then, whatever runs them
   c.int16 = c.float16 = c.storage16 = c.int8 = c.storage8 = false;
   c.float_controls_f32 = c.float_atomics = c.int64_atomics = c.memory_model = false;
   c.max_invocations = std::min(c.max_invocations, 1024u);

@@ -87,6 +87,7 @@ class Math {
   Nearest nearest(Value x, double factor);
   Value power_of_2(Value n);  ///< n: bits_type, in the range of normal numbers
   Value scale(Value x, Value n);
+  Value small_exp(Value x);    ///< -80 <= x <= 80
   Value exp_minus_1(Value r);  ///< |r| <= ln2 / 2
   Value reduce_ln2(Value x, Value n);
   struct Split {

@@ -40,8 +40,13 @@ Value Math::chebyshev(Value x, const double* c, int n) {
   return x * b1 - b2 + k(c[0] / 2);
 }
 
-// The whole number nearest to x * factor. NaN gives any number, and NaN.
+// The whole number nearest to x * factor, for less than 2^22. NaN gives any number, and NaN. f32: adding 1.5 * 2^23 leaves no room for
+// a fraction, and the number itself in the low bits.
 Math::Nearest Math::nearest(Value x, double factor) {
+  if (f32) {
+    const Value magic = k(0x1.8p23), sum = (factor == 1 ? x : x * k(factor)) + magic;
+    return {sum - magic, bits(sum) - whole(0x4b400000)};
+  }
   const Value n = b.call(GLSLstd450RoundEven, t, {factor == 1 ? x : x * k(factor)});
   return {n, b.op(spv::OpConvertFToS, bits_type, {n})};
 }
@@ -75,6 +80,11 @@ Value Math::exp(Value x) {
   const Nearest n = nearest(y, kLog2E);
   const Value r = scale(exp_minus_1(reduce_ln2(y, n.value)) + k(1), n.whole);
   return pick(is_nan(x), x, r);
+}
+
+Value Math::small_exp(Value x) {
+  const Nearest n = nearest(x, kLog2E);
+  return (exp_minus_1(reduce_ln2(x, n.value)) + k(1)) * power_of_2(n.whole);
 }
 
 Value Math::exp2(Value x) {
@@ -168,7 +178,7 @@ Value Math::tanh(Value x) {
   const Value near = pick(a > k(f32 ? 10 : 22), k(f32 ? 10 : 22), a);  // 1 from 9.02 (19.1) on
   if (f32) {
     const Value small = polynomial(s, coefficients::kTanh) * s * x + x;
-    const Value large = k(1) - k(2) / (exp(near + near) + k(1));
+    const Value large = k(1) - k(2) / (small_exp(near + near) + k(1));
     return pick(is_nan(x), x, pick(a < k(0.625), small, with_sign_of(large, x)));
   }
   const Value e = expm1(near + near), r = pick(a < k(1), e / (e + k(2)), k(1) - k(2) / (e + k(2)));

@@ -49,7 +49,7 @@ Value Math::erf(Value x) {
   if (f32) {
     const Value small = polynomial(s, ir::minimax::kErf) * x + x;
     const Value near = pick(a > k(3.95), k(3.95), a);  // beyond, 1
-    const Value large = k(1) - exp(-polynomial(near, ir::minimax::kLogErfc));
+    const Value large = k(1) - small_exp(-polynomial(near, ir::minimax::kLogErfc));
     return pick(is_nan(x), x, pick(a < k(0.93), small, with_sign_of(large, x)));
   }
   const Value small = x * chebyshev(least(s, k(1)) * k(2) - k(1), kErf), large = k(1) - erfc_positive(greatest(a, k(0.5)));

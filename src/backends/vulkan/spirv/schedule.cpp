@@ -22,6 +22,7 @@ constexpr int64_t kWideRow = 32;          // last dimensions below which rows wa
 constexpr int64_t kShortReduction = 16;   // reductions below which one invocation does each
 constexpr int64_t kEnoughGroups = 64;     // workgroups that keep a device busy
 constexpr int64_t kChunkElements = 4096;  // least length of a chunk, in elements
+constexpr int64_t kRowsOfSoftware = 16;   // rows that fill a processor's vectors
 constexpr int64_t kMostSteps = 50000;     // of all loops of an invocation: lavapipe ends them after 65535, without a word
 
 class Scheduler : private ir::LoopNest {
@@ -171,7 +172,9 @@ class Scheduler : private ir::LoopNest {
     out_.rows = product_of(0, spec.parallel);
     out_.ordered = product_of(spec.parallel, first);
     const bool free_order = !ordered_reduction_ && spec.sequential == 0;
-    if (free_order && reduced >= kShortReduction && (reads_along_reduction() || out_.rows < 8)) {
+    // A rasteriser on the processor pays for barriers, and reads lane by lane whatever the order: it takes a row an invocation.
+    const bool alone = caps_.software && out_.rows >= kRowsOfSoftware;
+    if (free_order && reduced >= kShortReduction && !alone && (reads_along_reduction() || out_.rows < 8)) {
       const int64_t most = std::min<int64_t>(kLocal, reduced >= 512 ? 64 : reduced >= 128 ? 32 : 8);
       spec.lanes = static_cast<int>(std::bit_floor(static_cast<uint64_t>(most)));
     }
