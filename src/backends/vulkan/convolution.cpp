@@ -67,6 +67,95 @@ int64_t rows_for(int64_t rows, bool software) {
   return best;
 }
 
+/// What all parts of a convolution share.
+struct Plan {
+  int64_t rows, groups;
+  bool bias;
+  const char* name;
+};
+
+/// Launches of one product. `launch` has its bindings.
+void add_sums(const Problem& p, const Plan& plan, Launch launch, const Capabilities& can, Compiled& made) {
+  const int64_t vector = can.software ? 8 : 64;
+  const int64_t lanes = std::clamp<int64_t>(((p.columns + 3) / 4 + vector - 1) / vector * vector, vector, can.software ? 32 : 64);
+  const bool divides = p.divisor[0] != 1 || p.divisor[1] != 1;
+  // The taps of four columns of one row of the image overlap where steps are 1: each neighbour is loaded once.
+  const bool overlap = !divides && p.column_step[1] == 1 && (p.k_step[1] == 1 || p.k_step[1] == -1) && p.size_cx % 4 == 0 &&
+                       p.size_kx > 1 && p.size_kx <= kMostTaps;
+  const uint32_t taps = overlap ? static_cast<uint32_t>(p.size_kx) : 0, mirrored = overlap && p.k_step[1] < 0;
+  auto shader = [&](bool adds) {
+    const bool biased = plan.bias && !adds;
+    return glsl_shader(plan.name, kWords,
+                       {static_cast<uint32_t>(lanes), static_cast<uint32_t>(plan.rows), divides, biased, adds, taps, mirrored}, 5, 0);
+  };
+  const int64_t row_tiles = (p.rows + plan.rows - 1) / plan.rows, column_tiles = (p.columns + 4 * lanes - 1) / (4 * lanes);
+  // The sum in parts: of k0, and of ky where even one k0 is too long. A loop's last look at its condition counts: all loops together take
+  // ky * (2 + k0 * (2 + kx)) iterations. A sum over nothing is one part all the same.
+  const int64_t part_ky = std::clamp<int64_t>(p.size_ky, 1, kMostIterations / (4 + p.size_kx));
+  const int64_t part_k0 = std::clamp<int64_t>((kMostIterations / part_ky - 2) / (2 + p.size_kx), 1, p.size_k0);
+  const double tile_work = static_cast<double>(4 * lanes * plan.rows * plan.groups) *
+                           (2.0 * static_cast<double>(part_k0) * static_cast<double>(part_ky) * static_cast<double>(p.size_kx) + 8);
+  // No launch so long that a driver would take the device for hung.
+  const auto most = std::max<int64_t>(1, static_cast<int64_t>(2e9 / tile_work));
+  const int64_t tall = std::min<int64_t>({row_tiles, most, can.max_groups[1]});
+  const int64_t wide = std::min<int64_t>({column_tiles, std::max<int64_t>(1, most / tall), can.max_groups[0]});
+  for (int64_t k0 = 0; k0 < p.size_k0; k0 += part_k0)
+    for (int64_t ky = 0; ky < std::max(p.size_ky, 1); ky += part_ky) {
+      launch.shader = shader(k0 || ky);
+      Problem part = p;
+      part.size_k0 = narrow(std::min(part_k0, p.size_k0 - k0));
+      part.size_ky = narrow(std::min(part_ky, p.size_ky - ky));
+      part.lhs_offset += narrow(k0 * p.lhs_k0 + ky * p.lhs_ky);
+      part.image_offset += narrow(k0 * p.image_k0);
+      part.shift[0] += narrow(ky * p.k_step[0]);
+      for (int64_t y = 0; y < row_tiles; y += tall)
+        for (int64_t x = 0; x < column_tiles; x += wide) {
+          part.row_tile = narrow(y);
+          part.column_tile = narrow(x);
+          launch.groups[0] = static_cast<uint32_t>(std::min(wide, column_tiles - x));
+          launch.groups[1] = static_cast<uint32_t>(std::min(tall, row_tiles - y));
+          launch.groups[2] = static_cast<uint32_t>(plan.groups);
+          launch.work = tile_work * launch.groups[0] * launch.groups[1];
+          const auto* words = reinterpret_cast<const uint32_t*>(&part);
+          launch.params.assign(words, words + sizeof(Problem) / 4);
+          made.launches.push_back(launch);
+        }
+    }
+}
+
+/// A source gradient of stride s sees every s-th tap only: columns of one remainder see the same ones, and are a product without a
+/// divisor. Others, and what is dilated, stay as they are.
+std::vector<Problem> phases(const Problem& p, const int64_t* dilation) {
+  if ((p.divisor[0] == 1 && p.divisor[1] == 1) || dilation[0] != 1 || dilation[1] != 1) return {p};
+  const int32_t cs[2] = {p.size_cy, p.size_cx}, ks[2] = {p.size_ky, p.size_kx};
+  std::vector<Problem> all;
+  for (int32_t oy = 0; oy < std::min(p.divisor[0], cs[0]); ++oy)
+    for (int32_t ox = 0; ox < std::min(p.divisor[1], cs[1]); ++ox) {
+      // Column o + s * j and tap t + s * i meet the image at j - i + (o + padding - t) / s, where t = (o + padding) mod s.
+      const int32_t o[2] = {oy, ox};
+      Problem part = p;
+      int32_t tap[2], columns[2], taps[2];
+      for (int d = 0; d < 2; ++d) {
+        const int32_t s = p.divisor[d];
+        tap[d] = (o[d] + p.shift[d]) % s;
+        columns[d] = (cs[d] - o[d] + s - 1) / s;
+        taps[d] = tap[d] < ks[d] ? (ks[d] - tap[d] + s - 1) / s : 0;
+        part.shift[d] = (o[d] + p.shift[d] - tap[d]) / s;
+        part.divisor[d] = 1;
+      }
+      const int64_t of_all = p.columns / (int64_t{cs[0]} * cs[1]);
+      part.columns = narrow(of_all * columns[0] * columns[1]);
+      part.size_cy = columns[0], part.size_cx = columns[1];
+      part.size_ky = taps[0], part.size_kx = taps[1];
+      part.dst_offset += oy * p.dst_cy + ox * p.dst_cx;
+      part.dst_cy *= p.divisor[0], part.dst_cx *= p.divisor[1];
+      part.lhs_offset += tap[0] * p.lhs_ky + tap[1] * p.lhs_kx;
+      part.lhs_ky *= p.divisor[0], part.lhs_kx *= p.divisor[1];
+      all.push_back(part);
+    }
+  return all;
+}
+
 }  // namespace
 
 std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabilities& can) {
@@ -136,14 +225,7 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
     p.group_bias = narrow(p.rows * n.operands[3].strides[0]);
   }
 
-  const int64_t rows = rows_for(p.rows, can.software), vector = can.software ? 8 : 64;
-  const int64_t lanes = std::clamp<int64_t>(((columns + 3) / 4 + vector - 1) / vector * vector, vector, can.software ? 32 : 64);
-  const bool divides = p.divisor[0] != 1 || p.divisor[1] != 1;
-  // The taps of four columns of one row of the image overlap where steps are 1: each neighbour is loaded once.
-  const bool overlap = !divides && p.column_step[1] == 1 && (p.k_step[1] == 1 || p.k_step[1] == -1) && p.size_cx % 4 == 0 &&
-                       p.size_kx > 1 && p.size_kx <= kMostTaps;
-  const uint32_t taps = overlap ? static_cast<uint32_t>(p.size_kx) : 0, mirrored = overlap && p.k_step[1] < 0;
-
+  const int64_t rows = rows_for(p.rows, can.software);
   int32_t slots = 0;
   for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
   Sequence parts(slots);
@@ -157,11 +239,6 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
   p.group_lhs = p.lhs_k0 * p.size_k0;
 
   Launch launch;
-  auto shader = [&](bool adds) {
-    const bool biased = bias && !adds;
-    return glsl_shader(name_of(n.kind), kWords,
-                       {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), divides, biased, adds, taps, mirrored}, 5, 0);
-  };
   launch.bindings = {bind(dst, true, 0), bind(packed, false, -1), bind(image, false, 2), bind(bias ? n.operands[3] : image, false, 3)};
   launch.bindings.push_back({kParams, 0, sizeof(Problem)});
   auto first = [](const ir::Operand& o, const Binding& b) { return narrow(o.offset - b.begin / 4); };
@@ -169,42 +246,9 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
   p.image_offset = first(image, launch.bindings[2]);
   p.bias_offset = bias ? first(n.operands[3], launch.bindings[3]) : 0;
 
-  const int64_t row_tiles = (p.rows + rows - 1) / rows, column_tiles = (columns + 4 * lanes - 1) / (4 * lanes);
-  if (groups > can.max_groups[2]) return {};
-  // The sum in parts: of k0, and of ky where even one k0 is too long. A loop's last look at its condition counts: all loops together take
-  // ky * (2 + k0 * (2 + kx)) iterations.
-  if (p.size_kx > kMostIterations / 4) return {};
-  const int64_t part_ky = std::min<int64_t>(p.size_ky, kMostIterations / (4 + p.size_kx));
-  const int64_t part_k0 = std::clamp<int64_t>((kMostIterations / part_ky - 2) / (2 + p.size_kx), 1, p.size_k0);
-  const double tile_work = static_cast<double>(4 * lanes * rows * groups) *
-                           (2.0 * static_cast<double>(part_k0) * static_cast<double>(part_ky) * static_cast<double>(p.size_kx) + 8);
-  // No launch so long that a driver would take the device for hung.
-  const auto most = std::max<int64_t>(1, static_cast<int64_t>(2e9 / tile_work));
-  const int64_t tall = std::min<int64_t>({row_tiles, most, can.max_groups[1]});
-  const int64_t wide = std::min<int64_t>({column_tiles, std::max<int64_t>(1, most / tall), can.max_groups[0]});
+  if (groups > can.max_groups[2] || p.size_kx > kMostIterations / 4) return {};
   Compiled sums;
-  for (int64_t k0 = 0; k0 < p.size_k0; k0 += part_k0)
-    for (int64_t ky = 0; ky < p.size_ky; ky += part_ky) {
-      launch.shader = shader(k0 || ky);
-      Problem part = p;
-      part.size_k0 = narrow(std::min(part_k0, p.size_k0 - k0));
-      part.size_ky = narrow(std::min(part_ky, p.size_ky - ky));
-      part.lhs_offset += narrow(k0 * p.lhs_k0 + ky * p.lhs_ky);
-      part.image_offset += narrow(k0 * p.image_k0);
-      part.shift[0] += narrow(ky * p.k_step[0]);
-      for (int64_t y = 0; y < row_tiles; y += tall)
-        for (int64_t x = 0; x < column_tiles; x += wide) {
-          part.row_tile = narrow(y);
-          part.column_tile = narrow(x);
-          launch.groups[0] = static_cast<uint32_t>(std::min(wide, column_tiles - x));
-          launch.groups[1] = static_cast<uint32_t>(std::min(tall, row_tiles - y));
-          launch.groups[2] = static_cast<uint32_t>(groups);
-          launch.work = tile_work * launch.groups[0] * launch.groups[1];
-          const auto* words = reinterpret_cast<const uint32_t*>(&part);
-          launch.params.assign(words, words + sizeof(Problem) / 4);
-          sums.launches.push_back(launch);
-        }
-    }
+  for (const Problem& part : phases(p, dilation)) add_sums(part, {rows, groups, bias, name_of(n.kind)}, launch, can, sums);
   parts.add(std::move(sums));
   return parts.finish();
 }
