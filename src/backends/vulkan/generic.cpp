@@ -77,6 +77,8 @@ Launch launch(const Schedule& s, const KernelSpec& spec, const Kernel& kernel, c
   Launch l;
   l.shader = kernel.shader;
   lay_groups(l, groups, caps, name);
+  if (chunks > caps.max_groups[2])
+    throw Error(ErrorKind::Value, "[" + name + "] is cut into " + std::to_string(chunks) + " chunks, more than this device runs");
   l.groups[2] = static_cast<uint32_t>(chunks);
   l.work = s.work;
   const std::vector<Extent> extents = extents_of(s);
