@@ -270,7 +270,8 @@ class Scheduler : private ir::LoopNest {
     const bool any_sequential =
         spec.sequential || spec.vector_sequential || std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.sequential; });
     if (reduced > 1 && !any_sequential) {
-      // Along the longest reduction dimension. The numbers depend on sizes alone.
+      // Along the longest reduction dimension, or one outside of it that is long enough: its chunks are one piece of memory. The numbers
+      // depend on sizes alone.
       int split = spec.first_reduction();
       for (int d = split; d < spec.rank(); ++d) {
         if (launch.sizes[d] > launch.sizes[split]) split = d;
@@ -279,6 +280,9 @@ class Scheduler : private ir::LoopNest {
       int64_t chunks = 1;
       if (units < kEnoughRows) chunks = std::min((kEnoughUnits + units - 1) / units, work / kChunkElements);
       if (!spec.vector_reduces) chunks = std::max(chunks, reduced / kLongestColumn);
+      for (int d = spec.first_reduction(); d < split; ++d) {
+        if (chunks > 1 && launch.sizes[d] >= chunks) split = d;
+      }
       chunks = std::min(chunks, launch.sizes[split]);
       if (chunks > 1) {
         launch.chunk = (launch.sizes[split] + chunks - 1) / chunks;
