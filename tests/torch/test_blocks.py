@@ -35,14 +35,18 @@ def between(name, x):
     }[name]()
 
 
-NAMES = "nothing relu batch_norm group_norm layer_norm max_pool padded_pool avg_pool softmax_channels transpose flip cat odd_channels upsample"
+NAMES = (
+    "nothing relu batch_norm group_norm layer_norm max_pool padded_pool avg_pool softmax_channels transpose flip cat odd_channels upsample"
+)
 NAMES += " pixel_shuffle squeeze_excite flat_sum index cumsum roll strided positions"
 
 
 def run(device, name, size, train):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, size, size + 2, generator=g).to(device)
-    weights = [torch.randn(s, generator=g).mul(0.1).to(device).requires_grad_(train) for s in ((32, 3, 3, 3), (32, 32, 3, 3), (16, 32, 1, 1))]
+    weights = [
+        torch.randn(s, generator=g).mul(0.1).to(device).requires_grad_(train) for s in ((32, 3, 3, 3), (32, 32, 3, 3), (16, 32, 1, 1))
+    ]
     y = F.conv2d(x, weights[0], **CONV)
     y = F.conv2d(between(name, y), weights[1], **CONV) + y.mean((2, 3), keepdim=True)
     y = F.conv2d(between(name, y), weights[2])
