@@ -1,6 +1,7 @@
 #include "kernel.h"
 
 #include <algorithm>
+#include <system_error>
 #include <thread>
 
 #include "anygpu/error.h"
@@ -35,16 +36,21 @@ Kernel::Entries link(const CachedObject& made) {
 
 std::shared_ptr<const Kernel> KernelCache::get(const KernelSpec& spec) {
   std::string key = spec.key();
-  std::lock_guard lock(mutex_);
-  auto& kernel = kernels_[key];
-  if (kernel) return kernel;
+  std::unique_lock lock(mutex_);
+  if (const auto found = kernels_.find(key); found != kernels_.end()) return found->second;
   std::packaged_task<Kernel::Entries()> task([this, spec, key] { return make(spec, key); });
-  kernel = std::make_shared<Kernel>(task.get_future().share());
+  auto kernel = std::make_shared<const Kernel>(task.get_future().share());
+  kernels_.emplace(key, kernel);
   queue_.push_back(std::move(task));
   // Threads live as long as there is something to make: that is in the first steps of a program only.
-  if (workers_ < static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {
-    ++workers_;
+  if (workers_ == static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) return kernel;
+  ++workers_;
+  try {
     std::thread([this] { work(); }).detach();
+  } catch (const std::system_error&) {  // no more threads in this process: those that there are do it, or this one
+    if (workers_ > 1) return --workers_, kernel;
+    lock.unlock();
+    work();
   }
   return kernel;
 }
