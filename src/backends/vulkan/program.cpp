@@ -204,7 +204,8 @@ void VulkanProgram::dispatch(VkCommandBuffer commands, const Ready& r) {
   const DeviceApi& vk = on_.gpu.vk;
   vk.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, r.pipeline.handle);
   vk.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, r.pipeline.layout, 0, 1, &r.set, 0, nullptr);
-  if (const int words = r.launch.shader->push_words)
+  // A shader may declare more words than it reads, so that many share a layout.
+  if (const size_t words = std::min(static_cast<size_t>(r.launch.shader->push_words), r.params.size()))
     vk.CmdPushConstants(commands, r.pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, static_cast<uint32_t>(4 * words), r.params.data());
   vk.CmdDispatch(commands, r.launch.groups[0], r.launch.groups[1], r.launch.groups[2]);
 }
