@@ -240,9 +240,10 @@ TEST_P(Conformance, ConvolutionsInBlocks) {
                             {{6, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 2, 16, 32, 1},
                             {{8, 7}, {1, 1}, {2, 2}, {0, 0}, {1, 1}, 2, 32, 16, 1},
                             {{5, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, 3, 16, 1},
-                            {{20, 20}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 32, 16, 16, 1},  // Winograd
+                            {{20, 21}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 32, 16, 16, 1},  // enough for Winograd
                             {{3, 4, 5}, {2, 2, 2}, {1, 1, 1}, {0, 1, 0}, {1, 1, 1}, 1, 16, 16, 1}};
   for (const Window& w : windows) {
+    if (kSanitized && w.batch == 32) continue;  // minutes
     for (NamedKind kind : {NamedKind::Conv, NamedKind::ConvSrcGrad, NamedKind::ConvWeightGrad}) {
       for (bool all : {true, false}) {
         Case c;
