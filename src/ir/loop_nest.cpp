@@ -1,46 +1,17 @@
 #include "ir/loop_nest.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <numeric>
+
+#include "ir/stages.h"
 
 namespace anygpu::ir {
 namespace {
 
-bool is_arg_kind(const Node& n) {
-  return n.imm.i == static_cast<int>(ReduceKind::ArgMax) || n.imm.i == static_cast<int>(ReduceKind::ArgMin);
-}
-
-/// What a Reduce over nothing gives.
-Node identity(const Node& reduce) {
-  Node n{ExprOp::Const, reduce.type};
-  const bool f = is_float(reduce.type);
-  const int bits = static_cast<int>(8 * size_of(reduce.type));
-  const bool is_unsigned = reduce.type == DType::U8;
-  const int64_t least = is_unsigned ? 0 : std::numeric_limits<int64_t>::min() >> (64 - bits);
-  const int64_t greatest = is_unsigned ? 255 : std::numeric_limits<int64_t>::max() >> (64 - bits);
-  switch (static_cast<ReduceKind>(reduce.imm.i)) {
-    case ReduceKind::Prod:
-      f ? void(n.imm.f = 1) : void(n.imm.i = 1);
-      break;
-    case ReduceKind::Max:
-      f ? void(n.imm.f = -INFINITY) : void(n.imm.i = least);
-      break;
-    case ReduceKind::Min:
-      f ? void(n.imm.f = INFINITY) : void(n.imm.i = greatest);
-      break;
-    case ReduceKind::All:
-      n.imm.i = 1;
-      break;
-    case ReduceKind::ArgMax:
-    case ReduceKind::ArgMin:
-      n.imm.i = std::numeric_limits<int64_t>::max();
-      break;
-    default:
-      break;
-  }
-  return n;
+/// What a Reduce over nothing gives: of an index, the greatest.
+Node result_of_nothing(const Node& reduce) {
+  const auto kind = is_arg_kind(reduce) ? ReduceKind::Min : static_cast<ReduceKind>(reduce.imm.i);
+  return {ExprOp::Const, reduce.type, -1, -1, -1, identity(kind, reduce.type, static_cast<int>(8 * size_of(reduce.type)))};
 }
 
 }  // namespace
@@ -122,7 +93,7 @@ void LoopNest::drop_empty_reduction() {
   }
   for (size_t i = 0; i < nodes_.size(); ++i) {
     if (nodes_[i].op == ExprOp::Reduce) {
-      nodes_[i] = identity(nodes_[i]);
+      nodes_[i] = result_of_nothing(nodes_[i]);
     } else if (depends[i] & reduce) {
       nodes_[i] = Node{ExprOp::Const, nodes_[i].type};  // not reachable any more; a Check would be a root
     }

@@ -1,7 +1,8 @@
 # Writes OUTPUT: a header with a hash of all that decides what code is emitted for a kernel's key.
-file(GLOB sources ${FOLDER}/*.cpp ${FOLDER}/*.h)
+set(ir ${FOLDER}/../../ir)  # whose stages and coefficients are compiled into kernels
+file(GLOB sources ${FOLDER}/*.cpp ${FOLDER}/*.h ${ir}/stages.* ${ir}/minimax.h ${ir}/expr.h)
 list(SORT sources)
-list(APPEND sources ${FOLDER}/../../ir/expr.h ${FOLDER}/../../../include/anygpu/dtype.h)
+list(APPEND sources ${FOLDER}/../../../include/anygpu/dtype.h)
 set(all "")
 foreach(source ${sources})
   file(SHA256 ${source} hash)

@@ -8,7 +8,7 @@ namespace anygpu::cpu {
 using ir::ExprOp;
 
 Emitter::Emitter(IrBuilder& b, const KernelSpec& spec, const Isa& isa)
-    : b_(b), spec_(spec), isa_(isa), layout_(spec), stages_(spec), vector_(spec.vector_dim()) {
+    : b_(b), spec_(spec), isa_(isa), layout_(spec), stages_(stages_of(spec)), vector_(spec.vector_dim()) {
   b_.has_fma = isa.fma;
   // Scalars that vectors are computed with are spread once, where they are made.
   wants_splat_.assign(spec.nodes.size(), false);
@@ -37,7 +37,7 @@ KernelCode Emitter::run(const std::string& prefix) {
   } else {
     for (int k = 0; k < stages_.count; ++k) make(Part::Stage, k), make(Part::Join, k);
     if (stages_.full) make(Part::Full, 0);
-    if (stages_.post) make(Part::Post, 0);
+    if (stages_.once) make(Part::Post, 0);
   }
   return code;
 }
@@ -168,7 +168,7 @@ void Emitter::row(Scope& scope, Part part, int k, Value row_index, Value chunk) 
     case Part::All:
       for (int i = 0; i < stages_.count; ++i) stage(scope, i, nullptr, nullptr);
       if (stages_.full) full(scope, nullptr, nullptr);
-      if (stages_.post) post(scope);
+      if (stages_.once) post(scope);
       return;
     case Part::Stage:
       if (spec_.columns) return stage_in_memory(scope, k, row_index, chunk);
@@ -201,7 +201,7 @@ void Emitter::full(Scope& scope, Value row_index, Value chunk) {
     const ir::Store& s = spec_.stores[i];
     if (spec_.store_full[i]) roots.push_back(s.value), roots.push_back(s.index), roots.push_back(s.guard);
   }
-  const std::vector<bool> wanted = reachable(spec_.nodes, roots);
+  const std::vector<bool> wanted = ir::reachable(spec_.nodes, roots);
   settle(scope, wanted);
   nest(scope, spec_.first_reduction(), chunk, wanted, {}, [&](Scope& inside, const Values&) {
     if (spec_.columns) {
@@ -216,12 +216,12 @@ void Emitter::full(Scope& scope, Value row_index, Value chunk) {
 }
 
 void Emitter::post(Scope& scope) {
-  std::vector<int> roots = stages_.post_checks;
+  std::vector<int> roots = stages_.once_checks;
   for (size_t i = 0; i < spec_.stores.size(); ++i) {
     const ir::Store& s = spec_.stores[i];
     if (!spec_.store_full[i]) roots.push_back(s.value), roots.push_back(s.index), roots.push_back(s.guard);
   }
-  settle(scope, reachable(spec_.nodes, roots));
+  settle(scope, ir::reachable(spec_.nodes, roots));
   for (size_t i = 0; i < spec_.stores.size(); ++i) {
     if (!spec_.store_full[i]) store(scope, spec_.stores[i]);
   }

@@ -1,5 +1,4 @@
 // Accumulators: in registers within a stage, in memory between chunks.
-#include <cmath>
 #include <limits>
 
 #include "emitter.h"
@@ -19,8 +18,7 @@ std::vector<Emitter::Accumulator> Emitter::accumulators(int stage) const {
     const Node& n = spec_.nodes[i];
     const auto kind = static_cast<ReduceKind>(n.imm.i);
     const int id = static_cast<int>(i);
-    all.push_back({id, kind, type_of(n.a), spec_.vector_reduces ? spec_.lanes : lanes_of(id),
-                   kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin});
+    all.push_back({id, kind, type_of(n.a), spec_.vector_reduces ? spec_.lanes : lanes_of(id), ir::is_arg_kind(n)});
   }
   return all;
 }
@@ -29,29 +27,8 @@ Values Emitter::identities(const std::vector<Accumulator>& all) {
   Values v;
   for (const Accumulator& a : all) {
     const Type type = b_.vec(value_type(a.type), a.lanes);
-    const bool f = is_float(a.type), u = a.type == DType::U8;
-    const int bits = static_cast<int>(8 * size_of(a.type));
-    auto number = [&](int64_t x) { return f ? b_.real(type, static_cast<double>(x)) : b_.constant(type, x); };
-    const Value least = f ? b_.real(type, -INFINITY) : b_.constant(type, u ? 0 : std::numeric_limits<int64_t>::min() >> (64 - bits));
-    const Value greatest = f ? b_.real(type, INFINITY) : b_.constant(type, u ? 255 : std::numeric_limits<int64_t>::max() >> (64 - bits));
-    switch (a.kind) {
-      case ReduceKind::Sum:
-      case ReduceKind::Any:
-        v.push_back(number(0));
-        break;
-      case ReduceKind::Prod:
-      case ReduceKind::All:
-        v.push_back(number(1));
-        break;
-      case ReduceKind::Max:
-      case ReduceKind::ArgMax:
-        v.push_back(least);
-        break;
-      case ReduceKind::Min:
-      case ReduceKind::ArgMin:
-        v.push_back(greatest);
-        break;
-    }
+    const ir::Node::Imm start = ir::identity(a.kind, a.type, static_cast<int>(8 * size_of(a.type)));
+    v.push_back(is_float(a.type) ? b_.real(type, start.f) : b_.constant(type, start.i));
     if (a.pair) v.push_back(b_.constant(b_.vec(b_.i64, a.lanes), std::numeric_limits<int64_t>::max()));
   }
   return v;
@@ -125,7 +102,7 @@ std::vector<bool> Emitter::wanted_by(const std::vector<Accumulator>& all) const 
   for (size_t i = 0; stages_.stores_in_stage && i < spec_.stores.size(); ++i) {
     if (spec_.store_full[i]) roots.push_back(spec_.stores[i].value), roots.push_back(spec_.stores[i].guard);
   }
-  return reachable(spec_.nodes, roots);
+  return ir::reachable(spec_.nodes, roots);
 }
 
 void Emitter::store_in_stage(Scope& inside) {

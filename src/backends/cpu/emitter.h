@@ -123,7 +123,7 @@ class Emitter {
   const KernelSpec& spec_;
   const Isa& isa_;
   const ParameterLayout layout_;
-  const Stages stages_;
+  const ir::Stages stages_;
   const int vector_;
   std::map<int, Value> parameters_;
   std::pair<Value, Value> block_;  // the unit's range of the vector dimension, where it is parallel

@@ -1,7 +1,6 @@
 // Which loop goes where. See spec.h for the order that comes out.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "ir/loop_nest.h"
 #include "jit.h"
@@ -26,10 +25,6 @@ constexpr int64_t kWideColumns = 128;        // columns up to which accumulators
 constexpr int64_t kLongEnough = 32;          // rows below which they are kept there in any case
 constexpr int64_t kColumnBlock = 1 << 14;    // columns whose accumulators stay in the second cache; rows are read on in one piece
 constexpr int64_t kLongestColumn = 1 << 12;  // additions in a row into one accumulator, where a column can be split
-
-bool is_arg_kind(const Node& n) {
-  return n.imm.i == static_cast<int>(ReduceKind::ArgMax) || n.imm.i == static_cast<int>(ReduceKind::ArgMin);
-}
 
 class Scheduler : private ir::LoopNest {
  public:
@@ -170,7 +165,7 @@ class Scheduler : private ir::LoopNest {
   // One register of the type that most is computed in, times as many registers as hide latency and fill the line.
   void choose_lanes() {
     KernelSpec& spec = out_.spec;
-    const Stages stages(spec);
+    const ir::Stages stages = stages_of(spec);
     const int v = spec.vector_dim();
     const int64_t n = out_.launch.sizes[v];
     int64_t widest = 1;
@@ -178,7 +173,7 @@ class Scheduler : private ir::LoopNest {
     int cost = 0, accumulators = 0;
     for (size_t i = 0; i < spec.nodes.size(); ++i) {
       const Node& node = spec.nodes[i];
-      if (node.op == ExprOp::Reduce) accumulators += 1 + is_arg_kind(node);
+      if (node.op == ExprOp::Reduce) accumulators += 1 + ir::is_arg_kind(node);
       if (!(stages.dims[i] >> v & 1)) continue;
       const int64_t bytes = size_of(compute_type(node.type));
       widest = std::max(widest, bytes);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/generic.h"
+#include "ir/stages.h"
 
 namespace anygpu::cpu {
 
@@ -84,26 +84,7 @@ struct ParameterLayout {
   int words() const { return partial(partials); }
 };
 
-/// A stage holds Reduces that need only what earlier stages gave. Nodes are marked by what they need.
-struct Stages {
-  int count = 0;
-  std::vector<int> of_reduce;  ///< per node: the stage of a Reduce, else -1
-  std::vector<bool> varies;    ///< per node: with a reduction dimension, outside of any Reduce
-  std::vector<uint32_t> dims;  ///< per node: the dimensions whose index it depends on
-  std::vector<int> partial;    ///< per node: index of a Reduce's array of partial results, else -1; ArgMax and ArgMin take two
-  int partials = 0;
-  std::vector<int> full_checks, post_checks;  ///< Checks that no stage meets: in the loops, and once per parallel index
-  bool full = false;                          ///< something is stored or checked at every index of the reduction
-  bool post = false;                          ///< something is stored or checked once per parallel index
-  /// What is stored at every index needs no Reduce, and there is one stage: it is stored where that stage meets the index, so that its
-  /// value is computed once. `full` is false then.
-  bool stores_in_stage = false;
-
-  explicit Stages(const KernelSpec&);
-};
-
-/// Per node: whether `roots` need it without passing through a Reduce.
-std::vector<bool> reachable(const std::vector<ir::Node>&, const std::vector<int>& roots);
+ir::Stages stages_of(const KernelSpec&);
 
 struct Schedule {
   bool nothing = false;  ///< no index to run over

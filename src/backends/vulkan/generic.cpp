@@ -177,8 +177,8 @@ Compiled compile_generic(const ir::Generic& g, const Capabilities& caps) {
       c.launches.push_back(launch(s, s.spec, kernel, caps, g.name, s.groups, 1, first));
     return c;
   }
-  const Stages stages(s.spec);
-  c.scratch_bytes = static_cast<int64_t>(stages.partial_types.size()) * s.rows * s.chunks * 8;
+  const ir::Stages stages = stages_of(s.spec);
+  c.scratch_bytes = int64_t{stages.partials} * s.rows * s.chunks * 8;
   for (int phase = 0; phase <= stages.count; ++phase) {
     if (phase == stages.count && !stages.full && !stages.once) break;
     KernelSpec spec = s.spec;

@@ -1,7 +1,4 @@
 // Accumulators: in variables within a stage, across an invocation's neighbours in shared memory, between chunks in scratch.
-#include <cmath>
-#include <limits>
-
 #include "emitter.h"
 
 namespace anygpu::vulkan {
@@ -17,7 +14,7 @@ std::vector<Emitter::Accumulator> Emitter::accumulators(int stage) const {
     const Node& n = spec_.nodes[i];
     const auto kind = static_cast<ReduceKind>(n.imm.i);
     const bool sums = kind == ReduceKind::Sum || kind == ReduceKind::Prod;
-    Accumulator a{static_cast<int>(i), kind, type_of(n.a), {}, Type::U32, is_arg_kind(n), false};
+    Accumulator a{static_cast<int>(i), kind, type_of(n.a), {}, Type::U32, ir::is_arg_kind(n), false};
     a.narrow = sums ? narrow(a.node) : narrow(n.a);  // of a sum the low half may do, of a maximum never
     a.value = register_type(a.type, a.narrow);
     if (a.pair) a.index = register_type(DType::I64, narrow(n.b));
@@ -29,30 +26,9 @@ std::vector<Emitter::Accumulator> Emitter::accumulators(int stage) const {
 Values Emitter::identities(const std::vector<Accumulator>& all) {
   Values v;
   for (const Accumulator& a : all) {
-    const bool f = is_float(a.type), u = a.type == DType::U8;
     const int bits = a.type == DType::I64 && a.narrow ? 32 : static_cast<int>(8 * size_of(a.type));
-    auto number = [&](int64_t x) { return f ? b_.real(a.value, static_cast<double>(x)) : b_.integer(a.value, x); };
-    const Value least = f ? b_.real(a.value, -INFINITY) : b_.integer(a.value, u ? 0 : std::numeric_limits<int64_t>::min() >> (64 - bits));
-    const Value greatest =
-        f ? b_.real(a.value, INFINITY) : b_.integer(a.value, u ? 255 : std::numeric_limits<int64_t>::max() >> (64 - bits));
-    switch (a.kind) {
-      case ReduceKind::Sum:
-      case ReduceKind::Any:
-        v.push_back(number(0));
-        break;
-      case ReduceKind::Prod:
-      case ReduceKind::All:
-        v.push_back(number(1));
-        break;
-      case ReduceKind::Max:
-      case ReduceKind::ArgMax:
-        v.push_back(least);
-        break;
-      case ReduceKind::Min:
-      case ReduceKind::ArgMin:
-        v.push_back(greatest);
-        break;
-    }
+    const Node::Imm start = ir::identity(a.kind, a.type, bits);
+    v.push_back(is_float(a.type) ? b_.real(a.value, start.f) : b_.integer(a.value, start.i));
     if (a.pair) v.push_back(a.index == Type::U64 ? b_.u64(0x7fffffffffffffff) : b_.u32(0x7fffffff));
   }
   return v;
@@ -133,7 +109,7 @@ void Emitter::stage(Scope& row, int stage) {
       if (s.full) roots.push_back(s.store.value), roots.push_back(s.store.guard);
     }
   }
-  const std::vector<bool> wanted = reachable(spec_.nodes, roots);
+  const std::vector<bool> wanted = ir::reachable(spec_.nodes, roots);
   std::vector<Variable> variables;
   for (const Value& v : identities(all)) {
     variables.push_back(b_.variable(v.type));

@@ -9,7 +9,7 @@ using ir::ExprOp;
 using ir::Node;
 
 Emitter::Emitter(const KernelSpec& spec, const Capabilities& caps)
-    : spec_(spec), caps_(caps), stages_(spec), b_(spec.local, static_cast<int>(caps.push_bytes / 4)) {}
+    : spec_(spec), caps_(caps), stages_(stages_of(spec)), b_(spec.local, static_cast<int>(caps.push_bytes / 4)) {}
 
 Kernel Emitter::run(const std::string& name, int push_limit) {
   push_ = push_limit > 0;
@@ -105,7 +105,7 @@ std::vector<bool> Emitter::wanted_by_stores(bool full) const {
   for (const KernelStore& s : spec_.stores) {
     if (s.full == full) roots.push_back(s.store.value), roots.push_back(s.store.index), roots.push_back(s.store.guard);
   }
-  return reachable(spec_.nodes, roots);
+  return ir::reachable(spec_.nodes, roots);
 }
 
 // Sequential dimensions, in order, in one invocation: those of this launch.

@@ -112,7 +112,7 @@ class Emitter {
 
   const KernelSpec& spec_;
   const Capabilities& caps_;
-  const Stages stages_;
+  const ir::Stages stages_;
   Builder b_;
   std::vector<Param> params_;
   std::map<int, Value> param_values_;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "../launch.h"
-#include "ir/generic.h"
+#include "ir/stages.h"
 
 namespace anygpu::vulkan {
 
@@ -61,22 +61,7 @@ struct Param {
   friend bool operator==(const Param&, const Param&) = default;
 };
 
-/// Reduces by stage: a stage needs only what earlier stages gave.
-struct Stages {
-  int count = 0;
-  std::vector<int> of_reduce;  ///< per node: the stage of a Reduce, else -1
-  std::vector<uint32_t> dims;  ///< per node: the dimensions whose index it depends on
-  std::vector<bool> varies;    ///< per node: with a reduction dimension
-  std::vector<int> partial;    ///< per node: number of a Reduce's array of partial results, else -1; ArgMax and ArgMin take two
-  std::vector<DType> partial_types;
-  std::vector<int> full_checks, once_checks;  ///< Checks that no stage meets
-  bool full = false, once = false;            ///< something is stored or checked at every index; once per parallel index
-  bool stores_in_stage = false;               ///< full stores need no Reduce: the only stage makes them as it passes
-  explicit Stages(const KernelSpec&);
-};
-
-bool is_arg_kind(const ir::Node&);
-std::vector<bool> reachable(const std::vector<ir::Node>&, const std::vector<int>& roots);
+ir::Stages stages_of(const KernelSpec&);
 
 struct Schedule {
   bool nothing = false;  ///< no index to run over

@@ -181,7 +181,7 @@ class Scheduler : private ir::LoopNest {
     if (spec.lanes > 1 && dims_[inner].size < spec.lanes && spec.reduction > 1) spec.flat_reduction = true;
     const int64_t per_group = spec.local / spec.lanes;
     out_.groups = (out_.rows + per_group - 1) / per_group;
-    const Stages stages(spec);
+    const ir::Stages stages = stages_of(spec);
     const int64_t passes = std::max(stages.count + stages.full, 1);
     const int64_t longest = std::max<int64_t>(kMostSteps / (2 * loop_weight()), 1);  // elements of one invocation; nested loops count twice
     if (!free_order) {
@@ -258,10 +258,6 @@ class Scheduler : private ir::LoopNest {
 };
 
 }  // namespace
-
-bool is_arg_kind(const Node& n) {
-  return n.imm.i == static_cast<int>(ReduceKind::ArgMax) || n.imm.i == static_cast<int>(ReduceKind::ArgMin);
-}
 
 Schedule schedule(const ir::Generic& g, const Capabilities& caps) {
   return Scheduler(g, caps).run();

@@ -195,12 +195,12 @@ bool supports_convolution(const ir::Named& named) {
 
 // What the library would choose for itself: then nothing is reordered on the way from one convolution to the next.
 int64_t convolution_block(const ir::Named& named, int operand) {
-  Problem p;
   const ir::Operand& o = named.operands[static_cast<size_t>(operand)];
-  if (!describe(named, p) || p.dtype != DType::F32 || p.groups != 1 || (o.slot != p.src.slot && o.slot != p.dst.slot)) return 0;
-  const bool is_weight = operand == (named.kind == NamedKind::ConvWeightGrad ? 0 : 2) || operand == 3;
-  const int64_t block = onednn::channel_block(), channels = is_weight ? 0 : o.sizes[1];
-  if (block == 0 || is_weight || is_empty(o) || is_empty(p.weight) || channels % block != 0) return 0;
+  const bool is_image = operand == 1 || operand == (named.kind == NamedKind::ConvWeightGrad ? 2 : 0);  // else a weight, or a bias
+  const int64_t block = onednn::channel_block();
+  Problem p;
+  if (block == 0 || !is_image || o.dtype != DType::F32 || !describe(named, p) || p.groups != 1) return 0;
+  if (is_empty(o) || is_empty(p.weight) || o.sizes[1] % block != 0) return 0;
   if (named.kind == NamedKind::ConvSrcGrad && p.src.sizes[1] <= 8) return 0;  // stays plain, see layout()
   return o.strides == contiguous_strides(o.sizes) && o.offset % (block * o.strides[1]) == 0 ? block : 0;
 }
