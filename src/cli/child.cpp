@@ -21,6 +21,7 @@ constexpr size_t kOutput = 64 * 1024;
 struct Running {
   pid_t pid = -1;
   int out = -1, err = -1;
+  size_t told = 0;  ///< bytes of its output that were whole lines
 };
 
 Running start(const Task& task) {
@@ -38,7 +39,7 @@ Running start(const Task& task) {
     if (!replaced) variables.emplace_back(*entry);
   }
   for (const auto& [name, value] : task.environment) variables.push_back(name + "=" + value);
-  std::vector<std::string> arguments{"anygpu"};
+  std::vector<std::string> arguments{task.program.empty() ? "anygpu" : task.program};
   arguments.insert(arguments.end(), task.arguments.begin(), task.arguments.end());
   const auto pointers = [](std::vector<std::string>& texts) {
     std::vector<char*> all;
@@ -56,7 +57,8 @@ Running start(const Task& task) {
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   posix_spawnattr_setpgroup(&attributes, 0);
-  if (::posix_spawn(&running.pid, "/proc/self/exe", &actions, &attributes, pointers(arguments).data(), pointers(variables).data()) != 0)
+  const char* program = task.program.empty() ? "/proc/self/exe" : task.program.c_str();
+  if (::posix_spawn(&running.pid, program, &actions, &attributes, pointers(arguments).data(), pointers(variables).data()) != 0)
     running.pid = -1;
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
@@ -72,6 +74,11 @@ bool drain(int fd, std::string& text) {
   if (n < 0) return errno == EINTR || errno == EAGAIN;
   if (n > 0 && text.size() < kOutput) text.append(block, static_cast<size_t>(n));
   return n > 0;
+}
+
+void tell(const Task& task, const std::string& out, size_t& told) {
+  for (size_t end; task.on_line && (end = out.find('\n', told)) != std::string::npos; told = end + 1)
+    task.on_line(out.substr(told, end - told));
 }
 
 }  // namespace
@@ -99,6 +106,7 @@ std::vector<Outcome> run_children(const std::vector<Task>& tasks, std::chrono::m
     if (::poll(waiting.data(), waiting.size(), static_cast<int>(left)) < 0 && errno != EINTR) break;
     for (size_t i = 0; i < waiting.size(); ++i)
       if (waiting[i].revents && !drain(*targets[i].first, *targets[i].second)) ::close(*targets[i].first), *targets[i].first = -1;
+    for (size_t i = 0; i < running.size(); ++i) tell(tasks[i], outcomes[i].out, running[i].told);
   }
   for (size_t i = 0; i < running.size(); ++i) {
     auto& child = running[i];

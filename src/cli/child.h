@@ -1,7 +1,8 @@
-// Runs this very command again, as children that may crash or hang.
+// Runs this very command again, or another program, as children that may crash or hang.
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,8 @@ namespace anygpu::cli {
 struct Task {
   std::vector<std::string> arguments;                            ///< after the command's name
   std::vector<std::pair<std::string, std::string>> environment;  ///< set in the child besides what it inherits
+  std::string program;                                           ///< a file; empty: this command
+  std::function<void(const std::string& line)> on_line;          ///< told each line of its standard output at once; may be empty
 };
 
 struct Outcome {

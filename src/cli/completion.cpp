@@ -17,16 +17,19 @@ struct Place {
     std::vector<std::string> names;  ///< with their dashes
     std::string description;
     bool takes = false;  ///< a value
-    std::string value;   ///< "DIR", "FILE", or the values themselves: "json yaml"
+    std::string value;   ///< "DIR", "FILE", or the values themselves: "json yaml"; may be empty
   };
   std::vector<Option> options;
   std::string positional;  ///< values of one, "bash zsh fish"
 };
 
-/// "FORMAT:{json,yaml}" -> "json yaml"
+/// "FORMAT:{json,yaml}" -> "json yaml"; DIR and FILE stay; what else stands for a value is nothing to offer.
 std::string values_of(const std::string& type) {
   const size_t open = type.find('{'), close = type.rfind('}');
-  if (open == std::string::npos || close == std::string::npos) return type;
+  if (open == std::string::npos || close == std::string::npos) {
+    const std::string name = type.substr(0, type.find(':'));
+    return name == "DIR" || name == "FILE" ? name : "";
+  }
   std::string values;
   for (const auto& value : split(std::string_view(type).substr(open + 1, close - open - 1), ','))
     values += (values.empty() ? "" : " ") + value;

@@ -12,6 +12,9 @@ namespace {
 
 using nlohmann::ordered_json;
 
+/// There is no TensorFlow frontend in this build, so no device has a name there.
+constexpr const char* kTensorFlow = "no name: its frontend is not built";
+
 ordered_json collect(const Machine& machine) {
   ordered_json out{{"anygpu", ordered_json::array()},
                    {"vulkan", ordered_json::array()},
@@ -22,14 +25,17 @@ ordered_json collect(const Machine& machine) {
       if (!asked.failure.empty()) out["error"] = asked.failure;
       for (const auto& device : asked.failure.empty() ? asked.answer["devices"] : nlohmann::json::array()) {
         ordered_json entry = device;
-        if (!device.contains("error")) entry["pytorch"] = device["device"];
+        if (!device.contains("error")) entry.update(ordered_json{{"pytorch", device["device"]}, {"tensorflow", nullptr}});
         out["anygpu"].push_back(std::move(entry));
       }
     } else if (asked.failure.empty()) {
       for (const auto& device : asked.answer["devices"]) {
         ordered_json entry =
             asked.what == "libcuda" ? ordered_json{{"name", device}, {"version", asked.answer.value("version", "")}} : ordered_json(device);
-        if (asked.what != "libcuda") entry["icd"] = asked.what;
+        if (asked.what == "libcuda")
+          entry["pytorch"] = "cuda:" + std::to_string(out["cuda"].size());
+        else
+          entry["icd"] = asked.what;
         out[asked.what == "libcuda" ? "cuda" : "vulkan"].push_back(std::move(entry));
       }
     }
@@ -62,7 +68,7 @@ void print(const ordered_json& all) {
     else
       std::cout << text_at(device, "name") << "\n            backend " << text_at(device, "backend") << ", "
                 << bytes_text(device["memory_bytes"]) << ", " << text_at(device, "driver") << "\n            in PyTorch: torch.device(\""
-                << text_at(device, "pytorch") << "\")\n";
+                << text_at(device, "pytorch") << "\")\n            in TensorFlow: " << kTensorFlow << "\n";
   }
   if (all.contains("error")) std::cout << "  nothing: " << text_at(all, "error") << "\n  see what mends it: anygpu doctor\n";
   if (!all["vulkan"].empty()) std::cout << "Vulkan reaches\n";
@@ -75,7 +81,9 @@ void print(const ordered_json& all) {
     std::cout << "\n";
   }
   if (!all["cuda"].empty()) std::cout << "CUDA reaches\n";
-  for (const auto& device : all["cuda"]) std::cout << "  " << text_at(device, "name") << ", CUDA " << text_at(device, "version") << "\n";
+  for (const auto& device : all["cuda"])
+    std::cout << "  " << text_at(device, "name") << ", CUDA " << text_at(device, "version")
+              << "\n            in a CUDA build of PyTorch: torch.device(\"" << text_at(device, "pytorch") << "\")\n";
   if (all["not_reached"].empty()) return;
   std::cout << "Not reached by Vulkan; see why: anygpu doctor\n";
   for (const auto& gpu : all["not_reached"]) std::cout << "  " << text_at(gpu, "name") << " at " << text_at(gpu, "address") << "\n";

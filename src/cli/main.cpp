@@ -27,14 +27,16 @@ int complain(int code, const std::string& text) {
 int main(int argc, char** argv) {
   using namespace anygpu::cli;
   // Not for people, so not in the help: see probe.h.
-  if (argc == 3 && std::strcmp(argv[1], "probe") == 0) return probe(argv[2]);
-  CLI::App app("Train PyTorch models on any GPU: what this machine has, why a GPU is not seen, and how containers get it.", "anygpu");
+  if (argc >= 3 && std::strcmp(argv[1], "probe") == 0) return probe(argv[2], {argv + 3, argv + argc});
+  CLI::App app("Train PyTorch models on any GPU: what this machine has, why a GPU is not seen, how fast it is, and how containers get it.",
+               "anygpu");
   app.set_version_flag("--version", std::string("anygpu ") + ANYGPU_VERSION, "Print the version");
   app.require_subcommand(0, 1);
   app.footer("More of a verb: anygpu VERB --help. The manual: man anygpu.");
   Run run;
   add_doctor(app, run);
   add_devices(app, run);
+  add_bench(app, run);
   add_cdi(app, run);
   add_completion(app, run);
   try {

@@ -19,6 +19,20 @@ int answer(const nlohmann::json& json) {
   return 0;
 }
 
+/// A function of libanygpu_command.so: a library of its own, so that the command starts, and can say what is wrong, where anygpu's
+/// libraries cannot be loaded.
+template <class F>
+F* from_library(const char* name, std::string& error) {
+  void* library = ::dlopen("libanygpu_command.so", RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    error = ::dlerror();
+    return nullptr;
+  }
+  void* function = ::dlsym(library, name);
+  if (!function) error = "libanygpu_command.so is of another version";
+  return reinterpret_cast<F*>(function);
+}
+
 }  // namespace
 
 int probe_cuda() {
@@ -42,24 +56,38 @@ int probe_cuda() {
 }
 
 int probe_devices() {
-  // A library of its own, so that the command starts, and can say what is wrong, where anygpu's libraries cannot be loaded.
-  void* library = ::dlopen("libanygpu_command.so", RTLD_NOW | RTLD_LOCAL);
-  if (!library) return answer({{"error", ::dlerror()}});
-  const auto list = reinterpret_cast<const char* (*)()>(::dlsym(library, "anygpu_command_devices"));
-  if (!list) return answer({{"error", "libanygpu_command.so is of another version"}});
+  std::string error;
+  const auto list = from_library<const char*()>("anygpu_command_devices", error);
+  if (!list) return answer({{"error", error}});
   std::cout << list() << std::endl;
   return 0;
 }
 
-int probe(const std::string& what) {
+int probe_bench(int device, double seconds) {
+  std::string error;
+  const auto bench = from_library<void(int, double, void (*)(const char*))>("anygpu_command_bench", error);
+  if (!bench) throw std::runtime_error(error);
+  bench(device, seconds, [](const char* line) { std::cout << line << std::endl; });
+  return 0;
+}
+
+int probe(const std::string& what, const std::vector<std::string>& more) {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);     // a crash here is a finding, not a file
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody reads any more
-  ::alarm(2 * static_cast<unsigned>(kProbeLimit.count() / 1000));
+  if (what != "bench") ::alarm(2 * static_cast<unsigned>(kProbeLimit.count() / 1000));
   int code = 64;
   if (what == "vulkan") code = probe_vulkan();
   if (what == "cuda") code = probe_cuda();
   if (what == "devices") code = probe_devices();
+  if (what == "bench" && more.size() == 2) {
+    try {
+      code = probe_bench(std::atoi(more[0].c_str()), std::atof(more[1].c_str()));
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << std::endl;
+      code = 70;
+    }
+  }
   if (what == "crash") ::raise(SIGSEGV);  // for tests of those who start this
   if (what == "hang") ::pause();
   // Not exit: the destructors of drivers are not trusted either.

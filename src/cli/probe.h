@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 namespace anygpu::cli {
 
@@ -17,7 +18,10 @@ int probe_cuda();
 /// {"devices": [{name, backend, driver, memory_bytes}]}: what anygpu itself opens, or {"error": ...}
 int probe_devices();
 
-/// The hidden verb: `anygpu probe WHAT`.
-int probe(const std::string& what);
+/// Measures a device of anygpu's, see library_bench.cpp. It has all the time that its parent gives it.
+int probe_bench(int device, double seconds);
+
+/// The hidden verb: `anygpu probe WHAT [MORE...]`.
+int probe(const std::string& what, const std::vector<std::string>& more);
 
 }  // namespace anygpu::cli

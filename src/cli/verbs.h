@@ -13,6 +13,7 @@ constexpr int kGood = 0, kWarnings = 1, kFailures = 2, kUsage = 64, kUnavailable
 using Run = std::function<int()>;
 
 void add_doctor(CLI::App&, Run&);
+void add_bench(CLI::App&, Run&);
 void add_cdi(CLI::App&, Run&);
 void add_devices(CLI::App&, Run&);
 void add_completion(CLI::App&, Run&);

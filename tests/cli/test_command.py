@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-VERBS = ["doctor", "devices", "cdi", "cdi generate", "cdi list", "completion"]
+VERBS = ["doctor", "devices", "bench", "cdi", "cdi generate", "cdi list", "completion"]
 
 
 def options(command, verb):
@@ -31,8 +31,11 @@ def test_devices(command):
     assert [d["backend"] for d in found["anygpu"]] == ["cpu", "reference"]
     assert [d["pytorch"] for d in found["anygpu"]] == ["anygpu:0", "anygpu:1"]
     assert all(d["memory_bytes"] > 2**20 for d in found["anygpu"])
+    # There is no frontend for TensorFlow: no name there, and the text says why.
+    assert [d["tensorflow"] for d in found["anygpu"]] == [None, None]
     text = command("devices", env={"ANYGPU_DEVICES": "cpu,reference"})
     assert text.returncode == 0 and 'torch.device("anygpu:1")' in text.stdout and found["anygpu"][0]["name"] in text.stdout
+    assert text.stdout.count("in TensorFlow: no name: its frontend is not built") == 2
 
 
 def test_devices_that_cannot_be_opened(command):
@@ -86,8 +89,7 @@ def test_manual_names_every_verb_and_option(command, verb):
 
 def test_manual_names_nothing_else(command):
     known = {"--version"} | {name for verb in VERBS for name in options(command, verb)}
-    # `podman run --device` is an example.
-    assert set(re.findall(r"--[a-z-]+", manual())) - {"--device"} == known
+    assert set(re.findall(r"--[a-z-]+", manual())) == known
 
 
 def test_manual_has_each_exit_status_and_the_version():
@@ -113,7 +115,7 @@ def test_manual_can_be_shown(checker):
 
 # What was typed, with the cursor at its end: some of what must be offered, and some of what must not.
 TYPED = [
-    ("anygpu ", {"doctor", "devices", "cdi", "completion"}, {"generate"}),
+    ("anygpu ", {"doctor", "devices", "bench", "cdi", "completion"}, {"generate"}),
     ("anygpu do", {"doctor"}, {"devices"}),
     ("anygpu cdi ", {"generate", "list"}, {"doctor"}),
     ("anygpu cdi generate --f", {"--format"}, {"--output", "--root"}),
@@ -122,6 +124,9 @@ TYPED = [
     ("anygpu cdi list --", {"--root", "--json"}, {"--output"}),
     ("anygpu doctor --", {"--root", "--json", "--verbose", "--no-color"}, {"--output"}),
     ("anygpu doctor --root /us", {"/usr"}, {"--json"}),
+    ("anygpu bench --", {"--device", "--seconds", "--plot", "--python"}, {"--root"}),
+    ("anygpu bench --python /us", {"/usr"}, {"--json"}),
+    ("anygpu bench --seconds ", set(), {"N", "--json"}),
     ("anygpu completion ", {"bash", "zsh", "fish"}, {"doctor"}),
 ]
 

@@ -19,16 +19,6 @@ bool is_linkers(const std::string& text) {
          text.find("undefined symbol") != std::string::npos;
 }
 
-/// The line that tells most: the linker's, else the last.
-std::string telling_line(const std::string& text) {
-  std::string chosen;
-  for (const auto& row : split(text, '\n'))
-    if (!trim(row).empty() && !is_linkers(chosen)) chosen = row;
-  std::string line;  // loggers align with many spaces
-  for (const auto& word : words(chosen)) line += (line.empty() ? "" : " ") + word;
-  return line.substr(0, 300);
-}
-
 void judge_vulkan(const Machine& machine, const Asked& asked, Findings& findings) {
   const auto icd = std::find_if(machine.vulkan.icds.begin(), machine.vulkan.icds.end(), [&](const Icd& i) { return i.file == asked.what; });
   const Serves serves = icd == machine.vulkan.icds.end() ? Serves::Unknown : icd->serves;
@@ -74,7 +64,29 @@ void judge_vulkan(const Machine& machine, const Asked& asked, Findings& findings
   }
 }
 
+Asked asked_of(const std::string& what, const Outcome& outcome) {
+  Asked asked{what, outcome.failure(), telling_line(outcome.err), json::parse(outcome.out, nullptr, false)};
+  if (!asked.failure.empty()) return asked;
+  const auto& answer = asked.answer;
+  if (answer.is_object() && answer.contains("error"))
+    asked.failure = answer["error"].is_string() ? answer["error"].get<std::string>() : answer["error"].dump();
+  else if (!answer.is_object() || !answer.contains("devices") || !answer["devices"].is_array())
+    asked.failure = "gave no answer";
+  return asked;
+}
+
+const Task kLibrary{{"probe", "devices"}, {}, {}, {}};
+
 }  // namespace
+
+std::string telling_line(const std::string& text) {
+  std::string chosen;
+  for (const auto& row : split(text, '\n'))
+    if (!trim(row).empty() && !is_linkers(chosen)) chosen = row;
+  std::string line;  // loggers align with many spaces
+  for (const auto& word : words(chosen)) line += (line.empty() ? "" : " ") + word;
+  return line.substr(0, 300);
+}
 
 std::string bytes_text(int64_t bytes) {
   char text[32];
@@ -84,9 +96,9 @@ std::string bytes_text(int64_t bytes) {
 
 std::vector<Asked> ask_drivers(const Machine& machine) {
   std::vector<Task> tasks;
-  std::vector<Asked> asked;
+  std::vector<std::string> names;
   const auto add = [&](const std::string& what, Task task) {
-    asked.push_back({what, {}, {}, {}});
+    names.push_back(what);
     tasks.push_back(std::move(task));
   };
   if (!machine.vulkan.loader.empty())
@@ -97,22 +109,19 @@ std::vector<Asked> ask_drivers(const Machine& machine) {
                        {{"VK_DRIVER_FILES", icd.file},
                         {"VK_ICD_FILENAMES", icd.file},
                         {"VK_LOADER_LAYERS_DISABLE", "~implicit~"},
-                        {"VK_LOADER_DEBUG", "error"}}});
-  if (!machine.nvidia.libcuda.empty()) add("libcuda", {{"probe", "cuda"}, {}});
-  add("anygpu", {{"probe", "devices"}, {}});
+                        {"VK_LOADER_DEBUG", "error"}},
+                       {},
+                       {}});
+  if (!machine.nvidia.libcuda.empty()) add("libcuda", {{"probe", "cuda"}, {}, {}, {}});
+  add("anygpu", kLibrary);
   const auto outcomes = run_children(tasks, kProbeLimit);
-  for (size_t i = 0; i < outcomes.size(); ++i) {
-    asked[i].failure = outcomes[i].failure();
-    asked[i].said = telling_line(outcomes[i].err);
-    asked[i].answer = json::parse(outcomes[i].out, nullptr, false);
-    if (!asked[i].failure.empty()) continue;
-    const auto& answer = asked[i].answer;
-    if (answer.is_object() && answer.contains("error"))
-      asked[i].failure = answer["error"].is_string() ? answer["error"].get<std::string>() : answer["error"].dump();
-    else if (!answer.is_object() || !answer.contains("devices") || !answer["devices"].is_array())
-      asked[i].failure = "gave no answer";
-  }
+  std::vector<Asked> asked;
+  for (size_t i = 0; i < outcomes.size(); ++i) asked.push_back(asked_of(names[i], outcomes[i]));
   return asked;
+}
+
+Asked ask_library() {
+  return asked_of("anygpu", run_children({kLibrary}, kProbeLimit).front());
 }
 
 void check_live(const Machine& machine, Findings& findings) {

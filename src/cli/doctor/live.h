@@ -17,6 +17,12 @@ struct Asked {
 /// Vulkan drivers one by one, libcuda where there is one, and anygpu's library. Takes kProbeLimit at most.
 std::vector<Asked> ask_drivers(const Machine&);
 
+/// The last of them alone.
+Asked ask_library();
+
+/// Of what a child wrote to its standard error, the line that tells most: the linker's, else the last.
+std::string telling_line(const std::string& text);
+
 /// 8589934592 -> "8.0 GiB"
 std::string bytes_text(int64_t bytes);
 
