@@ -22,7 +22,7 @@ class Bench {
  public:
   Bench(Device& device, double seconds, Say say) : device_(device), seconds_(seconds), say_(say) {}
 
-  /// Climbs the sizes for as long as the next one fits the time, and tells of the last: medians of at least three samples there.
+  /// Climbs the sizes for as long as the next one fits the time, and tells of the last: the median of what the time allows.
   /// `prepare` gives what is run; `work` is done in one run of size n.
   void measure(const char* name, const std::vector<int64_t>& sizes, const std::function<std::function<void()>(int64_t)>& prepare,
                const std::function<double(int64_t)>& work) {
@@ -76,7 +76,7 @@ class Bench {
     const int repeats = std::clamp(static_cast<int>(0.05 / std::max(once, 1e-6)), 1, 500);
     std::vector<double> samples{once};
     const double end = now() + seconds_;
-    while (now() < end && (samples.size() < 3 || samples.size() < 50)) samples.push_back(timed(run, repeats));
+    while (now() < end && samples.size() < 50) samples.push_back(timed(run, repeats));
     std::nth_element(samples.begin(), samples.begin() + static_cast<int64_t>(samples.size()) / 2, samples.end());
     return samples[samples.size() / 2];
   }
