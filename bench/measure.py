@@ -1,34 +1,39 @@
 """How things are timed: contestants in turn, round by round, medians."""
 
 import gc
+import importlib
 import statistics
 import time
 
 import torch
 
-import anygpu
-
 RIVALS = ("anygpu", "eager", "compile")
+DEVICES = {"anygpu": "anygpu", "torchvulkan": "vulkan"}  # of packages; all others compute on the CPU
 SECONDS_A_SAMPLE = 0.06
 
 
 def device_of(who):
-    return "anygpu" if who == "anygpu" else "cpu"
+    return DEVICES.get(who, "cpu")
+
+
+def package(who):
+    """Importing it makes its device known to PyTorch."""
+    return importlib.import_module(who)
 
 
 def settle(who):
-    if who == "anygpu":
-        anygpu.synchronize()
+    if who in DEVICES:
+        package(who).synchronize()
 
 
 def wall(run, who, repeats):
     """Seconds a call. On anygpu each call is a Plan of its own: recorded together, equal calls would be computed once, and one whose
     result nobody can read not at all."""
+    flush = package(who).flush if who == "anygpu" else lambda: None
     start = time.perf_counter()
     for i in range(repeats):
         result = run(i)
-        if who == "anygpu":
-            anygpu.flush()
+        flush()
     settle(who)
     took = time.perf_counter() - start
     del result
@@ -51,13 +56,16 @@ def host(run, who, repeats):
     return took / repeats
 
 
+def warm(run, who, clock=wall):
+    """How many calls make a sample, found by making some."""
+    for _ in range(3):
+        once = clock(run, who, 1)
+    return max(1, min(500, int(SECONDS_A_SAMPLE / max(once, 1e-7))))
+
+
 def interleaved(contestants, rounds, clock=wall, repeats=None):
     """contestants: {who: run(i)}. Returns {who: median seconds a call}."""
-    count = {}
-    for who, run in contestants.items():
-        for _ in range(3):
-            once = clock(run, who, 1)
-        count[who] = repeats or max(1, min(500, int(SECONDS_A_SAMPLE / max(once, 1e-7))))
+    count = {who: repeats or warm(run, who, clock) for who, run in contestants.items()}
     times = {who: [] for who in contestants}
     for _ in range(rounds):
         for who, run in contestants.items():

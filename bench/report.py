@@ -39,9 +39,24 @@ def _bold(text):
     return f"\x1b[1m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
-def title(group, about):
-    columns = f"{'anygpu':>10} {'eager':>10} {'compile':>10} {'x eager':>8} {'x compile':>9}"
-    return f"\n{_bold(group)}: {about}\n{'':{WIDTH}} {columns}"
+def rivals(problems):
+    """Who stands in a group's columns beside anygpu."""
+    return sorted({p["against"] for p in problems if "against" in p}) or ["eager", "compile"]
+
+
+def _cells(amounts, ratios, against):
+    """Columns of one row: amounts of anygpu and its rivals, then the ratios."""
+    cells = [f"{text:>{max(10, len(who))}}" for text, who in zip(amounts, ("anygpu", *against), strict=True)]
+    cells += [f"{text:>{max(8, len(f'x {who}'))}}" for text, who in zip(ratios, against, strict=True)]
+    return " ".join(cells)
+
+
+def _times(r):
+    return "-" if r is None else f"{r:.2f}"
+
+
+def title(group, about, against):
+    return f"\n{_bold(group)}: {about}\n{'':{WIDTH}} {_cells(['anygpu', *against], [f'x {w}' for w in against], against)}"
 
 
 def amount(value, unit):
@@ -68,24 +83,20 @@ def note(result, triad):
     return text
 
 
-def row(name, result, triad=None):
+def row(name, result, against, triad=None):
     unit = result.get("unit", "s")
-    cells = [f"{amount(result[w], unit) if w in result else '-':>10}" for w in ("anygpu", "eager", "compile")]
-    for rival, width in (("eager", 8), ("compile", 9)):
-        r = ratio(result, rival)
-        cells.append(f"{r:{width}.2f}" if r is not None else f"{'-':>{width}}")
-    return f"{name:{WIDTH}} {' '.join(cells)}  {note(result, triad)}".rstrip()
+    amounts = [amount(result[w], unit) if w in result else "-" for w in ("anygpu", *against)]
+    cells = _cells(amounts, [_times(ratio(result, w)) for w in against], against)
+    return f"{name:{WIDTH}} {cells}  {note(result, triad)}".rstrip()
 
 
-def mean_row(name, results):
+def mean_row(name, results, against):
     """Geometric means over a group."""
     from kinds import geometric_mean
 
-    cells = []
-    for rival, width in (("eager", 8), ("compile", 9)):
-        ratios = [r for r in (ratio(x, rival) for x in results) if r is not None]
-        cells.append(f"{geometric_mean(ratios):{width}.2f}" if ratios else f"{'-':>{width}}")
-    return _bold(f"{name:{WIDTH}} {'':>10} {'':>10} {'':>10} {' '.join(cells)}".rstrip())
+    found = [[r for r in (ratio(x, rival) for x in results) if r is not None] for rival in against]
+    means = [_times(geometric_mean(ratios) if ratios else None) for ratios in found]
+    return _bold(f"{name:{WIDTH}} {_cells([''] * (1 + len(against)), means, against)}".rstrip())
 
 
 def write(path, lines, triad, results):
@@ -106,8 +117,8 @@ def plot(path, lines, results):
     )
     for ax, (group, problems) in zip(axes[:, 0], results.items(), strict=True):
         names = list(problems)[::-1]
-        for k, (rival, colour) in enumerate((("eager", "tab:blue"), ("compile", "tab:orange"))):
-            at = [(i + 0.2 - 0.4 * k, ratio(problems[n], rival)) for i, n in enumerate(names)]
+        for rival, colour, up in (("eager", "tab:blue", 0.2), ("compile", "tab:orange", -0.2), ("torchvulkan", "tab:green", 0)):
+            at = [(i + up, ratio(problems[n], rival)) for i, n in enumerate(names)]
             at = [(y, r - 1) for y, r in at if r is not None]
             ax.barh([y for y, _ in at], [w for _, w in at], 0.38, left=1, color=colour, label=f"against {rival}")
         ax.axvline(1, color="black", lw=0.8)

@@ -4,6 +4,7 @@
   ./run bench                                 everything, against eager PyTorch and torch.compile (an hour)
   ./run bench --only mlp,matmul --no-compile  problems or groups whose names have one of these parts
   ./run bench --group training --rounds 9     the four training steps
+  ./run bench --group vulkan                  the Vulkan device against torchvulkan, which is installed into .venv-torchvulkan
   ./run bench --list                          what there is
   ./run bench --plot docs/bench.png           where the plot goes (default: OUT/bench.png)
 
@@ -18,7 +19,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-ORDER = "training matmul convolution attention normalise optimizer pointwise reduce index host dynamic memory first_step".split()
+ORDER = "training matmul convolution attention normalise optimizer pointwise reduce index host dynamic memory first_step vulkan".split()
 
 
 def problems():
@@ -32,10 +33,13 @@ def problems():
 
 
 def chosen(everything, groups, parts):
-    """The problems of these groups (all, if none is named) whose own or group's name has one of these parts (all, if there is none)."""
+    """The problems of these groups (all, if none is named) whose own or group's name has one of these parts (all, if there is none).
+    Those with a rival to be installed only where their group is named."""
     kept = {}
     for group, (about, ps) in everything.items():
         if groups and group not in groups:
+            continue
+        if any("against" in p for p in ps) and group not in (*groups, *parts):
             continue
         ps = [p for p in ps if not parts or any(w in p["name"] or w == group for w in parts)]
         if ps:
@@ -68,30 +72,35 @@ def measure_all(a, triad, results, failed):
     import measure
     import report
     import special
+    import versus
+
+    def how(problem):
+        return versus if "against" in problem else special if problem["kind"] == "special" else kinds
 
     for group, (about, ps) in a.wanted.items():
-        print(report.title(group, about), flush=True)
+        against = report.rivals(ps)
+        print(report.title(group, about, against), flush=True)
         results[group] = {}
         for p in ps:
-            if p.get("bandwidth"):
+            if p.get("bandwidth") and "against" not in p:
                 triad = max(triad, measure.triad(3))  # the machine's best, measured beside what it is compared with
             try:
-                result = (special if p["kind"] == "special" else kinds).run(p, a.rounds, not a.no_compile)
+                result = how(p).run(p, a.rounds, not a.no_compile)
             except Exception as error:
                 failed.append(p["name"])
                 said = str(error).strip().splitlines() or [type(error).__name__]
                 print(f"{p['name']:{report.WIDTH}} failed: {said[0]} {said[-1] if len(said) > 1 else ''}", flush=True)
                 continue
             results[group][p["name"]] = result
-            print(report.row(p["name"], result, triad), flush=True)
+            print(report.row(p["name"], result, against, triad), flush=True)
         if len(results[group]) > 1:
-            print(report.mean_row("geometric mean", results[group].values()), flush=True)
+            print(report.mean_row("geometric mean", results[group].values(), against), flush=True)
 
 
 def main():
     a = arguments()
     if a.list:
-        for group, (about, ps) in a.wanted.items():
+        for group, (about, ps) in (a.wanted if a.group or a.only else problems()).items():
             print(f"{group}: {about}")
             for p in ps:
                 print(f"    {p['name']}")
@@ -100,7 +109,7 @@ def main():
     import measure
     import report
 
-    wants_triad = any(p.get("bandwidth") for _, ps in a.wanted.values() for p in ps)
+    wants_triad = any(p.get("bandwidth") and "against" not in p for _, ps in a.wanted.values() for p in ps)
     triad = measure.triad(a.rounds) if wants_triad else None
     lines = report.header(triad)
     print("\n".join(lines))

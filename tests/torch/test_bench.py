@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from test_vulkan import needs_driver
 
 import anygpu
 
@@ -15,6 +16,7 @@ BENCH = pathlib.Path(__file__).parents[2] / "bench"
 
 def bench(*arguments):
     env = dict(os.environ, PYTHONPATH=str(pathlib.Path(anygpu.__file__).parents[1]))
+    env.pop("ANYGPU_BENCH_PYTHON", None)
     return subprocess.run([sys.executable, str(BENCH / "run.py"), *arguments], capture_output=True, text=True, env=env)
 
 
@@ -28,6 +30,14 @@ def test_measures_and_writes(tmp_path):
     rows = [line for line in done.stdout.splitlines() if line.startswith(tuple(chosen))]
     assert len(rows) == 3 and len({len(row) for row in rows}) == 1, "columns are aligned"
     assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+@needs_driver
+def test_measures_without_its_rival(tmp_path):
+    done = bench("--group", "vulkan", "--only", "host x + y", "--rounds", "1", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["results"]["vulkan"].values()
+    assert row["anygpu"] > 0 and "torchvulkan" not in row and "torchvulkan is not installed" in row["note"]
 
 
 def test_says_what_it_does_not_know():
