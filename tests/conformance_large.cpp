@@ -222,16 +222,16 @@ TEST_P(LargeConformance, LargeFolds) {
 /// Sums longer than what one loop of a shader may count to (65,535 on a software device).
 TEST_P(LargeConformance, LongProducts) {
   Maker m(409);
-  const DType t = DType::F32;
   using ir::NamedKind;
-  for (bool biased : {false, true}) {
+  for (const auto& [t, biased] :
+       {std::pair{DType::F32, false}, {DType::F32, true}, {DType::F64, true}, {DType::F16, false}, {DType::BF16, true}}) {
     Case c;
     const int64_t k = 130001;
     ir::Named n{NamedKind::Matmul, {m.output(c, t, {3, 5}, Layout::Dense)}, {}, "matmul"};
     n.operands.push_back(m.input(c, t, {3, k}, Layout::Dense, Fill::Small));
     n.operands.push_back(m.input(c, t, {k, 5}, Layout::Dense, Fill::Small));
     if (biased) n.operands.push_back(m.input(c, t, {3, 5}, Layout::Dense, Fill::Small));
-    c.name = biased ? "long_matmul_biased" : "long_matmul";
+    c.name = std::string("long_matmul_") + name_of(t) + (biased ? "_biased" : "");
     c.steps.emplace_back(n);
     CHECK_NAMED(c);
   }
@@ -239,6 +239,7 @@ TEST_P(LargeConformance, LongProducts) {
     int64_t batch, height, width;
   };
   for (const Shape& s : {Shape{70001, 1, 1}, Shape{3, 250, 251}, Shape{1, 1, 66000}, Shape{200, 20, 21}}) {
+    const DType t = s.batch == 3 ? DType::BF16 : DType::F32;
     Case c;
     ir::Named n{NamedKind::ConvWeightGrad, {m.output(c, t, {2, 1, 1, 3}, Layout::Dense)}, {}, "conv_weight_grad"};
     n.operands.push_back(m.input(c, t, {s.batch, 2, s.height, s.width}, Layout::Dense, Fill::Small));
@@ -248,6 +249,39 @@ TEST_P(LargeConformance, LongProducts) {
     c.name = "long_weight_grad" + shape_of({s.batch, s.height, s.width});
     c.steps.emplace_back(n);
     CHECK_NAMED(c);
+  }
+}
+
+/// A Generic that sums products of two arrays, which a backend may make a matrix product: of halves, mixed types, doubles; stored as it is,
+/// as a half, or after more arithmetic.
+TEST_P(LargeConformance, SumsOfProducts) {
+  Maker m(410);
+  const int64_t rows = 37, columns = 29, k = 41;
+  struct Types {
+    DType a, b, to;
+  };
+  for (const Types& t : {Types{DType::F32, DType::F32, DType::F32}, Types{DType::F16, DType::F16, DType::F16},
+                         Types{DType::BF16, DType::BF16, DType::BF16}, Types{DType::BF16, DType::BF16, DType::F32},
+                         Types{DType::F32, DType::F16, DType::BF16}, Types{DType::F64, DType::F64, DType::F64}}) {
+    for (bool more : {false, true}) {
+      for (Layout layout : {Layout::Dense, Layout::Odd}) {
+        Case c;
+        c.name = std::string("sum_of_products_") + name_of(t.a) + "_" + name_of(t.b) + "_" + name_of(t.to) + (more ? "_more" : "") +
+                 (layout == Layout::Odd ? "_odd" : "");
+        Generic g;
+        g.name = c.name;
+        g.sizes = {rows, columns, k};
+        g.reduce = 0b100;
+        const Tolerance tolerance{1, 8 * static_cast<double>(k) * epsilon(compute_type(t.to))};
+        const int a = access(g, m.input(c, t.a, {rows, k}, layout, Fill::Plain), 0b101),
+                  b = access(g, m.input(c, t.b, {columns, k}, layout, Fill::Plain), 0b110),
+                  to = access(g, m.output(c, t.to, {rows, columns}, layout, tolerance), 0b011);
+        const Val sum = reduce(ReduceKind::Sum, load_c(g, a) * load_c(g, b));
+        store(g, to, more ? sum * 0.5 + 1.0 : sum);
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
   }
 }
 

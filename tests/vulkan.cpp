@@ -236,6 +236,36 @@ TEST_F(Vulkan, AProgramFollowsItsBuffers) {
   EXPECT_EQ(program->launches(), 1);
 }
 
+/// Products have shaders of their own in every float type and in up to three dimensions, whatever the device may store.
+TEST_F(Vulkan, ProductsAreClaimed) {
+  for (const char* profile : {"", "dzn"}) {
+    const std::string said = in_child("ANYGPU_VULKAN_PROFILE", profile, [] {
+      const Capabilities& can = Instance::get().devices[0].can;
+      for (const DType t : {DType::F32, DType::F16, DType::BF16, DType::F64}) {
+        if (t == DType::F64 && !can.float64) continue;
+        auto operand = [&](int32_t slot, Dims sizes) { return ir::Operand{slot, t, 0, sizes, contiguous_strides(sizes)}; };
+        auto expect = [&](const ir::Named& n) {
+          if (!supports_named(n, can)) throw Error(ErrorKind::Value, ir::to_string(n));
+        };
+        expect({NamedKind::Matmul, {operand(0, {9, 7}), operand(1, {9, 5}), operand(2, {5, 7})}, {}, "matmul"});
+        Dims source{2, 4}, weight{6, 2}, result{2, 6};
+        for (int spatial = 1; spatial <= 3; ++spatial) {
+          source.push_back(5), weight.push_back(3), result.push_back(3);
+          ir::NamedAttrs attrs;
+          attrs.stride = attrs.dilation = attrs.kernel = Dims::filled(spatial, 1);
+          attrs.padding = Dims::filled(spatial, 0);
+          attrs.groups = 2;
+          const ir::Operand src = operand(0, source), w = operand(1, weight), dst = operand(2, result);
+          expect({NamedKind::Conv, {dst, src, w}, attrs, "conv"});
+          expect({NamedKind::ConvSrcGrad, {src, dst, w}, attrs, "conv_src_grad"});
+          expect({NamedKind::ConvWeightGrad, {w, dst, src}, attrs, "conv_weight_grad"});
+        }
+      }
+    });
+    EXPECT_EQ(said, "") << "with profile '" << profile << "'";
+  }
+}
+
 TEST_F(Vulkan, EqualShadersAreOnePipeline) {
   Resources on(physical());
   const std::vector<ir::Step> steps{product(), product()};

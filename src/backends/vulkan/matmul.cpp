@@ -2,14 +2,22 @@
 #include <algorithm>
 #include <cmath>
 
+#include "elements.h"
 #include "named.h"
 
 namespace anygpu::vulkan {
 namespace {
 
-constexpr uint32_t kWords[] = {
-#include "matmul.inc"
+constexpr uint32_t kFloat[] = {
+#include "matmul_float.inc"
 };
+constexpr uint32_t kHalf[] = {
+#include "matmul_half_dst.inc"
+};
+constexpr uint32_t kDouble[] = {
+#include "matmul_double.inc"
+};
+constexpr Modules kModules{kFloat, kHalf, kDouble};
 
 constexpr int kDst = 0, kLhs = 1, kRhs = 2, kBias = 3;
 
@@ -118,8 +126,8 @@ int64_t rows_for(int64_t m, bool software) {
 }  // namespace
 
 std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilities& can) {
-  for (const ir::Operand& o : named.operands)
-    if (o.slot >= 0 && o.dtype != DType::F32) return {};
+  const auto words = module_for(named, kModules, can);
+  if (!words) return rounded_after(named, can, compile_matmul);
   Problem p = problem_of(named);
   Compiled made;
   if (p.m == 0 || p.n == 0 || product(p.batch) == 0) return made;
@@ -129,7 +137,7 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
   if (p.batch.size() > 2) return {};
   for (int i = 0; i < p.count; ++i) {
     const Extent e = extent_of(p.arrays[i].operand);
-    if (e.end - e.begin + can.binding_alignment > can.max_binding_bytes || e.end > int64_t{1} << 33) return {};
+    if (e.end - e.begin + can.binding_alignment > can.max_binding_bytes || e.end > size_of(p.arrays[i].operand.dtype) << 31) return {};
   }
 
   const int64_t vector = can.software ? 8 : 64;  // columns are given out to this many invocations at least
@@ -141,11 +149,17 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
   const uint32_t lhs_fours = in_fours(l, l.column, l.row, p.k) ? 1 : in_fours(l, l.row, l.column, p.m) ? 2 : 0;
   const uint32_t rhs_fours = in_fours(r, r.column, r.row, p.n) ? 1 : in_fours(r, r.row, r.column, p.k) ? 2 : 0;
   const bool bias = p.count > kBias;
+  // The sum in parts, of whole fours.
+  const int64_t part = std::min<int64_t>(p.k, kMostIterations / 4 * 4);
+  const DType dst = p.arrays[kDst].operand.dtype;
+  if (part < p.k && kind_of(dst)) return rounded_after(named, can, compile_matmul);
 
   Launch launch;
   auto shader = [&](bool adds) {
-    return glsl_shader("matmul", kWords,
-                       {lanes, static_cast<uint32_t>(tall), lhs_fours, rhs_fours, bias && !adds ? 1u : 0u, adds ? 1u : 0u}, 4, kPushWords);
+    return glsl_shader("matmul", *words,
+                       {lanes, static_cast<uint32_t>(tall), lhs_fours, rhs_fours, bias && !adds ? 1u : 0u, adds ? 1u : 0u, kind_of(dst),
+                        kind_of(l.operand.dtype), kind_of(r.operand.dtype), bias ? kind_of(p.arrays[kBias].operand.dtype) : 0},
+                       4, kPushWords);
   };
   Params params{};
   params.m = static_cast<int32_t>(p.m);
@@ -159,7 +173,7 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
     if (absent) b = bind(p.arrays[kLhs].operand, false, kOffsetWord + i);
     launch.bindings.push_back(b);
     if (absent) continue;
-    params.offset[i] = static_cast<int32_t>(a.operand.offset - b.begin / 4);
+    params.offset[i] = static_cast<int32_t>(a.operand.offset - b.begin / size_of(a.operand.dtype));
     params.row[i] = static_cast<int32_t>(a.row);
     params.column[i] = static_cast<int32_t>(a.column);
     const int d = p.batch.size();
@@ -168,8 +182,6 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
   }
   const int64_t batch = product(p.batch), row_tiles = (p.m + tall - 1) / tall, columns = (p.n + 4 * lanes - 1) / (4 * lanes);
   if (columns > can.max_groups[0]) return {};
-  // The sum in parts, of whole fours.
-  const int64_t part = std::min<int64_t>(p.k, kMostIterations / 4 * 4);
   const double tile_work = static_cast<double>(4 * lanes * tall) * (2.0 * static_cast<double>(part) + 8) * static_cast<double>(columns);
   // No launch so long that a driver would take the device for hung.
   const int64_t most_tiles = std::clamp<int64_t>(static_cast<int64_t>(2e9 / tile_work), 1, can.max_groups[1]);

@@ -1,6 +1,8 @@
 // Sums of products within a Generic, such as an attention's scores, become matrix products: their tiles use what is loaded many times.
 #include <algorithm>
+#include <set>
 
+#include "elements.h"
 #include "named.h"
 #include "steps.h"
 
@@ -13,20 +15,28 @@ using ir::Node;
 
 constexpr int64_t kFewest = 8192;  // products, for which a second kernel pays
 
-/// What the one Reduce of a Generic sums: accesses a and b.
+/// What the one Reduce of a Generic sums: accesses a and b, multiplied by these nodes.
 struct Found {
   int reduce, a, b;
+  std::set<int> nodes;
 };
 
-std::optional<int> plain_load(const Generic& g, int id) {
-  const Node* n = &g.body[id];
-  if (n->type != DType::F32) return {};
-  if (n->op != ExprOp::Load || n->b >= 0) return {};
-  return n->a;
+bool widens(const Generic& g, int id) {
+  const Node& n = g.body[id];
+  return n.op == ExprOp::Cast && n.type == DType::F32 && kind_of(g.body[n.a].type);
+}
+
+/// The access that a factor loads: of f32 or f64, or of halves that are widened. Its nodes are added to `nodes`.
+std::optional<int> plain_load(const Generic& g, int id, std::set<int>& nodes) {
+  nodes.insert(id);
+  if (widens(g, id)) nodes.insert(id = g.body[id].a);
+  const Node& n = g.body[id];
+  if (n.op != ExprOp::Load || n.b >= 0) return {};
+  return n.a;
 }
 
 std::optional<Found> find(const Generic& g) {
-  Found f{-1, -1, -1};
+  Found f{-1, -1, -1, {}};
   for (int i = 0; i < g.body.size(); ++i) {
     if (g.body[i].op != ExprOp::Reduce) continue;
     if (f.reduce >= 0) return {};
@@ -34,16 +44,15 @@ std::optional<Found> find(const Generic& g) {
   }
   if (f.reduce < 0 || static_cast<ir::ReduceKind>(g.body[f.reduce].imm.i) != ir::ReduceKind::Sum) return {};
   const Node& product = g.body[g.body[f.reduce].a];
-  if (product.op != ExprOp::Mul || product.type != DType::F32) return {};
-  const auto a = plain_load(g, product.a), b = plain_load(g, product.b);
+  if (product.op != ExprOp::Mul || (product.type != DType::F32 && product.type != DType::F64)) return {};
+  const auto a = plain_load(g, product.a, f.nodes), b = plain_load(g, product.b, f.nodes);
   if (!a || !b) return {};
   f.a = *a, f.b = *b;
   // All else must be the same at every index of the reduction.
   const std::vector<bool> varies = varies_in_reduction(g);
-  const int summed = g.body[f.reduce].a;
+  f.nodes.insert(g.body[f.reduce].a);
   for (int i = 0; i < g.body.size(); ++i) {
-    if (!varies[i] || i == summed || i == product.a || i == product.b) continue;
-    return {};
+    if (varies[i] && !f.nodes.count(i)) return {};
   }
   for (const ir::Store& s : g.stores) {
     for (int d = 0; d < g.rank(); ++d)
@@ -102,13 +111,12 @@ Generic without_sum(const Generic& g, const Found& f, const ir::Operand& sums, c
   };
   out.accesses.push_back({sums.slot, sums.dtype, sums.offset, parallel(strides)});
   std::vector<int> node(static_cast<size_t>(g.body.size()), -1);
-  const int product = g.body[f.reduce].a;
   const std::vector<bool> varies = varies_in_reduction(g);
   for (int i = 0; i < g.body.size(); ++i) {
     Node n = g.body[i];
     if (i == f.reduce) {
-      n = Node{ExprOp::Load, DType::F32, 0};
-    } else if (i == product || ((i == g.body[product].a || i == g.body[product].b) && varies[static_cast<size_t>(i)])) {
+      n = Node{ExprOp::Load, sums.dtype, 0};
+    } else if (i == g.body[f.reduce].a || (f.nodes.count(i) && varies[static_cast<size_t>(i)])) {
       continue;
     } else if (n.op == ExprOp::Load) {
       n.a = keep(n.a);
@@ -202,11 +210,14 @@ std::optional<Compiled> compile_product(const Generic& g, const Capabilities& ca
     return strides;
   };
 
-  // A store of nothing but the sum needs no Generic, where each element has a place of its own.
+  // A store of nothing but the sum, or the sum as a half, needs no Generic, where each element has a place of its own.
+  const DType type = g.body[f->reduce].type;
   const ir::Store& store = g.stores[0];
   const ir::Access& to = g.accesses[static_cast<size_t>(store.access)];
-  bool direct = g.stores.size() == 1 && store.value == f->reduce && store.index < 0 && store.guard < 0 &&
-                store.combine == ir::Combine::None && to.dtype == DType::F32 && to.slot != a.slot && to.slot != b.slot;
+  const Node& value = g.body[store.value];
+  const bool narrowed = value.op == ExprOp::Cast && value.a == f->reduce && kind_of(value.type) && type == DType::F32;
+  bool direct = g.stores.size() == 1 && (store.value == f->reduce || narrowed) && store.index < 0 && store.guard < 0 &&
+                store.combine == ir::Combine::None && to.slot != a.slot && to.slot != b.slot;
   for (const Node& node : g.body.nodes()) direct = direct && node.op != ExprOp::Check;
   Dims to_strides;
   auto place = [&](const Dim& d) {
@@ -226,7 +237,7 @@ std::optional<Compiled> compile_product(const Generic& g, const Capabilities& ca
     return compile_matmul(matmul, can);
   }
 
-  matmul.operands[0] = parts.temp(DType::F32, sizes);
+  matmul.operands[0] = parts.temp(type, sizes);
   if (parts.largest_bytes() > can.max_binding_bytes) return {};
   auto made = compile_matmul(matmul, can);
   if (!made) return {};

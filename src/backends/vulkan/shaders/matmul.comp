@@ -1,6 +1,8 @@
 // dst = lhs @ rhs + bias, for a stack of matrices with any strides. An invocation makes ROWS rows of 4 neighbouring columns; those of a
 // workgroup share their rows, so that what they load of lhs is the same for all.
 #version 450
+#extension GL_GOOGLE_include_directive : require
+#include "elements.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 8;
@@ -8,13 +10,15 @@ layout(constant_id = 2) const uint LHS = 0;  // 0: any strides; 1: four k at a t
 layout(constant_id = 3) const uint RHS = 0;  // 0: any strides; 1: four columns at a time; 2: four k at a time
 layout(constant_id = 4) const uint HAS_BIAS = 0;
 layout(constant_id = 5) const uint ADDS = 0;  // to what dst holds: a later part of a long sum
+layout(constant_id = 6) const uint DST_KIND = 0;
+layout(constant_id = 7) const uint LHS_KIND = 0;
+layout(constant_id = 8) const uint RHS_KIND = 0;
+layout(constant_id = 9) const uint BIAS_KIND = 0;
 
-layout(set = 0, binding = 0) buffer Dst { float dst[]; };
-layout(set = 0, binding = 1) readonly buffer Lhs { float lhs[]; };
-layout(set = 0, binding = 1) readonly buffer Lhs4 { vec4 lhs4[]; };
-layout(set = 0, binding = 2) readonly buffer Rhs { float rhs[]; };
-layout(set = 0, binding = 2) readonly buffer Rhs4 { vec4 rhs4[]; };
-layout(set = 0, binding = 3) readonly buffer Bias { float bias[]; };
+OUTPUT(dst, 0, DST_KIND)
+INPUT(lhs, 1, LHS_KIND)
+INPUT(rhs, 2, RHS_KIND)
+INPUT(bias, 3, BIAS_KIND)
 
 // Strides and offsets in elements, in the order dst, lhs, rhs, bias.
 layout(push_constant) uniform Params {
@@ -46,57 +50,57 @@ void main() {
   if (RHS == 1) columns.x = min(first_column, p.n - 4);
   ivec4 b = at[2] + columns * p.column[2];
 
-  vec4 sum[ROWS];
-  for (int r = 0; r < ROWS; ++r) sum[r] = vec4(0);
+  Real4 sum[ROWS];
+  for (int r = 0; r < ROWS; ++r) sum[r] = Real4(0);
   int k = 0;
   if (LHS == 1 || RHS == 2) {
     for (; k + 3 < p.k; k += 4) {
-      vec4 y[4];
+      Real4 y[4];
       if (RHS == 1) {
-        for (int i = 0; i < 4; ++i) y[i] = rhs4[(b.x + (k + i) * p.row[2]) >> 2];
+        for (int i = 0; i < 4; ++i) y[i] = rhs4(b.x + (k + i) * p.row[2]);
       } else if (RHS == 2) {
-        mat4 t = transpose(mat4(rhs4[(b.x + k) >> 2], rhs4[(b.y + k) >> 2], rhs4[(b.z + k) >> 2], rhs4[(b.w + k) >> 2]));
+        Real4x4 t = transpose(Real4x4(rhs4(b.x + k), rhs4(b.y + k), rhs4(b.z + k), rhs4(b.w + k)));
         for (int i = 0; i < 4; ++i) y[i] = t[i];
       } else {
         for (int i = 0; i < 4; ++i) {
           ivec4 e = b + (k + i) * p.row[2];
-          y[i] = vec4(rhs[e.x], rhs[e.y], rhs[e.z], rhs[e.w]);
+          y[i] = Real4(rhs(e.x), rhs(e.y), rhs(e.z), rhs(e.w));
         }
       }
       for (int r = 0; r < ROWS && LHS != 2; ++r) {
-        vec4 x;
+        Real4 x;
         if (LHS == 1) {
-          x = lhs4[(a[r] + k) >> 2];
+          x = lhs4(a[r] + k);
         } else {
-          for (int i = 0; i < 4; ++i) x[i] = lhs[a[r] + (k + i) * p.column[1]];
+          for (int i = 0; i < 4; ++i) x[i] = lhs(a[r] + (k + i) * p.column[1]);
         }
-        for (int i = 0; i < 4; ++i) sum[r] = fma(vec4(x[i]), y[i], sum[r]);
+        for (int i = 0; i < 4; ++i) sum[r] = fma(Real4(x[i]), y[i], sum[r]);
       }
       if (LHS == 2) {
         for (int i = 0; i < 4; ++i) {
           for (int r = 0; r < ROWS; r += 4) {
-            vec4 x = lhs4[(a[r] + (k + i) * p.column[1]) >> 2];
-            for (int j = 0; j < 4; ++j) sum[r + j] = fma(vec4(x[j]), y[i], sum[r + j]);
+            Real4 x = lhs4(a[r] + (k + i) * p.column[1]);
+            for (int j = 0; j < 4; ++j) sum[r + j] = fma(Real4(x[j]), y[i], sum[r + j]);
           }
         }
       }
     }
   }
   for (; k < p.k; ++k) {
-    vec4 y;
+    Real4 y;
     if (RHS == 1) {
-      y = rhs4[(b.x + k * p.row[2]) >> 2];
+      y = rhs4(b.x + k * p.row[2]);
     } else {
       ivec4 e = b + k * p.row[2];
-      y = vec4(rhs[e.x], rhs[e.y], rhs[e.z], rhs[e.w]);
+      y = Real4(rhs(e.x), rhs(e.y), rhs(e.z), rhs(e.w));
     }
     if (LHS == 2) {
       for (int r = 0; r < ROWS; r += 4) {
-        vec4 x = lhs4[(a[r] + k * p.column[1]) >> 2];
-        for (int i = 0; i < 4; ++i) sum[r + i] = fma(vec4(x[i]), y, sum[r + i]);
+        Real4 x = lhs4(a[r] + k * p.column[1]);
+        for (int i = 0; i < 4; ++i) sum[r + i] = fma(Real4(x[i]), y, sum[r + i]);
       }
     } else {
-      for (int r = 0; r < ROWS; ++r) sum[r] = fma(vec4(lhs[a[r] + k * p.column[1]]), y, sum[r]);
+      for (int r = 0; r < ROWS; ++r) sum[r] = fma(Real4(lhs(a[r] + k * p.column[1])), y, sum[r]);
     }
   }
 
@@ -106,11 +110,9 @@ void main() {
     for (int c = 0; c < 4; ++c) {
       int column = first_column + c;
       if (row < p.m && column < p.n) {
-        float v = sum[r][c];
-        if (HAS_BIAS == 1) v += bias[at[3] + row * p.row[3] + column * p.column[3]];
-        int e = at[0] + row * p.row[0] + column * p.column[0];
-        if (ADDS == 1) v += dst[e];
-        dst[e] = v;
+        Real v = sum[r][c];
+        if (HAS_BIAS == 1) v += bias(at[3] + row * p.row[3] + column * p.column[3]);
+        put_dst(at[0] + row * p.row[0] + column * p.column[0], v, ADDS);
       }
     }
   }

@@ -1,0 +1,57 @@
+#include "elements.h"
+
+#include <algorithm>
+
+#include "steps.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+bool is_half(DType t) {
+  return t == DType::F16 || t == DType::BF16;
+}
+
+}  // namespace
+
+uint32_t kind_of(DType t) {
+  return t == DType::F16 ? 1 : t == DType::BF16 ? 2 : 0;
+}
+
+std::optional<std::span<const uint32_t>> module_for(const ir::Named& n, const Modules& modules, const Capabilities& can) {
+  const DType dst = n.operands[0].dtype;
+  const bool f64 = dst == DType::F64;
+  if (!f64 && dst != DType::F32 && !is_half(dst)) return {};
+  for (const ir::Operand& o : n.operands) {
+    if (o.slot < 0) continue;
+    if (f64 ? o.dtype != DType::F64 : o.dtype != DType::F32 && !is_half(o.dtype)) return {};
+  }
+  if (f64 ? !can.float64 : is_half(dst) && !can.storage16) return {};
+  return f64 ? modules.f64 : is_half(dst) ? modules.half : modules.f32;
+}
+
+ir::Generic cast_copy(const std::string& name, const ir::Operand& dst, const ir::Operand& src) {
+  ir::Generic g;
+  g.name = name;
+  g.sizes = dst.sizes;
+  g.accesses = {{dst.slot, dst.dtype, dst.offset, dst.strides}, {src.slot, src.dtype, src.offset, src.strides}};
+  g.stores.push_back({0, ir::cast(ir::load(g.body, src.dtype, 1), dst.dtype).id});
+  return g;
+}
+
+std::optional<Compiled> rounded_after(const ir::Named& n, const Capabilities& can, CompileProduct compile) {
+  const ir::Operand& dst = n.operands[0];
+  if (!is_half(dst.dtype)) return {};
+  int32_t slots = 0;
+  for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
+  Sequence parts(slots);
+  ir::Named wide = n;
+  wide.operands[0] = parts.temp(DType::F32, dst.sizes);
+  if (parts.largest_bytes() > can.max_binding_bytes) return {};
+  auto made = compile(wide, can);
+  if (!made) return {};
+  parts.add(std::move(*made));
+  parts.add(compile_generic(cast_copy(n.name, dst, wide.operands[0]), can));
+  return parts.finish();
+}
+
+}  // namespace anygpu::vulkan
