@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
@@ -75,6 +76,19 @@ std::unique_ptr<Backend> make_backend(const std::string& text) {
 bool env_flag(const char* name) {
   const char* v = std::getenv(name);
   return v && *v && std::strcmp(v, "0") != 0;
+}
+
+/// "1500000000", "512M", "4G": a number of bytes, KiB, MiB or GiB.
+int64_t bytes_named(const std::string& text) {
+  char* end = nullptr;
+  errno = 0;
+  const long long n = std::strtoll(text.c_str(), &end, 10);
+  const std::string unit = end;
+  const int shift = unit.empty() ? 0 : unit == "K" ? 10 : unit == "M" ? 20 : unit == "G" ? 30 : -1;
+  if (end == text.c_str() || shift < 0 || n < 0 || errno == ERANGE || n > INT64_MAX >> shift)
+    throw Error(ErrorKind::Value,
+                "[device] ANYGPU_MEMORY_LIMIT is '" + text + "', which is no number of bytes; 4G, 512M or 1000000000 are");
+  return n << shift;
 }
 
 /// The executors' threads live as long as the process: at its end they must not be in the middle of a compilation or a kernel.
@@ -183,7 +197,7 @@ DeviceImpl::DeviceImpl(int index, std::unique_ptr<Backend> made)
       pool(*backend),
       executor(*backend, pool, RuntimeOptions::get().verify),
       plans_(kPlans) {
-  if (const char* text = std::getenv("ANYGPU_MEMORY_LIMIT")) limit = std::atoll(text);
+  if (const char* text = std::getenv("ANYGPU_MEMORY_LIMIT"); text && *text) limit = bytes_named(text);
 }
 
 BufferRef DeviceImpl::allocate(int64_t bytes) {

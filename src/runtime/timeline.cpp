@@ -1,6 +1,8 @@
 #include "runtime/timeline.h"
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 namespace anygpu {
 
@@ -12,6 +14,7 @@ Timeline& Timeline::get() {
 Timeline::Timeline() {
   const char* path = std::getenv("ANYGPU_TRACE");
   if (path && *path) file_ = std::fopen(path, "w");
+  if (path && *path && !file_) std::fprintf(stderr, "anygpu: ANYGPU_TRACE=%s cannot be written: %s\n", path, std::strerror(errno));
   if (file_) std::fputs("[\n", file_);  // viewers accept the array form without its closing bracket
 }
 

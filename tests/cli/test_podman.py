@@ -8,8 +8,8 @@ import re
 import shutil
 import subprocess
 
+import guides
 import pytest
-import test_guide
 
 SPEC = pathlib.Path("/var/run/cdi/anygpu-test.json")
 LIMITS = ["--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
@@ -124,7 +124,7 @@ def test_doctor_in_a_container(image, spec):
     assert driver["status"] == "pass" and "llvmpipe" in driver["found"]
 
 
-@pytest.mark.parametrize("body", [body for name, body in test_guide.blocks() if name == "sh container"])
+@pytest.mark.parametrize("body", [b.body for b in guides.blocks("not-seen.md") if b.kind == "sh container"])
 def test_command_of_the_guide(image, spec, body):
     """IMAGE is the folder, and this machine's limits on containers come before what the guide says."""
     done = podman(image, [], ["true"])

@@ -85,6 +85,17 @@ def test_limit_from_environment(python):
     assert out.strip() == "refused"
 
 
+def test_limit_with_a_unit_and_without_a_number(python):
+    script = """
+        import torch, anygpu
+        x = torch.ones(1, device="anygpu")
+        print(torch.anygpu.mem_get_info()[1])
+        """
+    assert python(script, ANYGPU_MEMORY_LIMIT="3M").strip() == str(3 * MiB)
+    for wrong in ("much", "4T", "-1"):
+        assert f"ANYGPU_MEMORY_LIMIT is '{wrong}'" in python(script, fails=True, ANYGPU_MEMORY_LIMIT=wrong)
+
+
 def test_fraction():
     torch.anygpu.set_per_process_memory_fraction(0.5)
     assert torch.anygpu.mem_get_info()[1] == int(0.5 * anygpu.devices()[0]["total_memory"])

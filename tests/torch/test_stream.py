@@ -130,3 +130,13 @@ def test_backward_on_its_own_thread():
         y = x.expand(2, 3).transpose(0, 1).clone()
     y.backward(torch.ones(3, 2).to("anygpu"))
     assert torch.equal(x.grad.cpu(), torch.full((3,), 2.0))
+
+
+def test_event_of_the_module_is_one_of_pytorchs():
+    start, end = (torch.anygpu.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    torch.anygpu.current_stream().record_event(end)
+    end.synchronize()
+    assert start.elapsed_time(end) >= 0
+    assert isinstance(start, torch.anygpu.Event) and isinstance(start, torch.Event)
+    assert not isinstance(torch.Event("cpu"), torch.anygpu.Event)

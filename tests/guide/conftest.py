@@ -1,0 +1,1 @@
+from command import command  # noqa: F401
