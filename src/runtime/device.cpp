@@ -78,8 +78,10 @@ bool env_flag(const char* name) {
   return v && *v && std::strcmp(v, "0") != 0;
 }
 
-/// "1500000000", "512M", "4G": a number of bytes, KiB, MiB or GiB.
-int64_t bytes_named(const std::string& text) {
+/// ANYGPU_MEMORY_LIMIT: "1500000000", "512M", "4G", a number of bytes, KiB, MiB or GiB; 0 where there is none.
+int64_t bytes_named(const char* set) {
+  if (!set || !*set) return 0;
+  const std::string text = set;
   char* end = nullptr;
   errno = 0;
   const long long n = std::strtoll(text.c_str(), &end, 10);
@@ -108,7 +110,7 @@ void refuse_in_child() {
 }  // namespace
 
 const RuntimeOptions& RuntimeOptions::get() {
-  static const RuntimeOptions o{env_flag("ANYGPU_EAGER"), env_flag("ANYGPU_VERIFY")};
+  static const RuntimeOptions o{env_flag("ANYGPU_EAGER"), env_flag("ANYGPU_VERIFY"), bytes_named(std::getenv("ANYGPU_MEMORY_LIMIT"))};
   return o;
 }
 
@@ -126,6 +128,7 @@ Device& Device::get(int index) {
   // From the first device on, not from the first question about them: a child of a process that only asked may use its own.
   [[maybe_unused]] static const int once = pthread_atfork(nullptr, nullptr, [] { forked = true; });
   if (!made) {
+    RuntimeOptions::get();  // before a backend and an executor have threads
     made = new DeviceImpl(index, make_backend(d.names[static_cast<size_t>(index)]));
     // After the libraries' own static objects were made, so before they go.
     [[maybe_unused]] static const int at_exit = std::atexit(retire_executors);
@@ -197,7 +200,7 @@ DeviceImpl::DeviceImpl(int index, std::unique_ptr<Backend> made)
       pool(*backend),
       executor(*backend, pool, RuntimeOptions::get().verify),
       plans_(kPlans) {
-  if (const char* text = std::getenv("ANYGPU_MEMORY_LIMIT"); text && *text) limit = bytes_named(text);
+  limit = RuntimeOptions::get().limit;
 }
 
 BufferRef DeviceImpl::allocate(int64_t bytes) {

@@ -32,9 +32,10 @@ class PlanCache {
 };
 
 struct RuntimeOptions {
-  bool eager = false;   // ANYGPU_EAGER
-  bool verify = false;  // ANYGPU_VERIFY
-  static const RuntimeOptions& get();
+  bool eager = false;                  // ANYGPU_EAGER
+  bool verify = false;                 // ANYGPU_VERIFY
+  int64_t limit = 0;                   // ANYGPU_MEMORY_LIMIT, 0: none
+  static const RuntimeOptions& get();  ///< throws where one is wrong: asked before anything is made
 };
 
 class DeviceImpl {
