@@ -31,6 +31,8 @@ namespace anygpu::vulkan {
   X(MapMemory)                            \
   X(CreateBuffer)                         \
   X(DestroyBuffer)                        \
+  X(CreateBufferView)                     \
+  X(DestroyBufferView)                    \
   X(GetBufferMemoryRequirements)          \
   X(BindBufferMemory)                     \
   X(CreateCommandPool)                    \

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 
 #include "anygpu/error.h"
 #include "instance.h"
@@ -39,6 +40,8 @@ constexpr Feature kFeatures[] = {{"int64", &Capabilities::int64},
                                  {"memory_model", &Capabilities::memory_model},
                                  {"subgroup_arithmetic", &Capabilities::subgroup_arithmetic},
                                  {"subgroup_shuffle", &Capabilities::subgroup_shuffle}};
+/// Those that are no feature of a device, but what is done with it.
+constexpr Feature kWays[] = {{"texel_loads", &Capabilities::texel_loads}};
 
 std::string switch_of(const char* feature) {
   std::string s = "ANYGPU_VULKAN_";
@@ -48,7 +51,7 @@ std::string switch_of(const char* feature) {
 
 /// What WSL's driver need not have.
 void mask_as_dzn(Capabilities& c) {
-  c.software = false;  // schedules and tiles are a GPU's then, whatever runs them
+  c.software = c.texel_loads = false;  // schedules and tiles are a GPU's then, whatever runs them
   c.int16 = c.float16 = c.storage16 = c.int8 = c.storage8 = false;
   c.float_controls_f32 = c.float_atomics = c.int64_atomics = c.memory_model = false;
   c.max_invocations = std::min(c.max_invocations, 1024u);
@@ -63,8 +66,9 @@ void mask(Capabilities& c) {
       throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_PROFILE is '") + profile + "'; the one profile that there is: dzn");
     mask_as_dzn(c);
   }
-  for (const Feature& f : kFeatures)
-    if (switched_off(switch_of(f.name).c_str())) c.*f.flag = false;
+  for (const std::span<const Feature> all : {std::span<const Feature>(kFeatures), std::span<const Feature>(kWays)})
+    for (const Feature& f : all)
+      if (switched_off(switch_of(f.name).c_str())) c.*f.flag = false;
 }
 
 bool has_extension(const InstanceApi& vk, VkPhysicalDevice d, const char* name) {
@@ -144,6 +148,8 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   c.max_binding_bytes = limits.maxStorageBufferRange;
   c.binding_alignment = std::max<int64_t>(16, static_cast<int64_t>(limits.minStorageBufferOffsetAlignment));
   c.software = d.software();
+  c.texel_loads = c.software && limits.minTexelBufferOffsetAlignment <= static_cast<VkDeviceSize>(c.binding_alignment) &&
+                  limits.maxTexelBufferElements >= static_cast<uint64_t>(c.max_binding_bytes / 4);
   mask(c);
   for (const bool has : {true, false}) {
     std::string list;

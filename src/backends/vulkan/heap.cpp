@@ -15,20 +15,18 @@ int64_t rounded(int64_t bytes, int64_t to) {
   return (bytes + to - 1) / to * to;
 }
 
-constexpr VkBufferUsageFlags kUsage =
-    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
-
-VkBufferCreateInfo buffer_info(int64_t bytes) {
+VkBufferCreateInfo buffer_info(const Gpu& gpu, int64_t bytes) {
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   info.size = static_cast<VkDeviceSize>(bytes);
-  info.usage = kUsage;
+  info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  if (gpu.can.texel_loads) info.usage |= VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT;
   info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
   return info;
 }
 
 /// The memory types that buffers such as ours may have.
 uint32_t usable_types(Gpu& gpu) {
-  const VkBufferCreateInfo info = buffer_info(kFirstBlock);
+  const VkBufferCreateInfo info = buffer_info(gpu, kFirstBlock);
   VkBuffer probe = nullptr;
   gpu.check(gpu.vk.CreateBuffer(gpu.device, &info, nullptr, &probe), "vkCreateBuffer");
   VkMemoryRequirements need{};
@@ -85,7 +83,7 @@ Block* Heap::new_block(int64_t bytes) {
   if (taken_ + bytes > capacity_) fail(std::to_string(taken_) + " of " + std::to_string(capacity_) + " are taken");
   auto block = std::make_unique<Block>();
   block->bytes = bytes;
-  const VkBufferCreateInfo info = buffer_info(bytes);
+  const VkBufferCreateInfo info = buffer_info(gpu_, bytes);
   try {
     gpu_.check(gpu_.vk.CreateBuffer(gpu_.device, &info, nullptr, &block->buffer), "vkCreateBuffer");
     VkMemoryRequirements need{};

@@ -25,6 +25,7 @@ struct Capabilities {
   int64_t max_binding_bytes = 1 << 27;
   int64_t binding_alignment = 64;  ///< of a storage buffer's offset, in bytes
   bool software = false;           ///< a rasteriser on the processor: tiles are sized for its vectors
+  bool texel_loads = false;  ///< software, where loads of storage buffers are a branch for each lane, and those of texel buffers are not
 };
 
 /// A compute shader. Equal words and constants are one pipeline, in memory and on disk.
@@ -32,7 +33,8 @@ struct Shader {
   std::string name;                 ///< for people
   std::vector<uint32_t> words;      ///< SPIR-V, entry point "main"
   std::vector<uint32_t> constants;  ///< specialisation constants 0, 1, ...
-  int bindings = 0;                 ///< storage buffers, set 0, bindings 0..bindings-1
+  int bindings = 0;                 ///< buffers, set 0, bindings 0..bindings-1: storage buffers
+  uint32_t texels = 0;              ///< but those of these bits: uniform texel buffers
   int push_words = 0;               ///< push constants, in 32-bit words
 };
 
@@ -41,7 +43,10 @@ inline constexpr int32_t kFaults =
     -2;  ///< binding.slot: the step's u32 [0, 4), 0 before the run; a Check that fails writes its Fault there
 inline constexpr int32_t kParams = -3;  ///< binding.slot: the Launch's `params`, where they pass the push constants
 
-/// One storage buffer: bytes [begin, end) of a slot; begin is any byte, the program rounds it down to binding_alignment, and tells the
+/// How a shader reads a buffer: as a storage buffer, or as a uniform texel buffer of one or four floats a texel.
+enum class Texel : uint8_t { None, Float, Float4 };
+
+/// One buffer: bytes [begin, end) of a slot; begin is any byte, the program rounds it down to binding_alignment, and tells the
 /// shader by adding the rest, in units of `unit` bytes, to params[word].
 struct Binding {
   int32_t slot;
@@ -49,6 +54,7 @@ struct Binding {
   bool write = false;
   int32_t word = -1;  ///< of params: the offset within the binding is added to it; -1: begin is already aligned
   int32_t unit = 4;
+  Texel texel = Texel::None;
 };
 
 /// A run-time Scalar put into params before each run, converted to `type` (i64, f64 take two words, low first).

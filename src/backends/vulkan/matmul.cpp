@@ -18,6 +18,9 @@ constexpr uint32_t kDouble[] = {
 #include "matmul_double.inc"
 };
 constexpr Modules kModules{kFloat, kHalf, kDouble};
+constexpr uint32_t kLanes[] = {
+#include "matmul_lanes_float.inc"
+};
 
 constexpr int kDst = 0, kLhs = 1, kRhs = 2, kBias = 3;
 
@@ -123,6 +126,59 @@ int64_t rows_for(int64_t m, bool software) {
   return best;
 }
 
+/// Which loads and stores take four elements at once: constants of the shaders.
+struct Fours {
+  uint32_t lhs, rhs, dst;
+};
+
+Fours fours_of(const Problem& p) {
+  const Matrices &l = p.arrays[kLhs], &r = p.arrays[kRhs], &d = p.arrays[kDst];
+  return {in_fours(l, l.column, l.row, p.k)   ? 1u
+          : in_fours(l, l.row, l.column, p.m) ? 2u
+                                              : 0u,
+          in_fours(r, r.column, r.row, p.n)   ? 1u
+          : in_fours(r, r.row, r.column, p.k) ? 2u
+                                              : 0u,
+          in_fours(d, d.column, d.row, p.n)   ? 1u
+          : in_fours(d, d.row, d.column, p.m) ? 2u
+                                              : 0u};
+}
+
+/// Rows an invocation and invocations a workgroup.
+struct Tile {
+  int64_t rows, lanes;
+};
+
+/// Turns the product round where that is cheaper.
+Tile tile_for(Problem& p, bool software) {
+  const int64_t vector = software ? 8 : 64;  // columns are given out to this many invocations at least
+  if (cost(p.n, p.m, rows_for(p.n, software), vector) < cost(p.m, p.n, rows_for(p.m, software), vector)) transpose(p);
+  return {rows_for(p.m, software), std::clamp<int64_t>(up((p.n + 3) / 4, vector), vector, software ? 32 : 64)};
+}
+
+/// Instructions of matmul_lanes.comp, about: a load brings a vector of texels in 50, a row of sums takes 10 a k.
+double lanes_cost(const Problem& p, const Tile& tile) {
+  const Fours fours = fours_of(p);
+  const auto rows = static_cast<double>(tile.rows), lanes = static_cast<double>(tile.lanes);
+  const double lhs = 50 * (fours.lhs == 1 ? rows / lanes / 4 : std::ceil(rows / lanes / (fours.lhs == 2 ? 4 : 1)));
+  const double rhs = fours.rhs ? 50 : 200, store = fours.dst ? 30 * lanes : 80 * lanes;
+  const auto tiles = static_cast<double>(up(p.m, tile.rows) / tile.rows * (up(p.n, 4 * tile.lanes) / (4 * tile.lanes)));
+  return tiles * ((lhs + rhs + 10 * rows) * static_cast<double>(p.k) + rows * store);
+}
+
+Tile lanes_tile_for(Problem& p, int64_t width) {
+  Problem turned = p;
+  transpose(turned);
+  Tile best{4, width};
+  double least = lanes_cost(p, best);
+  bool turn = false;
+  for (const int64_t rows : {4, 8, 16, 32})
+    for (const bool t : {false, true})
+      if (const double c = lanes_cost(t ? turned : p, {rows, width}); c < least) least = c, best.rows = rows, turn = t;
+  if (turn) p = turned;
+  return best;
+}
+
 }  // namespace
 
 std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilities& can) {
@@ -140,14 +196,10 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
     if (e.end - e.begin + can.binding_alignment > can.max_binding_bytes || e.end > size_of(p.arrays[i].operand.dtype) << 31) return {};
   }
 
-  const int64_t vector = can.software ? 8 : 64;  // columns are given out to this many invocations at least
-  if (cost(p.n, p.m, rows_for(p.n, can.software), vector) < cost(p.m, p.n, rows_for(p.m, can.software), vector)) transpose(p);
-  const int64_t tall = rows_for(p.m, can.software);
-  const uint32_t lanes = static_cast<uint32_t>(std::clamp<int64_t>(up((p.n + 3) / 4, vector), vector, can.software ? 32 : 64));
-
+  const bool spread = on_lanes(named, can);
+  const auto [tall, lanes] = spread ? lanes_tile_for(p, can.subgroup_size) : tile_for(p, can.software);
   const Matrices &l = p.arrays[kLhs], &r = p.arrays[kRhs];
-  const uint32_t lhs_fours = in_fours(l, l.column, l.row, p.k) ? 1 : in_fours(l, l.row, l.column, p.m) ? 2 : 0;
-  const uint32_t rhs_fours = in_fours(r, r.column, r.row, p.n) ? 1 : in_fours(r, r.row, r.column, p.k) ? 2 : 0;
+  const Fours fours = fours_of(p);
   const bool bias = p.count > kBias;
   // The sum in parts, of whole fours.
   const int64_t part = std::min<int64_t>(p.k, kMostIterations / 4 * 4);
@@ -156,9 +208,16 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
 
   Launch launch;
   auto shader = [&](bool adds) {
+    const auto group = static_cast<uint32_t>(lanes), rows = static_cast<uint32_t>(tall);
+    const uint32_t biased = bias && !adds;
+    if (spread) {
+      const uint32_t kind = biased && p.arrays[kBias].row == 0 ? 2 : biased;
+      return glsl_shader("matmul", kLanes, {group, rows, fours.lhs, fours.rhs, kind, adds, fours.dst, can.subgroup_size}, 4, kPushWords,
+                         14);
+    }
     return glsl_shader("matmul", *words,
-                       {lanes, static_cast<uint32_t>(tall), lhs_fours, rhs_fours, bias && !adds ? 1u : 0u, adds ? 1u : 0u, kind_of(dst),
-                        kind_of(l.operand.dtype), kind_of(r.operand.dtype), bias ? kind_of(p.arrays[kBias].operand.dtype) : 0},
+                       {group, rows, fours.lhs, fours.rhs, biased, adds, kind_of(dst), kind_of(l.operand.dtype), kind_of(r.operand.dtype),
+                        bias ? kind_of(p.arrays[kBias].operand.dtype) : 0},
                        4, kPushWords);
   };
   Params params{};
@@ -171,6 +230,7 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
     const Matrices& a = p.arrays[absent ? kDst : i];  // every binding of a shader must be bound
     Binding b = bind(a.operand, i == kDst, kOffsetWord + i);
     if (absent) b = bind(p.arrays[kLhs].operand, false, kOffsetWord + i);
+    if (spread && i != kDst) b.texel = (i == kLhs && fours.lhs) || (i == kRhs && fours.rhs) ? Texel::Float4 : Texel::Float;
     launch.bindings.push_back(b);
     if (absent) continue;
     params.offset[i] = static_cast<int32_t>(a.operand.offset - b.begin / size_of(a.operand.dtype));

@@ -1,6 +1,7 @@
 // Nameds that shaders of their own do better than their lowering.
 #include "named.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -53,15 +54,20 @@ Binding bind(const ir::Operand& o, bool write, int32_t word) {
   return {o.slot, e.begin, e.end, write, word, static_cast<int32_t>(size_of(o.dtype))};
 }
 
+bool on_lanes(const ir::Named& n, const Capabilities& can) {
+  return can.texel_loads && can.subgroup_shuffle && can.int64 && can.subgroup_size >= 4 &&
+         std::all_of(n.operands.begin(), n.operands.end(), [](const ir::Operand& o) { return o.slot < 0 || o.dtype == DType::F32; });
+}
+
 std::shared_ptr<const Shader> glsl_shader(const char* name, std::span<const uint32_t> words, std::vector<uint32_t> constants, int bindings,
-                                          int push_words) {
+                                          int push_words, uint32_t texels) {
   static std::mutex& mutex = *new std::mutex;
   static auto& made = *new std::map<std::tuple<const uint32_t*, std::vector<uint32_t>, int>, std::shared_ptr<const Shader>>;
   std::lock_guard lock(mutex);
   auto& shader = made[{words.data(), constants, bindings}];
   if (!shader)
     shader = std::make_shared<Shader>(
-        Shader{name, std::vector<uint32_t>(words.begin(), words.end()), std::move(constants), bindings, push_words});
+        Shader{name, std::vector<uint32_t>(words.begin(), words.end()), std::move(constants), bindings, texels, push_words});
   return shader;
 }
 

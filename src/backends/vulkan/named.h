@@ -25,7 +25,12 @@ Extent extent_of(const ir::Operand&);
 /// Binding `index` of a Launch: all that the operand touches. `word`: where the shader finds the element at which the operand begins.
 Binding bind(const ir::Operand&, bool write, int32_t word);
 /// A shader from words that glslc made.
+/// texels: as in Shader.
 std::shared_ptr<const Shader> glsl_shader(const char* name, std::span<const uint32_t> words, std::vector<uint32_t> constants, int bindings,
-                                          int push_words);
+                                          int push_words, uint32_t texels = 0);
+
+/// Whether the shaders that spread a product's first factor over a subgroup's lanes run here, and take these operands:
+/// shaders/*_lanes.comp.
+bool on_lanes(const ir::Named&, const Capabilities&);
 
 }  // namespace anygpu::vulkan

@@ -17,11 +17,13 @@ uint64_t hash(const std::vector<uint32_t>& words, uint64_t h) {
 }
 
 uint64_t hash(const Shader& s) {
-  return hash(s.constants, hash(s.words, static_cast<uint64_t>(s.bindings) << 32 | static_cast<uint32_t>(s.push_words)));
+  const uint64_t start = (static_cast<uint64_t>(s.texels) << 8 | static_cast<uint64_t>(s.bindings)) << 16;
+  return hash(s.constants, hash(s.words, start | static_cast<uint64_t>(s.push_words)));
 }
 
 bool same(const Shader& a, const Shader& b) {
-  return a.bindings == b.bindings && a.push_words == b.push_words && a.constants == b.constants && a.words == b.words;
+  return a.bindings == b.bindings && a.texels == b.texels && a.push_words == b.push_words && a.constants == b.constants &&
+         a.words == b.words;
 }
 
 }  // namespace
@@ -53,24 +55,26 @@ Pipeline Pipelines::get(const std::shared_ptr<const Shader>& shader) {
   return made.pipeline;
 }
 
-VkDescriptorSetLayout Pipelines::set_layout(int bindings) {
-  VkDescriptorSetLayout& l = set_layouts_[bindings];
+VkDescriptorSetLayout Pipelines::set_layout(const Shader& s) {
+  VkDescriptorSetLayout& l = set_layouts_[{s.bindings, s.texels}];
   if (l) return l;
-  std::vector<VkDescriptorSetLayoutBinding> all(static_cast<size_t>(bindings));
-  for (size_t i = 0; i < all.size(); ++i)
-    all[i] = {static_cast<uint32_t>(i), VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+  std::vector<VkDescriptorSetLayoutBinding> all(static_cast<size_t>(s.bindings));
+  for (uint32_t i = 0; i < all.size(); ++i)
+    all[i] = {i, s.texels >> i & 1 ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1,
+              VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
   const VkDescriptorSetLayoutCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, nullptr, 0,
                                              static_cast<uint32_t>(all.size()), all.data()};
   gpu_.check(gpu_.vk.CreateDescriptorSetLayout(gpu_.device, &info, nullptr, &l), "vkCreateDescriptorSetLayout");
   return l;
 }
 
-VkPipelineLayout Pipelines::layout(int bindings, int push_words) {
-  VkPipelineLayout& l = layouts_[int64_t{bindings} << 32 | push_words];
+VkPipelineLayout Pipelines::layout(const Shader& s) {
+  VkPipelineLayout& l = layouts_[{s.bindings, s.texels, s.push_words}];
   if (l) return l;
-  const VkDescriptorSetLayout sets = set_layout(bindings);
-  const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, static_cast<uint32_t>(4 * push_words)};
-  const VkPipelineLayoutCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, nullptr, 0, 1, &sets, push_words ? 1u : 0u, &range};
+  const VkDescriptorSetLayout sets = set_layout(s);
+  const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, static_cast<uint32_t>(4 * s.push_words)};
+  const uint32_t ranges = s.push_words ? 1 : 0;
+  const VkPipelineLayoutCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, nullptr, 0, 1, &sets, ranges, &range};
   gpu_.check(gpu_.vk.CreatePipelineLayout(gpu_.device, &info, nullptr, &l), "vkCreatePipelineLayout");
   return l;
 }
@@ -84,8 +88,8 @@ Pipeline Pipelines::make(const Shader& s) {
     throw Error(ErrorKind::Internal, "[" + s.name + "] " + std::to_string(4 * s.push_words) + " bytes of push constants; the device has " +
                                          std::to_string(gpu_.can.push_bytes));
   Pipeline p;
-  p.set_layout = set_layout(s.bindings);
-  p.layout = layout(s.bindings, s.push_words);
+  p.set_layout = set_layout(s);
+  p.layout = layout(s);
   VkShaderModuleCreateInfo module_info{VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
   module_info.codeSize = 4 * s.words.size();
   module_info.pCode = s.words.data();

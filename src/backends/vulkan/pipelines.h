@@ -1,7 +1,9 @@
 // Pipelines: shaders made ready by the driver, kept for as long as the device.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <tuple>
 #include <unordered_map>
 
 #include "backends/cache/file_cache.h"
@@ -31,8 +33,8 @@ class Pipelines {
 
  private:
   Pipeline make(const Shader&);
-  VkDescriptorSetLayout set_layout(int bindings);
-  VkPipelineLayout layout(int bindings, int push_words);
+  VkDescriptorSetLayout set_layout(const Shader&);
+  VkPipelineLayout layout(const Shader&);
   void open_cache();
 
   struct Entry {
@@ -46,8 +48,8 @@ class Pipelines {
   std::optional<FileCache> files_;
   std::unordered_map<const Shader*, Entry> by_address_;  // what was asked for before
   std::unordered_multimap<uint64_t, Entry> by_words_;
-  std::unordered_map<int, VkDescriptorSetLayout> set_layouts_;
-  std::unordered_map<int64_t, VkPipelineLayout> layouts_;
+  std::map<std::pair<int, uint32_t>, VkDescriptorSetLayout> set_layouts_;  // by bindings and texels
+  std::map<std::tuple<int, uint32_t, int>, VkPipelineLayout> layouts_;     // and push words
   std::atomic<int64_t> compiled_{0};
   int64_t saved_ = 0;
   double saved_us_ = 0;

@@ -66,6 +66,7 @@ VulkanProgram::VulkanProgram(Resources& on, std::span<const ir::Step> steps) : o
       Ready r{.launch = std::move(l), .step = static_cast<int32_t>(i)};
       r.pipeline = on.pipelines.get(r.launch.shader);
       r.bound.resize(r.launch.bindings.size());
+      r.views.resize(r.bound.size());
       if (static_cast<int>(r.bound.size()) != r.launch.shader->bindings)
         throw Error(ErrorKind::Internal, "[" + r.launch.shader->name + "] a launch binds other than the shader declares");
       for (const Binding& b : r.launch.bindings) {
@@ -88,21 +89,24 @@ VulkanProgram::VulkanProgram(Resources& on, std::span<const ir::Step> steps) : o
 }
 
 VulkanProgram::~VulkanProgram() {
+  for (const Ready& r : launches_)
+    for (const VkBufferView view : r.views) on_.gpu.vk.DestroyBufferView(on_.gpu.device, view, nullptr);
   on_.host.release(faults_);
   on_.gpu.vk.DestroyDescriptorPool(on_.gpu.device, pool_, nullptr);
 }
 
 void VulkanProgram::allocate_sets() {
-  uint32_t sets = 0, buffers = 0;
+  uint32_t sets = 0, buffers = 0, texels = 0;
   std::vector<VkDescriptorSetLayout> layouts;
   for (const Ready& r : launches_) {
     ++sets;
-    buffers += static_cast<uint32_t>(r.bound.size());
+    for (const Binding& b : r.launch.bindings) ++(b.texel == Texel::None ? buffers : texels);
     layouts.push_back(r.pipeline.set_layout);
   }
   if (sets == 0) return;
-  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(buffers, 1u)};
-  const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, sets, 1, &size};
+  const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(buffers, 1u)},
+                                        {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, std::max(texels, 1u)}};
+  const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, sets, 2, sizes};
   Gpu& gpu = on_.gpu;
   gpu.check(gpu.vk.CreateDescriptorPool(gpu.device, &info, nullptr, &pool_), "vkCreateDescriptorPool");
   std::vector<VkDescriptorSet> made(sets);
@@ -128,8 +132,8 @@ VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, co
   const auto& block = *static_cast<const Block*>(m.handle);
   const int64_t begin = m.offset + b.begin, end = m.offset + std::min(b.end, m.bytes);
   const int64_t aligned = begin / on_.gpu.can.binding_alignment * on_.gpu.can.binding_alignment;
-  // Whole words: shaders reach bytes through them.
-  const int64_t last = std::min(rounded(end, 4), block.bytes);
+  // Whole words, through which shaders reach bytes, and whole texels.
+  const int64_t last = std::min(rounded(end, b.texel == Texel::Float4 ? 16 : 4), block.bytes);
   *rest = begin - aligned;
   const std::string& name = r.launch.shader->name;
   if ((b.word < 0 && *rest) || *rest % b.unit)
@@ -171,9 +175,23 @@ void VulkanProgram::place(const Bindings& bindings) {
       if (b.word >= 0) r.params[static_cast<size_t>(b.word)] += static_cast<uint32_t>(rest / b.unit);
       if (found == r.bound[i]) continue;
       r.bound[i] = found;
-      infos.push_back({found.buffer, static_cast<VkDeviceSize>(found.offset), static_cast<VkDeviceSize>(found.range)});
       VkWriteDescriptorSet write{VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, r.set, static_cast<uint32_t>(i)};
       write.descriptorCount = 1;
+      if (b.texel != Texel::None) {
+        VkBufferViewCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO};
+        info.buffer = found.buffer;
+        info.format = b.texel == Texel::Float4 ? VK_FORMAT_R32G32B32A32_SFLOAT : VK_FORMAT_R32_SFLOAT;
+        info.offset = static_cast<VkDeviceSize>(found.offset);
+        info.range = static_cast<VkDeviceSize>(found.range);
+        on_.gpu.vk.DestroyBufferView(on_.gpu.device, r.views[i], nullptr);
+        r.views[i] = nullptr;
+        on_.gpu.check(on_.gpu.vk.CreateBufferView(on_.gpu.device, &info, nullptr, &r.views[i]), "vkCreateBufferView");
+        write.descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+        write.pTexelBufferView = &r.views[i];
+        writes.push_back(write);
+        continue;
+      }
+      infos.push_back({found.buffer, static_cast<VkDeviceSize>(found.offset), static_cast<VkDeviceSize>(found.range)});
       write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
       write.pBufferInfo = &infos.back();
       writes.push_back(write);

@@ -26,10 +26,11 @@ class VulkanProgram : public Program {
     int32_t step;
     Pipeline pipeline;
     VkDescriptorSet set = nullptr;
-    std::vector<Bound> bound;      ///< as written into `set`
-    std::vector<uint32_t> params;  ///< with offsets; scalars are put in at each run
-    int64_t params_at = -1;        ///< in the run's buffer of parameters, where they are not pushed
-    bool barrier = false;          ///< before it
+    std::vector<Bound> bound;         ///< as written into `set`
+    std::vector<VkBufferView> views;  ///< of texel buffers, else null
+    std::vector<uint32_t> params;     ///< with offsets; scalars are put in at each run
+    int64_t params_at = -1;           ///< in the run's buffer of parameters, where they are not pushed
+    bool barrier = false;             ///< before it
   };
 
   void allocate_sets();
