@@ -23,6 +23,9 @@ constexpr uint32_t kDouble[] = {
 #include "conv_double.inc"
 };
 constexpr Modules kModules{kFloat, kHalf, kDouble};
+constexpr uint32_t kLanes[] = {
+#include "conv_lanes_float.inc"
+};
 
 constexpr int kSpatial = 3;  // z, y, x; what is missing in front has size 1
 
@@ -62,8 +65,7 @@ ir::Generic pack(const ir::Named& n, const ir::Operand& lhs, const Dims& strides
 }
 
 /// Rows an invocation: as for matrix products, but what is loaded of the image costs more.
-int64_t rows_for(int64_t rows, bool software) {
-  const int64_t most = software ? 32 : 8;
+int64_t rows_for(int64_t rows, int64_t most) {
   int64_t best = 4;
   auto cost = [&](int64_t r) { return static_cast<double>((rows + r - 1) / r) * static_cast<double>(r + 16); };
   for (int64_t r = 8; r <= most; r *= 2)
@@ -73,31 +75,54 @@ int64_t rows_for(int64_t rows, bool software) {
 
 /// What all parts of a convolution share.
 struct Plan {
-  int64_t rows, groups;
+  int64_t groups;
   bool bias;
   const char* name;
   std::span<const uint32_t> words;
   uint32_t kinds[3];  // of dst, image, bias
+  bool spread;        // over lanes, where there is no divisor
+  bool dst_aligned;   // where it begins, to four elements
 };
+
+/// Whether four columns are neighbours in dst, wherever the other strides lead.
+bool dst_in_fours(const Problem& p, const Plan& plan) {
+  auto whole = [](int32_t n) { return n % 4 == 0; };
+  if (!plan.dst_aligned || p.dst_c[2] != 1 || !whole(p.dst_row) || !whole(p.group_dst) || !whole(p.columns)) return false;
+  if (whole(p.size_c[2])) return whole(p.dst_c0) && whole(p.dst_c[0]) && whole(p.dst_c[1]);
+  return p.dst_c[1] == p.size_c[2] && p.dst_c[0] == p.size_c[1] * p.dst_c[1] && p.dst_c0 == p.size_c[0] * p.dst_c[0];
+}
 
 /// Launches of one product. `launch` has its bindings. False: it takes several parts, which halves do not allow.
 bool add_sums(const Problem& p, const Plan& plan, Launch launch, const Capabilities& can, Compiled& made) {
-  const int64_t vector = can.software ? 8 : 64;
-  const int64_t lanes = std::clamp<int64_t>(((p.columns + 3) / 4 + vector - 1) / vector * vector, vector, can.software ? 32 : 64);
   const bool divides = p.divisor[0] != 1 || p.divisor[1] != 1 || p.divisor[2] != 1;
+  const bool spread = plan.spread && !divides;
+  const int64_t vector = spread ? can.subgroup_size : can.software ? 8 : 64;
+  const int64_t most_lanes = spread ? vector : can.software ? 32 : 64;
+  const int64_t lanes = std::clamp<int64_t>(((p.columns + 3) / 4 + vector - 1) / vector * vector, vector, most_lanes);
   // The taps of four columns of one row of the image overlap where steps are 1: each neighbour is loaded once.
   const int32_t kx = p.size_k[2];
   const bool overlap =
       !divides && p.column_step[2] == 1 && (p.k_step[2] == 1 || p.k_step[2] == -1) && p.size_c[2] % 4 == 0 && kx > 1 && kx <= kMostTaps;
   const uint32_t taps = overlap ? static_cast<uint32_t>(kx) : 0, mirrored = overlap && p.k_step[2] < 0;
+  // With a window's neighbours at hand, 32 rows of sums are more than the driver keeps in order: 3x3 over 32 channels takes 30 ms, not 21.
+  const int64_t rows = rows_for(p.rows, spread && taps ? 16 : can.software ? 32 : 8);
+  if (spread) {
+    launch.bindings[1].texel = Texel::Float4;
+    launch.bindings[2].texel = launch.bindings[3].texel = Texel::Float;
+  }
   auto shader = [&](bool adds) {
     const bool biased = plan.bias && !adds;
+    if (spread)
+      return glsl_shader(plan.name, kLanes,
+                         {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), biased, adds, taps, mirrored, dst_in_fours(p, plan),
+                          can.subgroup_size},
+                         5, 0, 14);
     return glsl_shader(plan.name, plan.words,
-                       {static_cast<uint32_t>(lanes), static_cast<uint32_t>(plan.rows), divides, biased, adds, taps, mirrored,
-                        plan.kinds[0], plan.kinds[1], plan.kinds[2]},
+                       {static_cast<uint32_t>(lanes), static_cast<uint32_t>(rows), divides, biased, adds, taps, mirrored, plan.kinds[0],
+                        plan.kinds[1], plan.kinds[2]},
                        5, 0);
   };
-  const int64_t row_tiles = (p.rows + plan.rows - 1) / plan.rows, column_tiles = (p.columns + 4 * lanes - 1) / (4 * lanes);
+  const int64_t row_tiles = (p.rows + rows - 1) / rows, column_tiles = (p.columns + 4 * lanes - 1) / (4 * lanes);
   // The sum in parts: of k0, and of ky and kz where even one k0 is too long. A loop's last look at its condition counts: all loops together
   // take kz * ky * (2 + k0 * (2 + kx)) iterations. A sum over nothing is one part all the same.
   const int64_t lines = kMostIterations / (4 + kx);
@@ -106,7 +131,7 @@ bool add_sums(const Problem& p, const Plan& plan, Launch launch, const Capabilit
   const int64_t part_k0 = std::clamp<int64_t>((kMostIterations / (part_kz * part_ky) - 2) / (2 + kx), 1, p.size_k0);
   if (plan.kinds[0] && (part_k0 < p.size_k0 || part_ky < p.size_k[1] || part_kz < p.size_k[0])) return false;
   const double tile_work =
-      static_cast<double>(4 * lanes * plan.rows * plan.groups) * (2.0 * static_cast<double>(part_k0 * part_kz * part_ky * kx) + 8);
+      static_cast<double>(4 * lanes * rows * plan.groups) * (2.0 * static_cast<double>(part_k0 * part_kz * part_ky * kx) + 8);
   // No launch so long that a driver would take the device for hung.
   const auto most = std::max<int64_t>(1, static_cast<int64_t>(2e9 / tile_work));
   const int64_t tall = std::min<int64_t>({row_tiles, most, can.max_groups[1]});
@@ -253,7 +278,6 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
     p.group_bias = narrow(p.rows * n.operands[3].strides[0]);
   }
 
-  const int64_t rows = rows_for(p.rows, can.software);
   const int64_t fours = (p.rows + 3) / 4;
   const ir::Operand packed =
       parts.temp(dst.dtype == DType::F64 ? DType::F64 : DType::F32, {groups, p.size_k0, p.size_k[0], p.size_k[1], p.size_k[2], 4 * fours});
@@ -274,8 +298,13 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
   p.bias_offset = bias ? first(n.operands[3], launch.bindings[3]) : 0;
 
   if (groups > can.max_groups[2] || p.size_k[2] > kMostIterations / 4) return {};
-  const Plan plan{
-      rows, groups, bias, name_of(n.kind), *words, {kind_of(dst.dtype), kind_of(image.dtype), bias ? kind_of(n.operands[3].dtype) : 0}};
+  const Plan plan{groups,
+                  bias,
+                  name_of(n.kind),
+                  *words,
+                  {kind_of(dst.dtype), kind_of(image.dtype), bias ? kind_of(n.operands[3].dtype) : 0},
+                  on_lanes(n, can),
+                  dst.offset % 4 == 0};
   Compiled sums;
   for (const Problem& part : phases(p, dilation))
     if (!add_sums(part, plan, launch, can, sums)) return rounded_after(n, can, compile_convolution);
