@@ -79,6 +79,35 @@ TEST_P(LargeConformance, LargeStores) {
   }
 }
 
+// One operand lies the other way round: read across its rows, or in squares that are turned. Sizes around multiples of a vector.
+TEST_P(LargeConformance, LargeTransposes) {
+  Maker m(410);
+  for (const Dims& sizes :
+       {Dims{130, 257}, Dims{1040, 16}, Dims{16, 1040}, Dims{17, 1101}, Dims{1101, 17}, Dims{512, 48}, Dims{3, 90, 131}}) {
+    for (DType t : {DType::F32, DType::F16, DType::F64, DType::U8, DType::Bool}) {
+      for (Layout layout : {Layout::Dense, Layout::Odd}) {
+        Case c;
+        c.name = std::string("large_transpose_") + name_of(t) + shape_of(sizes);
+        Generic g;
+        g.name = c.name;
+        g.sizes = sizes;
+        const int last = static_cast<int>(sizes.size()) - 1;
+        Dims turned = sizes;
+        std::swap(turned[last], turned[last - 1]);
+        ir::Operand across = m.input(c, t, turned, layout, Fill::Plain);
+        std::swap(across.sizes[last], across.sizes[last - 1]), std::swap(across.strides[last], across.strides[last - 1]);
+        const int x = access(g, m.input(c, t, sizes, layout, Fill::Plain)), y = access(g, across);
+        const int to = access(g, m.output(c, t, sizes, layout)), copied = access(g, m.output(c, t, sizes, layout));
+        const Val b = load_c(g, y), where = ir::index(g.body, last) + ir::index(g.body, last - 1) * 3;
+        store(g, to, ir::select(where % 5 == 1, load_c(g, x), b));
+        store(g, copied, b);
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
+  }
+}
+
 TEST_P(LargeConformance, LargeReductions) {
   Maker m(402);
   for (const Dims& sizes : kSpaces) {

@@ -55,7 +55,7 @@ Value Emitter::pointer_parameter(int word) {
 }
 
 void Emitter::function(Part part, int stage, const std::string& name) {
-  parameters_.clear();
+  parameters_.clear(), squares_.clear();
   b_.begin_function(name, b_.none, {b_.ptr, b_.i64, b_.i64});
   Scope root;
   root.values.resize(spec_.nodes.size()), root.splats.resize(spec_.nodes.size());
@@ -64,6 +64,8 @@ void Emitter::function(Part part, int stage, const std::string& name) {
   // A unit's number, as digits: outer indices, block, chunk. Divided out once, counted on from there.
   Values sizes;
   for (int d = 0; d < spec_.outer; ++d) sizes.push_back(parameter(layout_.size(d)));
+  const bool squared = spec_.has_squares();
+  if (squared) sizes.back() = LLVMBuildUDiv(b_.b, b_.add(sizes.back(), b_.index(spec_.lanes - 1)), b_.index(spec_.lanes), "");
   if (!spec_.vector_reduces) sizes.push_back(parameter(ParameterLayout::Blocks));
   if (spec_.tiled) std::swap(sizes[spec_.outer - 1], sizes[spec_.outer]);
   const bool chunks = spec_.split_dim >= 0 && part != Part::Post && part != Part::Join;
@@ -83,7 +85,7 @@ void Emitter::function(Part part, int stage, const std::string& name) {
     inside.pointers = root.pointers;
     Values digit = now;
     if (spec_.tiled) std::swap(digit[spec_.outer - 1], digit[spec_.outer]);
-    for (int d = 0; d < spec_.outer; ++d) {
+    for (int d = 0; d < spec_.outer - squared; ++d) {
       const Scope next = enter(inside, d, digit[d]);
       inside.bound = next.bound;
       inside.pointers = next.pointers;
@@ -98,6 +100,7 @@ void Emitter::function(Part part, int stage, const std::string& name) {
       for (size_t i = spec_.outer; i < sizes.size(); ++i) per_row = b_.mul(per_row, sizes[i]);
       row = LLVMBuildUDiv(b_.b, u, per_row, "");
     }
+    group_ = squared ? digit[spec_.outer - 1] : nullptr;
     unit(inside, part, stage, row, block, chunk);
     Values next = now;
     Value carry = b_.constant(b_.i1, 1);
@@ -153,6 +156,7 @@ void Emitter::unit(Scope& scope, Part part, int stage, Value row_index, Value bl
     const Value length = parameter(ParameterLayout::Block), lo = b_.mul(block, length), end = b_.add(lo, length);
     const Value n = parameter(layout_.size(vector_));
     block_ = {lo, b_.select(b_.icmp(LLVMIntSLT, end, n), end, n)};
+    if (group_) return squares(s, group_);
     if (spec_.columns && (part == Part::Stage || part == Part::Full)) return row(s, part, stage, row_index, chunk);
     if (part == Part::Join) return padded_loop(s, [&](Scope& inside) { join_chunks(inside, stage, row_index); });
     vector_loop(s, block_.first, block_.second, {}, [&](Scope& inside, const Values&) {

@@ -140,6 +140,7 @@ Value Emitter::gather(Type element, Value pointer, Value offsets, const Lanes& l
 
 Value Emitter::load(Scope& scope, const Node& n, int lanes) {
   const SpecAccess& access = spec_.accesses[n.a];
+  if (access.inner == Inner::Transposed) return decode(load_from_square(scope, n.a), n.type);
   const Type element = storage_type(access.dtype);
   Value pointer = scope.pointers[n.a];
   const Value extra = n.b >= 0 ? known(scope, n.b) : nullptr;

@@ -1,5 +1,5 @@
 // Emitter: one KernelSpec to LLVM IR. emit_loops.cpp has the loop nests, emit_expr.cpp the nodes, emit_memory.cpp loads and
-// stores, emit_reduce.cpp the accumulators, vector_math.cpp the functions of floats.
+// stores, emit_transpose.cpp loads of squares, emit_reduce.cpp the accumulators, vector_math.cpp the functions of floats.
 #pragma once
 
 #include <map>
@@ -92,6 +92,11 @@ class Emitter {
   Value combine(ir::Combine, DType, Value old, Value value);
   Value spill(Value);
 
+  // Squares: what Inner::Transposed reads. `group`: of so many indices of the tile dimension as there are lanes.
+  void squares(Scope&, Value group);
+  void read_squares(Scope&);
+  Value load_from_square(const Scope&, int access);
+
   // Reductions.
   struct Accumulator {
     int node;
@@ -128,6 +133,9 @@ class Emitter {
   std::map<int, Value> parameters_;
   std::pair<Value, Value> block_;  // the unit's range of the vector dimension, where it is parallel
   std::vector<bool> wants_splat_;
+  std::map<int, Value> squares_;  // per access: lanes x lanes elements on the stack
+  Value group_ = nullptr;         // the unit's, where there are squares
+  Value square_first_ = nullptr;  // the tile dimension's index at which they begin
 };
 
 /// f(x) or f(x, y) for floats; x and y are f32 or f64, scalars or vectors. Null where there is no vector code for it: the caller

@@ -17,6 +17,9 @@ using ir::ReduceKind;
 constexpr int64_t kStreamBytes = 32 << 20;   // of a store: more than the last cache keeps for who reads it next
 constexpr int64_t kBlockBytes = 32 << 10;    // of one operand: a unit of pointwise work
 constexpr int64_t kTile = 16, kTiles = 128;  // least and most elements of the vector dimension in a tile of a transpose
+constexpr int64_t kMostSquare = 16;          // lanes of a square that is turned in registers
+constexpr int64_t kWorthSquares = 1 << 14;   // elements of a transpose below which they are gathered
+constexpr int64_t kSquaresBlock = 512;       // elements of the vector dimension in a unit with squares: rows are read on for a while
 constexpr int64_t kWorthAThread = 1 << 16;   // element operations below which a second thread is not woken
 constexpr int64_t kEnoughUnits = 48;         // units that many cores share well
 constexpr int64_t kEnoughRows = 24;          // below which a long reduction is split: its stages then meet memory, not the cache, each time
@@ -39,6 +42,7 @@ class Scheduler : private ir::LoopNest {
     choose_vector();
     lay_out();
     choose_lanes();
+    choose_squares();
     choose_streams();
     share_out();
     return out_;
@@ -206,6 +210,22 @@ class Scheduler : private ir::LoopNest {
                                                                                                                  : Tail::Some;
   }
 
+  // Loads that walk along the tile dimension. Turning a square costs code, so only where there are many.
+  void choose_squares() {
+    KernelSpec& spec = out_.spec;
+    const int tile = spec.outer - 1, v = spec.vector_dim();
+    if (!spec.tiled || spec.lanes < 4 || spec.lanes > kMostSquare) return;
+    const Dims& sizes = out_.launch.sizes;
+    if (sizes[tile] < spec.lanes || sizes[tile] * sizes[v] < kWorthSquares) return;
+    for (size_t a = 0; a < spec.accesses.size(); ++a) {
+      const Dims& strides = out_.launch.accesses[a].strides;
+      bool plain = spec.accesses[a].inner == Inner::Strided && strides[tile] == 1;
+      for (const Node& n : nodes_) plain &= n.op != ExprOp::Load || n.a != static_cast<int>(a) || n.b < 0;
+      for (const ir::Store& s : stores_) plain &= s.access != static_cast<int32_t>(a);
+      if (plain) spec.accesses[a].inner = Inner::Transposed;
+    }
+  }
+
   // A store past the caches spares reading the lines that it fills: a third of the traffic of y = f(x).
   void choose_streams() {
     KernelSpec& spec = out_.spec;
@@ -238,7 +258,10 @@ class Scheduler : private ir::LoopNest {
     const int v = spec.vector_dim();
     const int64_t n = launch.sizes[v], lanes = spec.lanes;
     int64_t ordered = 1, reduced = 1;
-    for (int d = 0; d < spec.outer; ++d) launch.rows *= launch.sizes[d];
+    for (int d = 0; d < spec.outer; ++d) {
+      const int64_t step = spec.has_squares() && d == spec.outer - 1 ? lanes : 1;
+      launch.rows *= (launch.sizes[d] + step - 1) / step;
+    }
     for (int d = spec.outer; d < spec.outer + spec.sequential; ++d) ordered *= launch.sizes[d];
     for (int d = spec.first_reduction(); d < spec.rank(); ++d) reduced *= launch.sizes[d];
     int cost = 1;
@@ -247,7 +270,9 @@ class Scheduler : private ir::LoopNest {
     if (!spec.vector_reduces) {
       auto round = [&](int64_t x) { return std::max<int64_t>((x + lanes - 1) / lanes, 1) * lanes; };
       launch.block = round(n);
-      if (spec.tiled) {
+      if (spec.has_squares()) {
+        launch.block = std::min(launch.block, round(kSquaresBlock));
+      } else if (spec.tiled) {
         launch.block = std::min(launch.block, round(tile_length()));
       } else if (spec.columns) {
         launch.block = std::min(launch.block, round(kColumnBlock));

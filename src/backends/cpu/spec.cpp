@@ -1,5 +1,6 @@
 #include "spec.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace anygpu::cpu {
@@ -11,6 +12,10 @@ uint32_t KernelSpec::reduction_mask() const {
   uint32_t mask = 0;
   for (int d = first_reduction(); d < rank(); ++d) mask |= 1u << d;
   return mask;
+}
+
+bool KernelSpec::has_squares() const {
+  return std::any_of(accesses.begin(), accesses.end(), [](const SpecAccess& a) { return a.inner == Inner::Transposed; });
 }
 
 std::string KernelSpec::key() const {

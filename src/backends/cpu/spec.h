@@ -9,7 +9,8 @@
 namespace anygpu::cpu {
 
 /// How an access moves along the vector dimension.
-enum class Inner : uint8_t { Fixed, Contiguous, Strided };
+/// Transposed: strided, but contiguous along the tile dimension; read in squares of lanes x lanes, each turned in registers.
+enum class Inner : uint8_t { Fixed, Contiguous, Strided, Transposed };
 
 /// Whether a loop over the vector dimension ends in a vector that is not full: never, sometimes, or it is all there is.
 enum class Tail : uint8_t { None, Some, Only };
@@ -33,7 +34,8 @@ struct KernelSpec {
   /// in its order, and accumulators lie in memory.
   bool columns = false;
   /// A transpose: the last outer dimension steps within a block of the vector dimension, so that what is strided along one and
-  /// contiguous along the other is read a tile at a time.
+  /// contiguous along the other is read a tile at a time. Where an access is Inner::Transposed, it steps in groups of as many indices
+  /// as there are lanes.
   bool tiled = false;
   int lanes = 1;
   Tail tail = Tail::Some;
@@ -51,6 +53,7 @@ struct KernelSpec {
   /// The first loop that reduces, the vector dimension included.
   int first_reduction() const { return vector_reduces ? outer + sequential : outer + sequential + 1; }
   uint32_t reduction_mask() const;
+  bool has_squares() const;
   /// Equal for equal Specs, and for no others.
   std::string key() const;
 };
