@@ -55,6 +55,27 @@ def test_readme_links_to_it(name):
     assert f"(docs/guide/{name})" in readme and f"(docs/guide/ru/{name})" in readme
 
 
+# ---- settings ----
+
+
+def settings_of_the_source():
+    """Names of variables that the program reads: whole string literals, and what ./run takes from its environment."""
+    found = set(re.findall(r"\$\{(ANYGPU_[A-Z0-9_]+):-", (ROOT / "run").read_text()))
+    for folder in ("src", "python"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".cpp", ".h", ".py"):
+                found |= set(re.findall(r'"(ANYGPU_[A-Z0-9_]+)"', path.read_text()))
+    return found
+
+
+@pytest.mark.parametrize("guide", ["workflow.md", "ru/workflow.md"])
+def test_workflow_has_every_setting_and_no_other(guide):
+    tables = (guides.FOLDER / guide).read_text().split('<a id="settings">')[1]
+    named = set(re.findall(r"`(ANYGPU_[A-Z0-9_]+)", tables))  # ANYGPU_VULKAN_<FEATURE> is the prefix ANYGPU_VULKAN_
+    source = settings_of_the_source()
+    assert len(source) > 15 and named == source
+
+
 # ---- commands ----
 
 
@@ -171,6 +192,8 @@ def test_long_command_has_these_options(block):
     for line in block.body.splitlines():
         words = line.replace("./run bench", f"{sys.executable} bench/run.py").replace("python -m", f"{sys.executable} -m").split()
         options = [w.split("=")[0] for w in words if w.startswith("--")]
+        if not options:
+            continue
         until = next((i for i, w in enumerate(words) if w.startswith("-") and w != "-m"), len(words))
         help_text = subprocess.run([*words[:until], "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
         for option in options:
