@@ -219,6 +219,27 @@ TEST_F(Vulkan, StagingCopiesWhatMappedMemoryHolds) {
   }
 }
 
+/// What ./run test vulkan relies on: a report arrives.
+TEST_F(Vulkan, TheValidationLayersAreAwake) {
+  char file[] = "/tmp/anygpu-validation-XXXXXX";
+  const int made = mkstemp(file);
+  ASSERT_GE(made, 0);
+  close(made);
+  const std::string said = in_child("ANYGPU_VULKAN_VALIDATE", file, [] {
+    Gpu gpu(Instance::get().devices[0]);
+    VkBufferCreateInfo nothing{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};  // of no bytes, for no use
+    VkBuffer buffer = nullptr;
+    gpu.vk.CreateBuffer(gpu.device, &nothing, nullptr, &buffer);
+    gpu.vk.DestroyBuffer(gpu.device, buffer, nullptr);
+  });
+  std::ifstream in(file);
+  const std::string reports(std::istreambuf_iterator<char>(in), {});
+  unlink(file);
+  if (said.find("were not found") != std::string::npos) GTEST_SKIP() << said;
+  EXPECT_EQ(said, "");
+  EXPECT_NE(reports.find("Validation Error: [ VUID-VkBufferCreateInfo-"), std::string::npos) << reports;
+}
+
 TEST_F(Vulkan, AProgramFollowsItsBuffers) {
   Resources on(physical());
   const std::vector<ir::Step> steps{product()};

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "backends/interface/backend.h"
+#include "validation.h"
 
 namespace anygpu {
 namespace vulkan {
@@ -30,13 +31,19 @@ Instance* create() {
   const LoaderApi& loader = LoaderApi::get();
   VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "anygpu", 1, "anygpu", 1, VK_API_VERSION_1_2};
   VkInstanceCreateInfo info{VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, nullptr, 0, &application};
+  Validation validation;
+  if (Validation::wanted()) validation.request(info);
   auto* made = new Instance;  // leaked: Devices live as long as the process
   const VkResult r = loader.CreateInstance(&info, nullptr, &made->handle);
+  if (r == VK_ERROR_LAYER_NOT_PRESENT || r == VK_ERROR_EXTENSION_NOT_PRESENT)
+    throw Error(ErrorKind::Value, "[vulkan] ANYGPU_VULKAN_VALIDATE is set, and the validation layers were not found (" + name_of(r) +
+                                      "): `sudo apt install vulkan-validationlayers`");
   if (r != VK_SUCCESS)
     throw Error(ErrorKind::Value,
                 "[vulkan] no Vulkan driver was found (" + name_of(r) +
                     "); install your GPU's, or Mesa's: `sudo apt install mesa-vulkan-drivers`; `vulkaninfo --summary` lists what is there");
   made->vk.load(loader, made->handle);
+  if (Validation::wanted()) Validation::listen(loader, made->handle);
   uint32_t n = 0;
   made->vk.EnumeratePhysicalDevices(made->handle, &n, nullptr);
   std::vector<VkPhysicalDevice> handles(n);
@@ -78,7 +85,8 @@ VulkanCount count_vulkan_devices() {
       if (!d.software()) ++n.gpus;
     }
   } catch (const std::exception&) {
-    // No loader or no driver: none.
+    // No loader or no driver: none. But who asks to be watched is not told that there is nothing to watch.
+    if (vulkan::Validation::wanted()) throw;
   }
   return n;
 }
