@@ -1,15 +1,8 @@
 // Every Named as Generics. The loops gather: each output element is computed by itself, so nothing needs atomics.
-#include <limits>
-
 #include "ir/nest.h"
 
 namespace anygpu::ir {
 namespace {
-
-/// What arithmetic on t is lowered to: bool has none of its own, u8 holds it.
-DType arithmetic_type(DType t) {
-  return t == DType::Bool ? DType::U8 : compute_type(t);
-}
 
 /// A position computed in one spatial dimension: where it is (made safe to load from), and whether it is there at all.
 struct Position {
@@ -260,98 +253,6 @@ Generic avg_pool_grad(const Named& n) {
   return nest.g;
 }
 
-Val lowest(Body& body, DType t) {
-  if (is_float(t)) return constant(body, t, -std::numeric_limits<double>::infinity());
-  if (t == DType::U8) return constant(body, t, int64_t{0});
-  return constant(body, t, std::numeric_limits<int64_t>::min() >> (64 - 8 * size_of(t)));
-}
-
-Val highest(Body& body, DType t) {
-  if (is_float(t)) return constant(body, t, std::numeric_limits<double>::infinity());
-  if (t == DType::U8) return constant(body, t, int64_t{255});
-  return constant(body, t, std::numeric_limits<int64_t>::max() >> (64 - 8 * size_of(t)));
-}
-
-/// Position i along the axis sees every j <= i: n^2 work, no order between positions.
-Generic scan(const Named& n) {
-  const Operand &dst = n.operands[0], &src = n.operands[1];
-  const int axis = n.attrs.axis;
-  Nest nest(n);
-  for (int d = 0; d < dst.rank(); ++d) nest.parallel(dst.sizes[d]);
-  const int j = nest.reduction(dst.sizes[axis]);
-  const int out = nest.access(dst), in = nest.access(src);
-  for (int d = 0; d < dst.rank(); ++d) {
-    nest.stride(out, d, dst.strides[d]);
-    if (d != axis) nest.stride(in, d, src.strides[d]);
-  }
-  nest.stride(in, j, src.strides[axis]);
-  const DType c = arithmetic_type(dst.dtype);
-  Body& body = nest.g.body;
-  const Val x = cast(nest.load(in), c);
-  const Val seen = nest.index(j) <= nest.index(axis);
-  auto over_seen = [&](ReduceKind kind, Val v, Val identity) { return reduce(kind, select(seen, v, identity)); };
-  switch (n.attrs.scan) {
-    case ScanKind::Sum:
-      nest.store(out, over_seen(ReduceKind::Sum, x, constant(body, c, int64_t{0})));
-      return nest.g;
-    case ScanKind::Prod:
-      nest.store(out, over_seen(ReduceKind::Prod, x, constant(body, c, int64_t{1})));
-      return nest.g;
-    case ScanKind::LogAddExp: {
-      const Val m = over_seen(ReduceKind::Max, x, lowest(body, c));
-      // An infinite maximum would make inf - inf; exp and log carry it by themselves.
-      const Val shift = select(abs(m) < highest(body, c), m, constant(body, c, int64_t{0}));
-      const Val sum = over_seen(ReduceKind::Sum, exp(x - shift), constant(body, c, int64_t{0}));
-      nest.store(out, shift + log(sum));
-      return nest.g;
-    }
-    case ScanKind::Max:
-    case ScanKind::Min:
-      break;
-  }
-  const bool is_max = n.attrs.scan == ScanKind::Max;
-  const Val m = over_seen(is_max ? ReduceKind::Max : ReduceKind::Min, x, is_max ? lowest(body, c) : highest(body, c));
-  nest.store(out, m);
-  if (n.operands.size() > 2 && n.operands[2].slot >= 0) {
-    const Operand& indices = n.operands[2];
-    const int at = nest.access(indices);
-    for (int d = 0; d < dst.rank(); ++d) nest.stride(at, d, indices.strides[d]);
-    Val attains = x == m;
-    if (is_float(c)) attains = attains | (isnan(x) & isnan(m));
-    nest.store(at, reduce(ReduceKind::Max, select(seen & attains, nest.index(j), nest.i64(-1))));
-  }
-  return nest.g;
-}
-
-/// An element's place is the number of elements that go before it.
-Generic sort(const Named& n) {
-  const Operand &values = n.operands[0], &indices = n.operands[1], &src = n.operands[2];
-  const int axis = n.attrs.axis;
-  Nest nest(n);
-  for (int d = 0; d < src.rank(); ++d) nest.parallel(src.sizes[d]);
-  const int j = nest.reduction(src.sizes[axis]);
-  const int to_values = nest.access(values), to_indices = nest.access(indices), own = nest.access(src), other = nest.access(src);
-  for (int d = 0; d < src.rank(); ++d) {
-    nest.stride(own, d, src.strides[d]);
-    if (d == axis) continue;
-    nest.stride(to_values, d, values.strides[d]);
-    nest.stride(to_indices, d, indices.strides[d]);
-    nest.stride(other, d, src.strides[d]);
-  }
-  nest.stride(other, j, src.strides[axis]);
-  const DType c = arithmetic_type(src.dtype);
-  const Val element = nest.load(own);
-  const Val x = cast(element, c), y = cast(nest.load(other), c);
-  auto less = [&](Val a, Val b) { return is_float(c) ? (a < b) | (isnan(b) & !isnan(a)) : a < b; };
-  const Val y_less = less(y, x), x_less = less(x, y);
-  const Val tie = !(y_less | x_less);
-  const Val before = (n.attrs.descending ? x_less : y_less) | (tie & (nest.index(j) < nest.index(axis)));
-  const Val place = reduce(ReduceKind::Sum, cast(before, DType::I64));
-  nest.g.stores.push_back({to_values, element.id, (place * nest.i64(values.strides[axis])).id});
-  nest.g.stores.push_back({to_indices, nest.index(axis).id, (place * nest.i64(indices.strides[axis])).id});
-  return nest.g;
-}
-
 }  // namespace
 
 std::vector<Generic> lower(const Named& n, const MakeTemp& temp) {
@@ -370,9 +271,9 @@ std::vector<Generic> lower(const Named& n, const MakeTemp& temp) {
     case NamedKind::AvgPoolGrad:
       return {avg_pool_grad(n)};
     case NamedKind::Scan:
-      return {scan(n)};
+      return lower_scan(n, temp);
     case NamedKind::Sort:
-      return {sort(n)};
+      return lower_sort(n, temp);
     case NamedKind::Attention:
       return lower_attention(n, temp);
     case NamedKind::AttentionGrad:

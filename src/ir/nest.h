@@ -42,6 +42,13 @@ inline void stride_grouped(Nest& nest, int access, int group, int channel, const
   nest.stride(access, channel, o.strides[dim]);
 }
 
+/// What arithmetic on t is lowered to: bool has none of its own, u8 holds it.
+inline DType arithmetic_type(DType t) {
+  return t == DType::Bool ? DType::U8 : compute_type(t);
+}
+
+std::vector<Generic> lower_scan(const Named&, const MakeTemp&);
+std::vector<Generic> lower_sort(const Named&, const MakeTemp&);
 std::vector<Generic> lower_attention(const Named&, const MakeTemp&);
 std::vector<Generic> lower_attention_grad(const Named&, const MakeTemp&);
 
