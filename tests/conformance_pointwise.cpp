@@ -398,6 +398,30 @@ TEST_P(Conformance, IndicesArgumentsAndConstants) {
 }
 
 /// A scalar argument of f64 given to an f32 kernel is rounded to f32; an integer's wraps.
+/// Distances of indices, as padding by reflection computes them: of what 32 bits hold, and of what they may not.
+TEST_P(Conformance, DistancesOfIndices) {
+  for (bool wide : {false, true}) {
+    Maker m(24);
+    Case c;
+    c.name = wide ? "distances_wide" : "distances";
+    Generic g;
+    g.name = c.name;
+    g.sizes = {40};
+    g.args = {0};
+    c.scalars = {Scalar(int64_t{17})};
+    const int near = access(g, m.output(c, DType::Bool, g.sizes, Layout::Dense)),
+              folded = access(g, m.output(c, DType::I64, g.sizes, Layout::Dense));
+    const Val i = ir::index(g.body, 0), from = wide ? ir::arg(g.body, DType::I64, 0) : ir::constant(g.body, DType::I64, int64_t{17});
+    const int x = access(g, m.input(c, DType::I32, g.sizes, Layout::Dense, Fill::Small));
+    const Val shift = wide ? cast(load(g, x), DType::I64) : like(i, 0);
+    const Val distance = abs(i - from + abs(shift)), back = abs(i - 17.0);
+    store(g, near, (distance < 9.0) & (back < 12.0));
+    store(g, folded, select(distance < 9.0, distance, 16.0 - distance) + select(back < 9.0, back, 16.0 - back));
+    c.steps.push_back(g);
+    check(c);
+  }
+}
+
 TEST_P(Conformance, ArgumentsConvert) {
   Maker m(18);
   for (DType t : {DType::F32, DType::F64, DType::U8, DType::I8, DType::I16, DType::I32, DType::I64, DType::Bool}) {

@@ -225,8 +225,11 @@ Value Emitter::integer_arithmetic(ExprOp op, DType t, Value x, Value y, bool in_
       return t == DType::Bool ? !x : wrap(t, ~x);
     case ExprOp::Neg:
       return wrap(t, -x);
-    case ExprOp::Abs:
-      return u ? x : wrap(t, b_.select(signed_less(x, b_.like(x, 0)), -x, x));
+    case ExprOp::Abs: {
+      if (u) return x;
+      const Value sign = arithmetic_shift(x, b_.integer(x.type, 8 * bytes_of(x.type) - 1));
+      return wrap(t, (x ^ sign) - sign);
+    }
     case ExprOp::Shl:
     case ExprOp::Shr: {
       // Negative counts are large unsigned ones. The register may be narrower than an i64: then so is the count.

@@ -81,6 +81,10 @@ class Ranges {
         return {std::max(at(n.a).lo, at(n.b).lo), std::max(at(n.a).hi, at(n.b).hi)};
       case ExprOp::Neg:
         return {-at(n.a).hi, -at(n.a).lo};
+      case ExprOp::Abs: {
+        const Range x = at(n.a);
+        return {std::max({x.lo, -x.hi, 0.0}), std::max(-x.lo, x.hi)};
+      }
       case ExprOp::Select:
         return {std::min(at(n.b).lo, at(n.c).lo), std::max(at(n.b).hi, at(n.c).hi)};
       case ExprOp::Cast:
