@@ -1,4 +1,4 @@
-// ANYGPU_VULKAN_VALIDATE=FILE: the validation layers watch this process, synchronisation included, and what they report is appended to FILE.
+// ANYGPU_VULKAN_VALIDATE=FILE: the validation layers watch this process, synchronisation included; what they report is appended to FILE.
 #pragma once
 
 #include "api.h"
