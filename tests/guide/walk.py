@@ -69,12 +69,19 @@ def enter(root, folders, text, environment):
     return subprocess.run(["unshare", "--mount", "bash", "-c", inner])
 
 
+def shortened(text):
+    lines = text.rstrip().splitlines()
+    return "\n".join(lines if len(lines) <= 40 else [*lines[:12], f"[{len(lines) - 24} lines]", *lines[-12:]])
+
+
 def walk(guide, root):
     """Types a guide, and prints what happened. Returns whether all went well."""
     made = root / "guide"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
-    run("git", "-C", guides.ROOT, "bundle", "create", "-q", made / "anygpu.bundle", "HEAD")
+    run("git", "-C", guides.ROOT, "bundle", "create", "-q", made / "anygpu.bundle", "HEAD", "--branches")
+    # A clone for each guide; what was compiled before comes from ccache.
+    shutil.rmtree(root / f"home/{USER}/anygpu", ignore_errors=True)
     numbered = [(i, b) for i, b in enumerate(guides.blocks(guide))]
     typed = [(i, b) for i, b in numbered if b.kind in (*guides.TYPED, "python")]
     text, files = guides.script(typed, "/guide")
@@ -95,7 +102,7 @@ def walk(guide, root):
         print(f"---- {block}" + (f" ({result.seconds:.1f} s)" if result else ": NOT REACHED"))
         print("\n".join(f"  > {line}" for line in block.body.splitlines()))
         if result:
-            print(result.printed, end="")
+            print(shortened(result.printed))
             for status, words in result.failed:
                 print(f"FAILED: exit status {status} of: {words}")
             if missing:
