@@ -63,6 +63,11 @@ def blocks(guide):
     return found
 
 
+def clones(guide):
+    """Whether the guide has its reader fetch anygpu; else it is there already, set up, in ~/anygpu."""
+    return any("git clone ADDRESS" in b.body for b in blocks(guide))
+
+
 def anchors(guide):
     """Explicit ones, and GitHub's of headings."""
     text = re.sub(r"^```.*?^```$", "", (FOLDER / guide).read_text(), flags=re.M | re.S)

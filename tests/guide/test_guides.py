@@ -141,6 +141,8 @@ done
         # None of the tests' own settings: a reader has none.
         env = {k: v for k, v in os.environ.items() if not k.startswith("ANYGPU_") and k not in ("NO_COLOR", "VIRTUAL_ENV")}
         env |= {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+        if not guides.clones(guide):
+            subprocess.run(["git", "clone", "ADDRESS", home / "anygpu"], env=env, check=True)
         done = subprocess.run(["bash", "-c", text], cwd=start, env=env, capture_output=True, text=True, timeout=280)
         assert (made / "done").exists(), f"{guide}: the shell ended early\n{done.stdout}\n{done.stderr}"
         known[guide] = {i: guides.result(i, made) for i, _ in numbered}
@@ -189,7 +191,10 @@ def test_install(tmp_path, block):
 @those("sh long")
 def test_long_command_has_these_options(block):
     """Its program, asked for help, knows each long option."""
+    verbs = subprocess.run(["bash", ROOT / "run"], capture_output=True, text=True).stdout
     for line in block.body.splitlines():
+        if line.startswith("./run "):
+            assert re.search(rf"^  {line.split()[1]}\b", verbs, re.M), f"{block}: ./run knows no such verb"
         words = line.replace("./run bench", f"{sys.executable} bench/run.py").replace("python -m", f"{sys.executable} -m").split()
         options = [w.split("=")[0] for w in words if w.startswith("--")]
         if not options:

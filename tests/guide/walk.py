@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Walks through guides as a stranger: a fresh Debian, a user who owns nothing, every command typed, and what was printed shown.
 
-  ./run walk                          first-model.md and workflow.md
+  ./run walk                          first-model.md, workflow.md and not-seen.md
   ./run walk first-model.md           one of them
   ./run walk --keep                   in the system of the last walk, as it was left
 
@@ -89,8 +89,10 @@ def walk(guide, root):
         (made / name).write_text(content if isinstance(content, str) else json.dumps(content))
     run("chmod", "-R", "a+rwX", made)
     settings, folders = pip_settings()
+    if not guides.clones(guide):
+        text = "git clone -q ADDRESS anygpu && anygpu/run setup\n" + text
     environment = {"HOME": f"/home/{USER}", "USER": USER, "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "TERM": "dumb"}
-    enter(root, folders, text.replace("git clone ADDRESS", "git clone /guide/anygpu.bundle"), environment | settings)
+    enter(root, folders, re.sub("(git clone.*) ADDRESS", r"\1 /guide/anygpu.bundle", text), environment | settings)
     good = True
     for i, block in numbered:
         if block.kind == "elsewhere":
@@ -114,7 +116,7 @@ def walk(guide, root):
 
 def main():
     p = argparse.ArgumentParser(prog="./run walk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("guide", nargs="*", default=["first-model.md", "workflow.md"], help="files of docs/guide")
+    p.add_argument("guide", nargs="*", default=["first-model.md", "workflow.md", "not-seen.md"], help="files of docs/guide")
     p.add_argument("--keep", action="store_true", help="in the system of the last walk")
     p.add_argument("--release", default="bookworm", help="of Debian (default bookworm)")
     p.add_argument("--root", type=pathlib.Path, default=guides.ROOT / "build/walk", help="where the system is made (default build/walk)")
