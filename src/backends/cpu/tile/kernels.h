@@ -10,8 +10,8 @@ namespace anygpu::cpu::tile {
 
 /// A matrix: element (i, j) is at data[i * row + j * column].
 struct Matrix {
-  const float* data;
-  int64_t row, column;
+  const float* data = nullptr;
+  int64_t row = 0, column = 0;
 };
 
 struct Kernels {

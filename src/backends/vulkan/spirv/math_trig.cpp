@@ -35,7 +35,7 @@ Math::Reduced Math::reduce_pi(Value x) {
   quadrant.set(b.to_u32(n.whole));
   b.if_(!(a < limit), [&] {
     const Reduced far = reduce_pi_large(a);
-    const Value negative = sign_bit(x) != whole(0), endless = !(a < infinity()) | is_nan(x);
+    const Value negative = sign_bit(x) != whole(0), endless = (!(a < infinity())) | is_nan(x);
     r.set(pick(endless, nan(), pick(negative, -far.r, far.r)));
     quadrant.set(b.select(negative, -far.quadrant, far.quadrant));
   });

@@ -29,6 +29,10 @@ void fits(const char* op, const Tensor& param, const Tensor& t) {
   TORCH_CHECK(at::isFloatingType(param.scalar_type()) && at::isFloatingType(t.scalar_type()), op, ": expected floating-point tensors");
 }
 
+int64_t flag(bool set, Flag f) {
+  return set ? static_cast<int64_t>(f) : 0;
+}
+
 /// What the steps of all parameters have in common.
 struct Common {
   OptTensor grad_scale, found_inf, rate;
@@ -79,7 +83,7 @@ void adam(const char* name, TensorList params, TensorList grads, TensorList ms, 
   if (amsgrad) same_length(name, params, vmaxs, "max_exp_avg_sqs");
   Common common(grad_scale, found_inf, rate_tensor);
   int64_t flags =
-      common.flags | (maximize ? kMaximize : 0) | (amsgrad ? kAmsgrad : 0) | (decoupled ? kDecoupled : 0) | (decay != 0 ? kDecay : 0);
+      common.flags | flag(maximize, kMaximize) | flag(amsgrad, kAmsgrad) | flag(decoupled, kDecoupled) | flag(decay != 0, kDecay);
   N scalars[] = {N(rate), N(1 - beta1), N(beta2), N(1 - beta2), N(std::log(beta1)), N(std::log(beta2)), N(decay), N(eps)};
   const bool host_steps = !steps.empty() && steps[0].is_cpu();
   if (host_steps) flags |= kHostStep;
@@ -139,8 +143,8 @@ void sgd(TensorList params, TensorList grads, TensorList buffers, double decay, 
   if (has_buffer) same_length(name, params, buffers, "momentum buffers");
   TORCH_CHECK(has_buffer || momentum == 0, "_fused_sgd_: momentum wants momentum buffers");
   Common common(grad_scale, found_inf, rate_tensor);
-  int64_t flags = common.flags | (maximize ? kMaximize : 0) | (decay != 0 ? kDecay : 0);
-  if (has_buffer) flags |= kMomentum | (nesterov ? kNesterov : 0) | (first ? kFirst : 0);
+  int64_t flags = common.flags | flag(maximize, kMaximize) | flag(decay != 0, kDecay);
+  if (has_buffer) flags |= kMomentum | flag(nesterov, kNesterov) | flag(first, kFirst);
   N scalars[] = {N(rate), N(momentum), N(1 - dampening), N(decay)};
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor& p = params[i];
@@ -177,7 +181,7 @@ void adagrad(TensorList params, TensorList grads, TensorList sums, TensorList st
   same_length(name, params, sums, "state_sums");
   same_length(name, params, steps, "state_steps");
   Common common(grad_scale, found_inf, rate_tensor);
-  int64_t flags = common.flags | (maximize ? kMaximize : 0) | (decay != 0 ? kDecay : 0);
+  int64_t flags = common.flags | flag(maximize, kMaximize) | flag(decay != 0, kDecay);
   N scalars[] = {N(rate), N(rate_decay), N(decay), N(eps)};
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor& p = params[i];
