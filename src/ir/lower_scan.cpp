@@ -145,19 +145,21 @@ std::vector<Generic> lower_scan(const Named& n, const MakeTemp& temp) {
   const int64_t length = dst.rank() ? dst.sizes[n.attrs.axis] : 1;
   if (length <= kDirect) return {direct(n)};
   const bool tracks = n.operands.size() > 2 && n.operands[2].slot >= 0;
+  const State out{dst, tracks ? n.operands[2] : Operand{}};
+  const DType c = arithmetic_type(dst.dtype);
+  auto spare = [&] {
+    const DType of_places = length > std::numeric_limits<int32_t>::max() ? DType::I64 : DType::I32;
+    return State{temp(c, dst.sizes), tracks ? temp(of_places, dst.sizes) : Operand{}};
+  };
+  int left = 0;  // passes after this one
+  for (int64_t distance = kRadix; distance < length; distance *= kRadix) ++left;
+  // Passes write to two places in turn, to dst in the end: dst is one of them where it holds the compute type.
+  const bool in_dst = dst.dtype == c;
+  State between[2] = {in_dst ? out : left > 1 ? spare() : State{}, left > 0 ? spare() : State{}};
   std::vector<Generic> all;
-  State from{n.operands[1], {}}, spare[2];
-  int turn = 0;
-  for (int64_t distance = 1; distance < length; distance *= kRadix) {
-    State to{dst, tracks ? n.operands[2] : Operand{}};
-    if (distance * kRadix < length) {
-      State& next = spare[turn++ % 2];
-      if (next.value.slot < 0) {
-        next.value = temp(arithmetic_type(dst.dtype), dst.sizes);
-        if (tracks) next.place = temp(length > std::numeric_limits<int32_t>::max() ? DType::I64 : DType::I32, dst.sizes);
-      }
-      to = next;
-    }
+  State from{n.operands[1], {}};
+  for (int64_t distance = 1; distance < length; distance *= kRadix, --left) {
+    const State to = left ? between[left % 2] : out;
     all.push_back(pass(n, from, to, distance));
     from = to;
   }

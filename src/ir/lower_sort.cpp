@@ -120,18 +120,18 @@ std::vector<Generic> lower_sort(const Named& n, const MakeTemp& temp) {
   const Operand& src = n.operands[2];
   const int64_t length = src.rank() ? src.sizes[n.attrs.axis] : 1;
   if (length <= kDirect) return {direct(n)};
-  auto line = [&] {
-    return Line{temp(src.dtype, src.sizes), temp(length > std::numeric_limits<int32_t>::max() ? DType::I64 : DType::I32, src.sizes)};
-  };
-  Line spare[2] = {line(), {}};
-  std::vector<Generic> all{runs(n, {src, {}}, spare[0], length)};
-  int turn = 0;
+  // Passes write to the results and to a spare line in turn, to the results in the end.
+  const Line results{n.operands[0], n.operands[1]};
+  const DType of_places = length > std::numeric_limits<int32_t>::max() ? DType::I64 : DType::I32;
+  const Line spare{temp(src.dtype, src.sizes), temp(of_places, src.sizes)};
+  int left = 0;  // passes after this one
+  for (int64_t run = kRun; run < length; run *= 2) ++left;
+  auto to = [&] { return left % 2 ? spare : results; };
+  std::vector<Generic> all{runs(n, {src, {}}, to(), length)};
   for (int64_t run = kRun; run < length; run *= 2) {
-    const Line from = spare[turn++ % 2];
-    Line& next = spare[turn % 2];
-    const bool last = 2 * run >= length;
-    if (!last && next.values.slot < 0) next = line();
-    all.push_back(merge(n, from, last ? Line{n.operands[0], n.operands[1]} : next, length, run));
+    const Line from = to();
+    --left;
+    all.push_back(merge(n, from, to(), length, run));
   }
   return all;
 }
