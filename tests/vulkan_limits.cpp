@@ -1,0 +1,116 @@
+// A device with less than the one at hand: what fits is split, what does not is refused by name.
+#include "backends/vulkan/launch.h"
+#include "backends/vulkan/steps.h"
+#include "vulkan.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+using ir::Generic;
+using ir::NamedKind;
+
+std::string refusal(ErrorKind kind, auto f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), kind) << e.what();
+    return e.what();
+  }
+  return "";
+}
+
+/// dst[i] = src[i] * 2, of slots 0 and 1.
+Generic doubled(DType t, int64_t n) {
+  Generic g;
+  g.name = "doubled";
+  g.sizes = {n};
+  g.accesses = {{0, t, 0, {1}}, {1, t, 0, {1}}};
+  const ir::Val x = ir::load(g.body, t, 1);
+  g.stores.push_back({0, (x + x).id});
+  return g;
+}
+
+ir::Operand operand(int32_t slot, Dims sizes) {
+  return {slot, DType::F32, 0, sizes, contiguous_strides(sizes)};
+}
+
+void expect_within(const Compiled& made, const Capabilities& can) {
+  EXPECT_FALSE(made.launches.empty());
+  for (const Launch& l : made.launches)
+    for (int d = 0; d < 3; ++d) EXPECT_LE(l.groups[d], can.max_groups[d]) << l.shader->name << " in dimension " << d;
+}
+
+TEST_F(Vulkan, TypesThatADeviceLacksAreNamed) {
+  Capabilities can = physical().can;
+  can.float64 = can.int64 = false;
+  const std::string f64 = refusal(ErrorKind::Type, [&] { compile_step(doubled(DType::F64, 10), can); });
+  EXPECT_NE(f64.find("[doubled] this device has no 64-bit floats"), std::string::npos) << f64;
+  const std::string i64 = refusal(ErrorKind::Type, [&] { compile_step(doubled(DType::I64, 10), can); });
+  EXPECT_NE(i64.find("[doubled] this device has no 64-bit integers"), std::string::npos) << i64;
+  EXPECT_FALSE(compile_step(doubled(DType::F32, 10), can).launches.empty());
+  const ir::Operand a{0, DType::F64, 0, {3, 3}, {3, 1}}, b{1, DType::F64, 0, {3, 3}, {3, 1}};
+  EXPECT_FALSE(supports_named({NamedKind::Matmul, {a, b, b}, {}, "matmul"}, can));
+}
+
+TEST_F(Vulkan, NoAllocationPassesTheDevicesLargest) {
+  PhysicalDevice small = physical();
+  small.max_allocation = 8 << 20;
+  Gpu gpu(small);
+  Heap heap(gpu, Heap::Kind::Device);
+  const std::string said = refusal(ErrorKind::OutOfMemory, [&] { heap.allocate(9 << 20); });
+  EXPECT_NE(said.find("its largest allocation is 8388608"), std::string::npos) << said;
+  std::vector<Memory> held;
+  for (int i = 0; i < 6; ++i) held.push_back(heap.allocate(7 << 20));  // the usual block would be larger
+  for (int i = 0; i < 100; ++i) held.push_back(heap.allocate(100000));
+  for (const Memory& m : held) heap.release(m);
+}
+
+/// The same results from many launches as from one.
+TEST_F(Vulkan, FewWorkgroupsAtATime) {
+  PhysicalDevice small = physical();
+  small.can.max_groups[0] = 20, small.can.max_groups[1] = 3, small.can.max_groups[2] = 2;
+  Resources on(small);
+  const int64_t batch = 5, m = 150, k = 9, n = 70;
+  Filled lhs(on, batch * m * k, 2), rhs(on, batch * k * n, 3), dst(on, batch * m * n, 0);
+  auto run = [&](const ir::Step& step, Memory to, Memory a, Memory b) {
+    expect_within(compile_step(step, small.can), small.can);
+    const std::vector<ir::Step> steps{step};
+    const Memory slots[] = {to, a, b};
+    EXPECT_TRUE(make_program(on, steps)->run({slots, {}}, nullptr).empty());
+  };
+  run(ir::Named{NamedKind::Matmul, {operand(0, {batch, m, n}), operand(1, {batch, m, k}), operand(2, {batch, k, n})}, {}, "matmul"},
+      dst.memory, lhs.memory, rhs.memory);
+  for (const float v : dst.values()) ASSERT_EQ(v, 2 * 3 * k);
+
+  ir::NamedAttrs attrs;
+  attrs.stride = attrs.dilation = {1, 1};
+  attrs.padding = {0, 0};
+  Filled image(on, 3 * 2 * 20 * 21, 1), weight(on, 100 * 2 * 3 * 3, 2), result(on, 3 * 100 * 18 * 19, 0);
+  run(ir::Named{NamedKind::Conv, {operand(0, {3, 100, 18, 19}), operand(1, {3, 2, 20, 21}), operand(2, {100, 2, 3, 3})}, attrs, "conv"},
+      result.memory, image.memory, weight.memory);
+  for (const float v : result.values()) ASSERT_EQ(v, 2 * 2 * 9);
+
+  // What the emitter makes is laid out in two dimensions; more is refused.
+  Filled src(on, 3000, 4), twice(on, 3000, 0);
+  run(doubled(DType::F32, 3000), twice.memory, src.memory, {});
+  for (const float v : twice.values()) ASSERT_EQ(v, 8);
+  const std::string said = refusal(ErrorKind::Value, [&] { compile_step(doubled(DType::F32, 1 << 20), small.can); });
+  EXPECT_NE(said.find("workgroups, more than this device runs"), std::string::npos) << said;
+}
+
+TEST_F(Vulkan, BuffersBoundAtOnceAreCounted) {
+  Capabilities can = physical().can;
+  can.max_bindings = 4;
+  Generic g = doubled(DType::F32, 10);
+  ir::Val sum = ir::load(g.body, DType::F32, 1);
+  for (int32_t slot = 2; slot < 6; ++slot) {
+    g.accesses.push_back({slot, DType::F32, 0, {1}});
+    sum = sum + ir::load(g.body, DType::F32, slot);
+  }
+  g.stores[0].value = sum.id;
+  const std::string said = refusal(ErrorKind::Value, [&] { compile_step(g, can); });
+  EXPECT_NE(said.find("buffers at once, this device binds 4"), std::string::npos) << said;
+}
+
+}  // namespace
+}  // namespace anygpu::vulkan
