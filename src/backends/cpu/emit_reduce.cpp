@@ -9,7 +9,7 @@ using ir::ExprOp;
 using ir::Node;
 using ir::ReduceKind;
 
-constexpr int64_t kRowsAtOnce = 8;
+constexpr int64_t kRowsAtOnce = 8, kNarrow = 1024;  // columns below which it is one
 
 std::vector<Emitter::Accumulator> Emitter::accumulators(int stage) const {
   std::vector<Accumulator> all;
@@ -140,12 +140,15 @@ void Emitter::stage_in_memory(Scope& scope, int stage, Value row, Value chunk) {
   const std::vector<bool> wanted = wanted_by(all);
   padded_loop(scope, [&](Scope& inside) { store_partials(inside, all, row, chunk, identities(all)); });
   settle(scope, wanted);
-  // A few rows at a time, so that accumulators go through memory less often, and several rows are read at once.
+  // A few rows at a time, so that accumulators go through memory less often, and several rows are read at once; but short rows one after
+  // another: pieces of rows that lie within a page of each other are no order that a prefetcher foresees.
+  const Value narrow = b_.icmp(LLVMIntSLT, parameter(ParameterLayout::Block), b_.index(kNarrow));
+  const Value at_once = b_.select(narrow, b_.index(1), b_.index(kRowsAtOnce));
   const int last = spec_.rank() - 1;
   auto rows = [&](Scope& outer, const Values&) {
     const auto [lo, hi] = range(last, chunk);
-    b_.loop(lo, hi, b_.index(kRowsAtOnce), {}, [&](Value first, const Values&) {
-      const Value beyond = b_.add(first, b_.index(kRowsAtOnce)), end = b_.select(b_.icmp(LLVMIntSLT, beyond, hi), beyond, hi);
+    b_.loop(lo, hi, at_once, {}, [&](Value first, const Values&) {
+      const Value beyond = b_.add(first, at_once), end = b_.select(b_.icmp(LLVMIntSLT, beyond, hi), beyond, hi);
       vector_loop(outer, block_.first, block_.second, {}, [&](Scope& inside, const Values&) {
         load_results(inside, stage, row);
         settle(inside, wanted);

@@ -204,10 +204,9 @@ class Scheduler : private ir::LoopNest {
     while (lanes > one && lanes / 2 >= n) lanes /= 2;
     while (lanes > 2 && lanes / 2 >= n && !host_isa().masks) lanes /= 2;
     spec.lanes = n == 1 ? 1 : static_cast<int>(lanes);
-    // Whether n is a multiple of the lanes is left to run time: one kernel for all sizes.
-    spec.tail = spec.lanes == 1                                                                                  ? Tail::None
-                : n <= spec.lanes || (accumulators && !spec.vector_reduces && !spec.columns && host_isa().masks) ? Tail::Only
-                                                                                                                 : Tail::Some;
+    // One kernel for all sizes, but for this: where the lanes divide n, there is no code for a vector that is not full.
+    const bool one_vector = n <= spec.lanes || (accumulators && !spec.vector_reduces && !spec.columns && host_isa().masks);
+    spec.tail = spec.lanes == 1 ? Tail::None : one_vector ? Tail::Only : n % spec.lanes == 0 ? Tail::None : Tail::Some;
   }
 
   // Loads that walk along the tile dimension. Turning a square costs code, so only where there are many.
