@@ -88,6 +88,13 @@ Launch launch(const Schedule& s, const KernelSpec& spec, const Kernel& kernel, c
       binding = {kFaults, 0, 4, true};
     } else if (b == spec.scratch) {
       binding = {kScratch, 0, INT64_MAX, true};
+    } else if (spec.texels >> b & 1) {
+      for (size_t a = 0; a < spec.accesses.size(); ++a) {
+        const KernelAccess& access = spec.accesses[a];
+        if (access.texels != b) continue;
+        const Extent& e = extents[access.binding];
+        binding = {s.places[a].slot, e.begin, e.end, false, kTold, 4, access.four ? Texel::Float4 : Texel::Float};
+      }
     } else {
       binding = {0, extents[b].begin, extents[b].end, false};
       for (size_t a = 0; a < spec.accesses.size(); ++a) {

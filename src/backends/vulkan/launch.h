@@ -46,13 +46,15 @@ inline constexpr int32_t kParams = -3;  ///< binding.slot: the Launch's `params`
 /// How a shader reads a buffer: as a storage buffer, or as a uniform texel buffer of one or four floats a texel.
 enum class Texel : uint8_t { None, Float, Float4 };
 
+inline constexpr int32_t kTold = -2;  ///< binding.word: another binding of that begin tells the shader
+
 /// One buffer: bytes [begin, end) of a slot; begin is any byte, the program rounds it down to binding_alignment, and tells the
 /// shader by adding the rest, in units of `unit` bytes, to params[word].
 struct Binding {
   int32_t slot;
   int64_t begin = 0, end = 0;
   bool write = false;
-  int32_t word = -1;  ///< of params: the offset within the binding is added to it; -1: begin is already aligned
+  int32_t word = -1;  ///< of params: the offset within the binding is added to it; -1: begin is already aligned; or kTold
   int32_t unit = 4;
   Texel texel = Texel::None;
 };

@@ -55,7 +55,7 @@ Binding bind(const ir::Operand& o, bool write, int32_t word) {
 }
 
 bool on_lanes(const ir::Named& n, const Capabilities& can) {
-  return can.texel_loads && can.subgroup_shuffle && can.int64 && can.subgroup_size >= 4 &&
+  return can.texel_loads && can.subgroup_shuffle && can.subgroup_size >= 4 &&
          std::all_of(n.operands.begin(), n.operands.end(), [](const ir::Operand& o) { return o.slot < 0 || o.dtype == DType::F32; });
 }
 

@@ -136,7 +136,7 @@ VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, co
   const int64_t last = std::min(rounded(end, b.texel == Texel::Float4 ? 16 : 4), block.bytes);
   *rest = begin - aligned;
   const std::string& name = r.launch.shader->name;
-  if ((b.word < 0 && *rest) || *rest % b.unit)
+  if ((b.word == -1 && *rest) || *rest % b.unit)
     throw Error(ErrorKind::Internal, "[" + name + "] a buffer at byte " + std::to_string(begin) +
                                          " is bound where the shader takes no offset of " + std::to_string(*rest) + " bytes");
   if (last - aligned > on_.gpu.can.max_binding_bytes)

@@ -1,9 +1,8 @@
 // As conv.comp, for devices whose subgroups are a processor's vectors: lhs is spread over the lanes of a subgroup, loaded once, and
-// shuffled; factors are texel buffers, stores of neighbours take 64 bits at once. See matmul_lanes.comp. Divisors are conv.comp's.
+// shuffled; factors are texel buffers, neighbours are stored at once. See matmul_lanes.comp. Divisors are conv.comp's.
 #version 450
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 8;      // a multiple of 4
@@ -19,7 +18,7 @@ const uint PER_LOAD = 4 * WIDTH;  // rows that one load of lhs brings
 const uint LOADS = (ROWS + PER_LOAD - 1) / PER_LOAD;
 
 layout(set = 0, binding = 0) buffer Dst { float dst[]; };
-layout(set = 0, binding = 0) buffer Dst4 { u64vec2 dst4[]; };
+layout(set = 0, binding = 0) buffer Dst4 { vec4 dst4[]; };
 layout(set = 0, binding = 1) uniform samplerBuffer lhs;    // texels of four
 layout(set = 0, binding = 2) uniform samplerBuffer image;  // of one
 layout(set = 0, binding = 3) uniform samplerBuffer bias;   // of one
@@ -123,8 +122,7 @@ void main() {
         int e = to.x + row * p.dst_row;
         vec4 v = sum[r];
         if (ADDS == 1) v += vec4(dst[e], dst[e + 1], dst[e + 2], dst[e + 3]);
-        uvec4 bits = floatBitsToUint(v);
-        dst4[e >> 2] = u64vec2(packUint2x32(bits.xy), packUint2x32(bits.zw));
+        dst4[e >> 2] = v;
       }
     } else {
       for (int c = 0; c < 4; ++c)

@@ -1,11 +1,10 @@
 // dst = lhs @ rhs + bias for devices whose subgroups are a processor's vectors. As in matmul.comp, an invocation makes ROWS rows of 4
 // neighbouring columns. What a subgroup needs of lhs is spread over its lanes, loaded once, and shuffled: there, a load that is the same
 // for all lanes costs more than one that differs. Factors are texel buffers: loads of storage buffers are a branch for each element.
-// Stores take 64 bits at once for the same reason.
+// Four elements that are stored at once are one branch, too.
 #version 450
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 8;  // a multiple of 4
@@ -17,7 +16,7 @@ layout(constant_id = 6) const uint DST = 0;   // 0: any strides; 1: four columns
 layout(constant_id = 7) const uint WIDTH = 8; // lanes of a subgroup
 
 layout(set = 0, binding = 0) buffer Dst { float dst[]; };
-layout(set = 0, binding = 0) buffer Dst4 { u64vec2 dst4[]; };
+layout(set = 0, binding = 0) buffer Dst4 { vec4 dst4[]; };
 // Texels of four elements where taken four at a time, else of one.
 layout(set = 0, binding = 1) uniform samplerBuffer lhs;
 layout(set = 0, binding = 2) uniform samplerBuffer rhs;
@@ -49,8 +48,7 @@ float row_of(vec4 x[LOADS], int r) {
 
 void store4(int e, vec4 v) {
   if (ADDS == 1) v += vec4(dst[e], dst[e + 1], dst[e + 2], dst[e + 3]);
-  uvec4 bits = floatBitsToUint(v);
-  dst4[e >> 2] = u64vec2(packUint2x32(bits.xy), packUint2x32(bits.zw));
+  dst4[e >> 2] = v;
 }
 
 void main() {

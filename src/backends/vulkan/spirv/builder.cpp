@@ -235,17 +235,19 @@ void Builder::at_entry(const std::function<void()>& code) {
 }
 
 // Two arrays of different elements over one binding alias each other; so may any two bindings.
-Id Builder::buffer(int binding, Type element) {
-  const auto key = std::make_pair(binding, static_cast<int>(element));
+Id Builder::buffer(int binding, Type element, int count) {
+  const int elements = static_cast<int>(element) * 8 + count;
+  const auto key = std::make_pair(binding, elements);
   if (const auto it = buffers_.find(key); it != buffers_.end()) return it->second;
   const int size = bytes_of(element);
   if (size == 2) capability(spv::CapabilityStorageBuffer16BitAccess), extensions_.insert("SPV_KHR_16bit_storage");
   if (size == 1) capability(spv::CapabilityStorageBuffer8BitAccess), extensions_.insert("SPV_KHR_8bit_storage");
-  Id& block = block_types_[static_cast<int>(element)];
+  Id& block = block_types_[elements];
   if (!block) {
-    const Id t = type(element), array = id();
+    const Id one = type(element), array = id();
+    const Id t = count == 1 ? one : global(spv::OpTypeVector, {one, static_cast<uint32_t>(count)}, false);
     emit(types_, spv::OpTypeRuntimeArray, {array, t});
-    emit(decorations_, spv::OpDecorate, {array, spv::DecorationArrayStride, static_cast<uint32_t>(size)});
+    emit(decorations_, spv::OpDecorate, {array, spv::DecorationArrayStride, static_cast<uint32_t>(size * count)});
     block = id();
     emit(types_, spv::OpTypeStruct, {block, array});
     emit(decorations_, spv::OpDecorate, {block, spv::DecorationBlock});
@@ -282,6 +284,43 @@ void Builder::store_narrow(int binding, Type element, Value value, Value index) 
   const Id at = element_pointer(binding, element, index);
   const Value narrow = op(spv::OpUConvert, element, {value});
   emit(code_, spv::OpStore, {at, narrow.id});
+}
+
+void Builder::store_four(int binding, const Four& values, Value index) {
+  const Id array = buffer(binding, Type::U32, 4), four = global(spv::OpTypeVector, {type(Type::U32), 4}, false);
+  const Id p = pointer(spv::StorageClassStorageBuffer, four), zero = constant32(0), at = id(), v = id();
+  emit(code_, spv::OpCompositeConstruct, {four, v, values[0].id, values[1].id, values[2].id, values[3].id});
+  emit(code_, spv::OpAccessChain, {p, at, array, zero, index.id});
+  emit(code_, spv::OpStore, {at, v});
+}
+
+Id Builder::texels(int binding) {
+  Id& variable = texels_[binding];
+  if (variable) return variable;
+  capability(spv::CapabilitySampledBuffer);
+  const Id image = global(spv::OpTypeImage, {type(Type::F32), spv::DimBuffer, 0, 0, 0, 1, spv::ImageFormatUnknown}, false);
+  const Id p = pointer(spv::StorageClassUniformConstant, image);
+  variable = id();
+  emit(types_, spv::OpVariable, {p, variable, spv::StorageClassUniformConstant});
+  emit(decorations_, spv::OpDecorate, {variable, spv::DecorationDescriptorSet, 0});
+  emit(decorations_, spv::OpDecorate, {variable, spv::DecorationBinding, static_cast<uint32_t>(binding)});
+  return variable;
+}
+
+Builder::Four Builder::fetch(int binding, Value index) {
+  const Id from = texels(binding),
+           image = global(spv::OpTypeImage, {type(Type::F32), spv::DimBuffer, 0, 0, 0, 1, spv::ImageFormatUnknown}, false);
+  const Id floats = global(spv::OpTypeVector, {type(Type::F32), 4}, false), words = global(spv::OpTypeVector, {type(Type::U32), 4}, false);
+  const Id loaded = id(), texel = id(), bits = id();
+  emit(code_, spv::OpLoad, {image, loaded, from});
+  emit(code_, spv::OpImageFetch, {floats, texel, loaded, index.id});
+  emit(code_, spv::OpBitcast, {words, bits, texel});
+  Four four;
+  for (uint32_t i = 0; i < 4; ++i) {
+    four[i] = {this, id(), Type::U32};
+    emit(code_, spv::OpCompositeExtract, {type(Type::U32), four[i].id, bits, i});
+  }
+  return four;
 }
 
 Value Builder::atomic(int op, int binding, Value index, Value value) {

@@ -4,6 +4,7 @@
 // turn those into registers themselves.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -81,6 +82,10 @@ class Builder {
   Value load(int binding, Type element, Value index);
   void store(int binding, Value value, Value index);
   void store_narrow(int binding, Type element, Value value, Value index);  ///< low bits of a u32 into a U8 or U16
+  using Four = std::array<Value, 4>;
+  void store_four(int binding, const Four&, Value index);  ///< u32s; index in fours
+  /// Uniform texel buffer `binding`, of floats: the bits of texel `index`; where a texel is one float, the first of them.
+  Four fetch(int binding, Value index);
   /// An spv::Op of the OpAtomic family on element `index` of u32s; returns what was there.
   Value atomic(int op, int binding, Value index, Value value);
   Value compare_exchange(int binding, Value index, Value expected, Value desired);
@@ -105,7 +110,8 @@ class Builder {
   Id global(int op, Words operands, bool has_type);  // types and constants, each once
   Id type(Type);
   Id pointer(int storage, Id to);
-  Id buffer(int binding, Type element);
+  Id buffer(int binding, Type element, int count = 1);
+  Id texels(int binding);
   Id element_pointer(int binding, Type element, Value index);
   Id shared(Type, int array);
   Id builtin(int which);
@@ -119,8 +125,9 @@ class Builder {
   std::set<int> capabilities_;
   std::set<std::string> extensions_;
   std::map<Words, Id> globals_;
-  std::map<std::pair<int, int>, Id> buffers_;  // binding, type
-  std::map<std::pair<int, int>, Id> shared_;   // type, array
+  std::map<std::pair<int, int>, Id> buffers_;  // binding, type and count
+  std::map<int, Id> texels_;
+  std::map<std::pair<int, int>, Id> shared_;  // type, array
   std::map<int, Id> builtins_, block_types_;
   std::vector<int> preserved_;
   Id push_ = 0;

@@ -49,7 +49,14 @@ Value Emitter::load_at(int access, Value address) {
 Value Emitter::load(const Scope& scope, const Node& n, bool is_narrow) {
   Value address = scope.bases[n.a];
   if (n.b >= 0) address = address + b_.to_u32(operand(scope, n.b));
-  if (is_narrow) return b_.load(spec_.accesses[n.a].binding, Type::U32, address << 1);  // its low half
+  const KernelAccess& a = spec_.accesses[n.a];
+  if (is_narrow) return b_.load(a.binding, Type::U32, address << 1);  // its low half
+  if (a.texels >= 0) {
+    if (!a.four) return from_memory(n.type, b_.fetch(a.texels, address)[0]);
+    auto [at, is_new] = scope.fours->texels.try_emplace(n.a);
+    if (is_new) at->second = b_.fetch(a.texels, scope.fours->bases[n.a] >> 2);
+    return from_memory(n.type, at->second[scope.element]);
+  }
   return from_memory(n.type, load_at(n.a, address));
 }
 
@@ -143,6 +150,21 @@ void Emitter::store(const Scope& scope, const KernelStore& st) {
   };
   if (s.guard < 0) return make();
   b_.if_(operand(scope, s.guard), make);
+}
+
+/// The stores of one element or of four neighbours: those at every index of the reduction (full), or all others. Owned ones are not meant.
+void Emitter::store_all(const std::vector<Scope>& elements, bool full) {
+  for (const KernelStore& st : spec_.stores) {
+    if (st.full != full || st.owned) continue;
+    const ir::Store& s = st.store;
+    if (elements.size() == 4 && spec_.accesses[s.access].four && s.index < 0 && s.guard < 0 && s.combine == Combine::None) {
+      Builder::Four values;
+      for (int i = 0; i < 4; ++i) values[i] = to_memory(spec_.accesses[s.access].dtype, operand(elements[i], s.value));
+      b_.store_four(spec_.accesses[s.access].binding, values, elements[0].bases[s.access] >> 2);
+      continue;
+    }
+    for (const Scope& e : elements) store(e, st);
+  }
 }
 
 // An invocation's elements are neighbours, and begin with a word: whole words are stored, the rest element by element.

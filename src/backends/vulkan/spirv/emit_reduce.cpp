@@ -120,23 +120,20 @@ void Emitter::stage(Scope& row, int stage) {
     for (const Variable& variable : variables) v.push_back(variable.get());
     return v;
   };
-  each_reduced(row, wanted, [&](Scope& s) {
-    Values x;
-    for (const Accumulator& a : all) {
-      const Node& n = spec_.nodes[a.node];
-      Value v = operand(s, n.a);
-      if (v.type != a.value) v = a.value == Type::U64 ? b_.sign_extend(v) : b_.to_u32(v);
-      x.push_back(v);
-      if (a.pair) x.push_back(operand(s, n.b));
-    }
-    const Values next = join_all(all, now(), x);
-    for (size_t i = 0; i < next.size(); ++i) variables[i].set(next[i]);
-    if (!stages_.stores_in_stage) return;
-    b_.if_(active_, [&] {
-      for (const KernelStore& st : spec_.stores) {
-        if (st.full) store(s, st);
+  each_reduced(row, wanted, [&](const std::vector<Scope>& elements) {
+    for (const Scope& s : elements) {
+      Values x;
+      for (const Accumulator& a : all) {
+        const Node& n = spec_.nodes[a.node];
+        Value v = operand(s, n.a);
+        if (v.type != a.value) v = a.value == Type::U64 ? b_.sign_extend(v) : b_.to_u32(v);
+        x.push_back(v);
+        if (a.pair) x.push_back(operand(s, n.b));
       }
-    });
+      const Values next = join_all(all, now(), x);
+      for (size_t i = 0; i < next.size(); ++i) variables[i].set(next[i]);
+    }
+    if (stages_.stores_in_stage) b_.if_(active_, [&] { store_all(elements, true); });
   });
   const Values results = join_lanes(all, now());
   if (spec_.phase == stage) return store_partials(all, results);

@@ -21,6 +21,7 @@ Kernel Emitter::run(const std::string& name, int push_limit) {
   shader->name = name;
   shader->words = b_.finish();
   shader->bindings = spec_.bindings + (push_ ? 0 : 1);
+  shader->texels = spec_.texels;
   shader->push_words = push_ ? static_cast<int>(caps_.push_bytes / 4) : 0;
   return {shader, params_};
 }
@@ -138,11 +139,14 @@ void Emitter::pointwise() {
   const Value first = start + (spec_.neighbours ? local_ * b_.u32(static_cast<uint32_t>(spec_.elements)) : local_);
   std::vector<Scope> elements;
   elements.reserve(spec_.elements);
+  Fours fours;
   const Value end = row_ok ? b_.select(row_ok, count, b_.u32(0)) : count;
   for (int v = 0; v < spec_.elements; ++v) {
     const Value i = v ? first + b_.u32(static_cast<uint32_t>(v * (spec_.neighbours ? 1 : spec_.local))) : first;
     // What lies beyond the end computes the first once more, and stores nothing.
-    const Value active = i < end, at = b_.select(active, i, b_.u32(0));
+    const Value active = i < end;
+    Value at = b_.select(active, i, b_.u32(0));
+    if (spec_.fours && v) at = elements[0].indices.at(last) + b_.u32(static_cast<uint32_t>(v));  // all four are active, or none
     elements.push_back(bind(row, rows ? std::map<int, Value>{{last, at}} : place(at, 0, spec_.parallel)));
     Scope& element = elements.back();
     if (spec_.sequential) {
@@ -154,7 +158,13 @@ void Emitter::pointwise() {
       });
       continue;
     }
+    if (spec_.fours) {
+      if (v == 0) fours.bases = element.bases;
+      element.fours = &fours;
+      element.element = v;
+    }
     settle(element, wanted);
+    if (spec_.fours) continue;
     bool any = false;
     for (const KernelStore& st : spec_.stores) any |= !st.owned;
     if (!any) continue;
@@ -164,6 +174,7 @@ void Emitter::pointwise() {
       }
     });
   }
+  if (spec_.fours) b_.if_(first < end, [&] { store_all(elements, false); });
   for (const KernelStore& st : spec_.stores) {
     if (st.owned) store_owned(st, elements, first, end);
   }
@@ -201,27 +212,19 @@ void Emitter::reduce_row(Scope& row) {
     }
   }
   if (stages_.full) {
-    each_reduced(row, wanted_by_stores(true), [&](Scope& s) {
-      b_.if_(active_, [&] {
-        for (const KernelStore& st : spec_.stores) {
-          if (st.full) store(s, st);
-        }
-      });
-    });
+    each_reduced(row, wanted_by_stores(true),
+                 [&](const std::vector<Scope>& elements) { b_.if_(active_, [&] { store_all(elements, true); }); });
   }
   if (!stages_.once) return;
   settle(row, wanted_by_stores(false));
   Value one = active_;
   if (lane_) one = one & (lane_ == 0);
   if (chunk_) one = one & (chunk_ == 0);
-  b_.if_(one, [&] {
-    for (const KernelStore& st : spec_.stores) {
-      if (!st.full) store(row, st);
-    }
-  });
+  const std::vector<Scope> itself{row};
+  b_.if_(one, [&] { store_all(itself, false); });
 }
 
-void Emitter::each_reduced(Scope& row, const std::vector<bool>& wanted, const std::function<void(Scope&)>& body) {
+void Emitter::each_reduced(Scope& row, const std::vector<bool>& wanted, const Body& body) {
   settle(row, wanted);
   if (!spec_.flat_reduction) return each_reduced_from(row, spec_.first_reduction(), wanted, body);
   Value from = lane_ ? lane_ : b_.u32(0), to = param({Param::Size, spec_.first_reduction()});
@@ -232,13 +235,13 @@ void Emitter::each_reduced(Scope& row, const std::vector<bool>& wanted, const st
     to = b_.select(end < to, end, to);
   }
   b_.loop(from, to, b_.u32(static_cast<uint32_t>(spec_.lanes)), [&](Value r) {
-    Scope s = bind(row, place(r, spec_.first_reduction(), spec_.rank()));
-    settle(s, wanted);
-    body(s);
+    std::vector<Scope> one{bind(row, place(r, spec_.first_reduction(), spec_.rank()))};
+    settle(one[0], wanted);
+    body(one);
   });
 }
 
-void Emitter::each_reduced_from(Scope& scope, int d, const std::vector<bool>& wanted, const std::function<void(Scope&)>& body) {
+void Emitter::each_reduced_from(Scope& scope, int d, const std::vector<bool>& wanted, const Body& body) {
   Value from = b_.u32(0), to = param({Param::Size, d}), step = b_.u32(1);
   if (d == spec_.split_dim) {
     const Value length = param({Param::Chunk});
@@ -250,11 +253,27 @@ void Emitter::each_reduced_from(Scope& scope, int d, const std::vector<bool>& wa
     from = from + lane_;
     step = b_.u32(static_cast<uint32_t>(spec_.lanes));
   }
-  b_.loop(from, to, step, [&](Value i) {
-    Scope inside = bind(scope, {{d, i}});
-    settle(inside, wanted);
-    if (d == spec_.rank() - 1) return body(inside);
-    each_reduced_from(inside, d + 1, wanted, body);
+  if (d < spec_.rank() - 1) {
+    b_.loop(from, to, step, [&](Value i) {
+      Scope inside = bind(scope, {{d, i}});
+      settle(inside, wanted);
+      each_reduced_from(inside, d + 1, wanted, body);
+    });
+    return;
+  }
+  const int count = spec_.fours ? 4 : 1;  // of a size that fours divide
+  b_.loop(from, to, spec_.fours ? b_.u32(4) : step, [&](Value i) {
+    Fours fours;
+    std::vector<Scope> elements;
+    for (int v = 0; v < count; ++v) {
+      elements.push_back(bind(scope, {{d, v ? i + b_.u32(static_cast<uint32_t>(v)) : i}}));
+      if (!spec_.fours) continue;
+      if (v == 0) fours.bases = elements[0].bases;
+      elements[v].fours = &fours;
+      elements[v].element = v;
+    }
+    for (Scope& e : elements) settle(e, wanted);
+    body(elements);
   });
 }
 

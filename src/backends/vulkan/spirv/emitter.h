@@ -19,6 +19,12 @@ using Values = std::vector<Value>;
 /// How a value of dtype t lies in a register: small integers extended to u32, halves as their bits.
 Type register_type(DType t, bool narrow);
 
+/// What four neighbours have loaded together.
+struct Fours {
+  Values bases;                         // per access, of the first
+  std::map<int, Builder::Four> texels;  // per access
+};
+
 class Emitter {
  public:
   Emitter(const KernelSpec&, const Capabilities&);
@@ -29,6 +35,8 @@ class Emitter {
   /// Where some dimensions have an index. Values known here hold in all scopes inside of it.
   struct Scope {
     const Scope* outside = nullptr;
+    Fours* fours = nullptr;  // of the four neighbours that it is one of, number `element`
+    int element = 0;
     uint32_t bound = 0;
     Values values;                                            // per node
     std::map<int, Value> indices;                             // of the dimensions bound here
@@ -54,8 +62,9 @@ class Emitter {
   std::map<int, Value> place(Value flat, int begin, int end);
   void settle(Scope&, const std::vector<bool>& wanted);
   void in_order(Scope&, const std::function<void(Scope&)>& body);
-  void each_reduced(Scope&, const std::vector<bool>& wanted, const std::function<void(Scope&)>& body);
-  void each_reduced_from(Scope&, int d, const std::vector<bool>& wanted, const std::function<void(Scope&)>& body);
+  using Body = std::function<void(const std::vector<Scope>& elements)>;  // one, or four neighbours
+  void each_reduced(Scope&, const std::vector<bool>& wanted, const Body&);
+  void each_reduced_from(Scope&, int d, const std::vector<bool>& wanted, const Body&);
   Value group_index();
   std::vector<bool> wanted_by_stores(bool full) const;
 
@@ -90,6 +99,7 @@ class Emitter {
   Value from_memory(DType, Value raw);
   Value to_memory(DType, Value);
   void store(const Scope&, const KernelStore&);
+  void store_all(const std::vector<Scope>& elements, bool full);
   void store_owned(const KernelStore&, const std::vector<Scope>& elements, Value first, Value count_active);
   void write(int access, Value address, Value raw);
   void write_packed(int access, Value address, Value raw);

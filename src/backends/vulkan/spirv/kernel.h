@@ -13,7 +13,9 @@ struct KernelAccess {
   DType dtype;
   uint32_t nonzero = 0;  ///< bit d: the stride along dimension d is not 0
   int binding = 0;
+  int texels = -1;     ///< the binding through which it is loaded as texels; -1: none
   bool unit = false;   ///< the stride along the dimension walked innermost is 1
+  bool four = false;   ///< spec.fours: four neighbours are one texel, or one store
   bool alone = false;  ///< no other access has this binding
 };
 
@@ -38,11 +40,13 @@ struct KernelSpec {
   int local = 64;    ///< invocations of a workgroup
   int elements = 1;  ///< Rows, Flat: of one invocation; neighbours if `neighbours`, else `local` apart
   bool neighbours = false;
+  bool fours = false;                                        ///< Rows, Reduce: four neighbours at a time, of the last (reduction) dimension
   int lanes = 1;                                             ///< Reduce: a power of two
   bool flat_reduction = false;                               ///< all reduction dimensions are one loop, whose place is found by division
   int split_dim = -1;                                        ///< the reduction dimension cut into chunks, one a workgroup; -1: none is
   int phase = -1;                                            ///< split: the stage that this launch does; the count of stages: the stores
   int bindings = 0, scratch = -1, faults = -1, params = -1;  ///< numbers of bindings; -1: none
+  uint32_t texels = 0;                                       ///< a bit for each that is a texel buffer
   std::vector<KernelAccess> accesses;
   std::vector<ir::Node> nodes;
   std::vector<bool> narrow;  ///< per i64 node: 32 bits say it all, or all that is asked

@@ -42,6 +42,7 @@ class Scheduler : private ir::LoopNest {
       share_out_pointwise();
     }
     bind();
+    if (caps_.texel_loads) load_texels();
     estimate();
     return out_;
   }
@@ -133,6 +134,9 @@ class Scheduler : private ir::LoopNest {
     spec.neighbours = neighbours > 1;
     spec.elements = neighbours > 1 ? neighbours : spec.sequential || total < 64 * kLocal ? 1 : 4;
     if (neighbours == 1 && (spec.nodes.size() > 60 || loop_weight() > 1000)) spec.elements = 1;
+    if (caps_.texel_loads && neighbours == 1 && rows && !spec.sequential && spec.nodes.size() <= 120 && loop_weight() < 1000)
+      take_fours(last);
+    if (spec.fours) spec.neighbours = true, spec.elements = 4;
     for (int d = spec.parallel; d < spec.parallel + spec.sequential; ++d) out_.ordered *= dims_[d].size;
     out_.ordered_a_launch = std::clamp<int64_t>(kMostSteps / loop_weight(), 1, out_.ordered);
     spec.local = kLocal;
@@ -146,6 +150,45 @@ class Scheduler : private ir::LoopNest {
       out_.rows = total;
       out_.groups = (total + per_group - 1) / per_group;
     }
+  }
+
+  /// Lets four neighbours along dimension d be loaded and stored at once, where that ever happens.
+  void take_fours(int d) {
+    if (dims_[d].size % 4) return;
+    for (size_t a = 0; a < accesses_.size(); ++a) {
+      bool four = size_of(accesses_[a].dtype) == 4 && dims_[d].strides[a] == 1 && accesses_[a].offset % 4 == 0;
+      for (int e = 0; e < static_cast<int>(dims_.size()); ++e) four = four && (e == d || dims_[e].strides[a] % 4 == 0);
+      for (const Node& n : nodes_) four = four && !(n.op == ExprOp::Load && n.b >= 0 && n.a == static_cast<int>(a));
+      out_.spec.accesses[a].four = four;
+      out_.spec.fours |= four;
+    }
+  }
+
+  /// Texel buffers for what is loaded, in elements of 32 bits, where invocations load differently. What is written in the same launch is
+  /// read before by the invocation that writes it, unless an order or a computed place says otherwise.
+  void load_texels() {
+    KernelSpec& spec = out_.spec;
+    std::vector<bool> barred(accesses_.size());
+    for (const KernelStore& st : spec.stores)
+      for (size_t a = 0; a < accesses_.size(); ++a)
+        if (accesses_[a].slot == accesses_[st.store.access].slot)
+          barred[a] = barred[a] || spec.sequential || ordered_reduction_ || st.store.index >= 0 || st.store.combine != Combine::None;
+    std::vector<std::pair<int, bool>> kinds;  // binding, four
+    const int first = spec.bindings;
+    for (const Node& n : nodes_) {
+      if (n.op != ExprOp::Load) continue;
+      KernelAccess& a = spec.accesses[n.a];
+      const bool same_for_all = n.b < 0 && (spec.shape == Shape::Rows ? !(a.nonzero >> (spec.parallel - 1) & 1) : a.nonzero == 0);
+      if (a.texels >= 0 || size_of(a.dtype) != 4 || barred[n.a] || same_for_all) continue;
+      auto it = std::find(kinds.begin(), kinds.end(), std::pair(a.binding, a.four));
+      if (it == kinds.end()) {
+        if (first + static_cast<int>(kinds.size()) + 1 >= static_cast<int>(std::min(caps_.max_bindings, 32u))) continue;
+        it = kinds.insert(it, {a.binding, a.four});
+      }
+      a.texels = first + static_cast<int>(it - kinds.begin());
+      spec.texels |= 1u << a.texels;
+    }
+    spec.bindings += static_cast<int>(kinds.size());
   }
 
   /// Whether what is read most is contiguous along reduction dimension d rather than along the last parallel one.
@@ -179,6 +222,7 @@ class Scheduler : private ir::LoopNest {
       spec.lanes = static_cast<int>(std::bit_floor(static_cast<uint64_t>(most)));
     }
     if (spec.lanes > 1 && dims_[inner].size < spec.lanes && spec.reduction > 1) spec.flat_reduction = true;
+    if (caps_.texel_loads && spec.lanes == 1 && free_order && loop_weight() < 1000) take_fours(inner);
     const int64_t per_group = spec.local / spec.lanes;
     out_.groups = (out_.rows + per_group - 1) / per_group;
     const ir::Stages stages = stages_of(spec);
@@ -204,10 +248,15 @@ class Scheduler : private ir::LoopNest {
       chunks = least;
       if (chunks > dims_[split].size) spec.flat_reduction = true;
     }
+    if (spec.flat_reduction) {
+      spec.fours = false;
+      for (KernelAccess& a : spec.accesses) a.four = false;
+    }
     if (chunks <= 1) return;
     const int64_t length = spec.flat_reduction ? reduced : dims_[split].size;
     out_.chunk = (length + chunks - 1) / chunks;
-    if (spec.flat_reduction || split == inner) out_.chunk = (out_.chunk + spec.lanes - 1) / spec.lanes * spec.lanes;
+    const int64_t whole = spec.fours ? 4 : spec.lanes;
+    if (spec.flat_reduction || split == inner) out_.chunk = (out_.chunk + whole - 1) / whole * whole;
     out_.chunks = (length + out_.chunk - 1) / out_.chunk;
     if (out_.chunks > 1) spec.split_dim = split;
   }
