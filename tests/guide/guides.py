@@ -6,6 +6,7 @@ The words after a block's fence say what it is:
     sh install      the same; a test only asks apt whether it would work
     sh long         the same; takes minutes, so a test only asks each command whether it knows these options. `./run walk` runs it
     sh container    run by tests/cli/test_podman.py
+    sh image        run by `./run container` (container_guide.py), where its engine is there
     powershell      for Windows
     python NAME     saved as NAME
     python          run when all else was typed, one after the other in one process
@@ -21,7 +22,7 @@ import shlex
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "docs/guide"
-KINDS = {"sh", "sh install", "sh long", "sh container", "powershell", "python", "text", "text prints"}
+KINDS = {"sh", "sh install", "sh long", "sh container", "sh image", "powershell", "python", "text", "text prints"}
 ELSEWHERE = ("in WSL", "with a GPU", "with two GPUs", "with an NVIDIA GPU", "on a cluster", "with docker")
 TYPED = ("sh", "sh install", "sh long")
 
@@ -57,7 +58,7 @@ def blocks(guide):
             kind = "elsewhere"
         line = text[: match.start()].count("\n") + 1
         if kind == "text prints":
-            assert found and found[-1].kind in (*TYPED, "python", "elsewhere"), f"{guide}:{line} follows nothing that prints"
+            assert found and found[-1].kind in (*TYPED, "sh image", "python", "elsewhere"), f"{guide}:{line} follows nothing that prints"
             found[-1] = dataclasses.replace(found[-1], prints=body)
         found.append(Block(guide, line, kind, body, name))
     return found
