@@ -268,16 +268,17 @@ TEST_P(LargeConformance, LongProducts) {
     int64_t batch, height, width;
   };
   for (const Shape& s : {Shape{70001, 1, 1}, Shape{3, 250, 251}, Shape{1, 1, 66000}, Shape{200, 20, 21}}) {
-    const DType t = s.batch == 3 ? DType::BF16 : DType::F32;
-    Case c;
-    ir::Named n{NamedKind::ConvWeightGrad, {m.output(c, t, {2, 1, 1, 3}, Layout::Dense)}, {}, "conv_weight_grad"};
-    n.operands.push_back(m.input(c, t, {s.batch, 2, s.height, s.width}, Layout::Dense, Fill::Small));
-    n.operands.push_back(m.input(c, t, {s.batch, 1, s.height, s.width}, Layout::Dense, Fill::Small));
-    n.attrs.stride = n.attrs.dilation = {1, 1};
-    n.attrs.padding = {0, 1};
-    c.name = "long_weight_grad" + shape_of({s.batch, s.height, s.width});
-    c.steps.emplace_back(n);
-    CHECK_NAMED(c);
+    for (const DType t : {DType::F32, DType::BF16}) {
+      Case c;
+      ir::Named n{NamedKind::ConvWeightGrad, {m.output(c, t, {2, 1, 1, 3}, Layout::Dense)}, {}, "conv_weight_grad"};
+      n.operands.push_back(m.input(c, t, {s.batch, 2, s.height, s.width}, Layout::Dense, Fill::Small));
+      n.operands.push_back(m.input(c, t, {s.batch, 1, s.height, s.width}, Layout::Dense, Fill::Small));
+      n.attrs.stride = n.attrs.dilation = {1, 1};
+      n.attrs.padding = {0, 1};
+      c.name = "long_weight_grad" + shape_of({s.batch, s.height, s.width}) + "_" + name_of(t);
+      c.steps.emplace_back(n);
+      CHECK_NAMED(c);
+    }
   }
 }
 

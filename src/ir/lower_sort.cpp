@@ -34,7 +34,7 @@ Generic direct(const Named& n) {
   const DType c = arithmetic_type(src.dtype);
   const Val element = nest.load(own);
   const Val x = cast(element, c), y = cast(nest.load(other), c);
-  const Val before = goes_before(n, y, x) | (!goes_before(n, x, y) & (nest.index(j) < nest.index(axis)));
+  const Val before = goes_before(n, y, x) | ((!goes_before(n, x, y)) & (nest.index(j) < nest.index(axis)));
   const Val place = reduce(ReduceKind::Sum, cast(before, DType::I64));
   nest.g.stores.push_back({to_values, element.id, (place * nest.i64(values.strides[axis])).id});
   nest.g.stores.push_back({to_indices, nest.index(axis).id, (place * nest.i64(indices.strides[axis])).id});
@@ -89,7 +89,7 @@ Generic runs(const Named& n, const Line& from, const Line& to, int64_t length) {
   p.begin();
   const Val start = p.i & p.i64(~(kRun - 1)), position = start + p.index(j);
   const Val y = p.get(min(position, p.i64(length - 1)));
-  const Val before = goes_before(n, y, p.x) | (!goes_before(n, p.x, y) & (position < p.i));
+  const Val before = goes_before(n, y, p.x) | ((!goes_before(n, p.x, y)) & (position < p.i));
   p.put(start + reduce(ReduceKind::Sum, cast((position < p.i64(length)) & before, DType::I64)));
   return p.g;
 }

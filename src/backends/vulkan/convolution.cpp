@@ -199,6 +199,7 @@ std::vector<Problem> phases(const Problem& p, const int64_t* dilation) {
 
 std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabilities& can) {
   const auto words = module_for(n, kModules, can);
+  if (can.software && has_halves(n)) return widened_before(n, can, compile_convolution);
   if (!words) return rounded_after(n, can, compile_convolution);
   for (const ir::Operand& o : n.operands) {
     if (o.slot < 0) continue;
@@ -215,24 +216,16 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
   }
   const int64_t groups = n.attrs.groups;
 
-  const ir::Operand dst = in_three(n.operands[0]);
-  ir::Operand second = in_three(n.operands[1]), third = in_three(n.operands[2]);
+  const ir::Operand dst = in_three(n.operands[0]), second = in_three(n.operands[1]), third = in_three(n.operands[2]);
   Compiled made;
   if (product(dst.sizes) == 0) return made;
   if (product(second.sizes) == 0 || product(third.sizes) == 0) return {};  // sums over nothing
   Problem p{};
   const bool weight_grad = n.kind == ir::NamedKind::ConvWeightGrad, src_grad = n.kind == ir::NamedKind::ConvSrcGrad;
-  const ir::Operand& lhs = weight_grad ? second : third;
-  ir::Operand& image = weight_grad ? third : second;
+  const ir::Operand &lhs = weight_grad ? second : third, &image = weight_grad ? third : second;
   int32_t slots = 0;
   for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
   Sequence parts(slots);
-  // The processor widens each element once beforehand: it is loaded many times.
-  if (can.software && kind_of(image.dtype)) {
-    const ir::Operand halves = image;
-    image = parts.temp(DType::F32, image.sizes);
-    parts.add(compile_generic(cast_copy(n.name, image, halves), can));
-  }
   int64_t columns;
   Dims lhs_strides;  // group, k0, kz, ky, kx, row
   if (weight_grad) {

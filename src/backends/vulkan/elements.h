@@ -24,6 +24,10 @@ uint32_t kind_of(DType);
 using CompileProduct = std::optional<Compiled>(const ir::Named&, const Capabilities&);
 std::optional<Compiled> rounded_after(const ir::Named&, const Capabilities&, CompileProduct);
 
+/// The product with all halves widened beforehand, in scratch: f32 has ways that halves have not, and elements are loaded many times.
+std::optional<Compiled> widened_before(const ir::Named&, const Capabilities&, CompileProduct);
+bool has_halves(const ir::Named&);
+
 /// dst = cast(src), over equal sizes.
 ir::Generic cast_copy(const std::string& name, const ir::Operand& dst, const ir::Operand& src);
 

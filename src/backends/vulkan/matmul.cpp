@@ -183,6 +183,9 @@ Tile lanes_tile_for(Problem& p, int64_t width) {
 
 std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilities& can) {
   const auto words = module_for(named, kModules, can);
+  const int rank = named.operands[kDst].rank();
+  const bool few = std::min(named.operands[kDst].sizes[rank - 2], named.operands[kDst].sizes[rank - 1]) < 8;  // loads of each element
+  if (can.software && has_halves(named) && !few) return widened_before(named, can, compile_matmul);
   if (!words) return rounded_after(named, can, compile_matmul);
   Problem p = problem_of(named);
   Compiled made;
