@@ -124,11 +124,14 @@ bool add_sums(const Problem& p, const Plan& plan, Launch launch, const Capabilit
   };
   const int64_t row_tiles = (p.rows + rows - 1) / rows, column_tiles = (p.columns + 4 * lanes - 1) / (4 * lanes);
   // The sum in parts: of k0, and of ky and kz where even one k0 is too long. A loop's last look at its condition counts: all loops together
-  // take kz * ky * (2 + k0 * (2 + kx)) iterations. A sum over nothing is one part all the same.
-  const int64_t lines = kMostIterations / (4 + kx);
+  // take kz * ky * (2 + k0 * (2 + kx)) iterations; conv_lanes.comp has k0 innermost where it keeps no window. A sum over nothing is one
+  // part all the same.
+  const bool k0_inside = spread && !taps;
+  const int64_t lines = kMostIterations / (k0_inside ? 2 + 3 * kx : 4 + kx);
   const int64_t part_ky = std::clamp<int64_t>(p.size_k[1], 1, lines);
   const int64_t part_kz = std::clamp<int64_t>(p.size_k[0], 1, lines / part_ky);
-  const int64_t part_k0 = std::clamp<int64_t>((kMostIterations / (part_kz * part_ky) - 2) / (2 + kx), 1, p.size_k0);
+  const int64_t a_line = kMostIterations / (part_kz * part_ky) - 2;
+  const int64_t part_k0 = std::clamp<int64_t>(k0_inside ? a_line / std::max(kx, 1) - 2 : a_line / (2 + kx), 1, p.size_k0);
   if (plan.kinds[0] && (part_k0 < p.size_k0 || part_ky < p.size_k[1] || part_kz < p.size_k[0])) return false;
   const double tile_work =
       static_cast<double>(4 * lanes * rows * plan.groups) * (2.0 * static_cast<double>(part_k0 * part_kz * part_ky * kx) + 8);
