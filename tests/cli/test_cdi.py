@@ -253,6 +253,14 @@ def test_list_reads_what_generate_wrote(command, tree):
         (root / "etc/cdi" / name).unlink()
 
 
+def test_command_for_root_names_the_file_that_sudo_would_not_find(command):
+    """The doctor's and the list's advice can be typed as it is: this command is in a build tree, where sudo does not look."""
+    done = command("cdi", "list")
+    if done.stdout:
+        pytest.skip("this machine has CDI files")
+    assert f"type: sudo {command.path.resolve()} cdi generate\n" in done.stderr
+
+
 def test_list_of_nothing(command, tree):
     done = command("cdi", "list", "--root", tree("amd"))
     assert done.returncode == 0 and done.stdout == "" and "anygpu cdi generate" in done.stderr

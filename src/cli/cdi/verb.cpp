@@ -71,7 +71,8 @@ int list(const std::string& root, bool json) {
     if (!file.error.empty()) code = complain(kFailures, "[cdi] " + file.path + ": " + file.error + "; see what mends it: anygpu doctor");
     for (const auto& device : file.devices) std::cout << file.kind << "=" << device << "\t" << file.path << "\n";
   }
-  if (containers.cdi.empty()) std::cerr << "note: there is no CDI file in /etc/cdi or /var/run/cdi; type: sudo anygpu cdi generate\n";
+  if (containers.cdi.empty())
+    std::cerr << "note: there is no CDI file in /etc/cdi or /var/run/cdi; type: " << generate_command(sys) << "\n";
   return code;
 }
 

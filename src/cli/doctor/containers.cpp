@@ -47,7 +47,7 @@ void check_containers(const Machine& machine, Findings& findings) {
     ours |= file.kind == "anygpu.dev/gpu";
     nvidias |= file.kind == "nvidia.com/gpu";
     const std::string again = file.kind == "anygpu.dev/gpu" || file.path.find("anygpu") != std::string::npos
-                                  ? "sudo anygpu cdi generate"
+                                  ? generate_command(machine.sys)
                                   : "write it again, by the program that made it, or remove it: sudo rm " + file.path;
     if (!file.error.empty()) {
       findings.warn(kChain, file.path, file.error, again, "cdi");
@@ -61,7 +61,8 @@ void check_containers(const Machine& machine, Findings& findings) {
       findings.pass(kChain, file.path, std::to_string(file.devices.size()) + " devices of " + file.kind);
   }
   if (containers.runtimes.empty()) return;
-  if (!ours && !reached(machine).empty()) findings.info(kChain, "CDI", "no file for anygpu.dev/gpu; sudo anygpu cdi generate writes it");
+  if (!ours && !reached(machine).empty())
+    findings.info(kChain, "CDI", "no file for anygpu.dev/gpu; " + generate_command(machine.sys) + " writes it");
   const bool nvidia =
       std::any_of(machine.gpus.pci.begin(), machine.gpus.pci.end(), [](const auto& gpu) { return gpu.driver == "nvidia"; }) ||
       machine.wsl.libcuda;

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
 namespace anygpu::cli {
 
 namespace {
+
+/// Where sudo looks, as distributions set it up.
+constexpr std::array kRootsPath{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"};
 
 int find_wsl(const System& sys, const std::string& kernel) {
   const std::string version = lower(kernel + " " + sys.line("/proc/version"));
@@ -113,6 +117,14 @@ Where find_where(const System& sys) {
   where.vm = find_vm(sys, where.wsl);
   if (const auto uids = words(value_of(sys.read("/proc/self/status").text, "Uid", ':')); uids.size() > 1) where.uid = uids[1];
   return where;
+}
+
+std::string generate_command(const System& sys) {
+  std::error_code error;
+  const std::filesystem::path self = sys.live() ? std::filesystem::read_symlink("/proc/self/exe", error) : std::filesystem::path();
+  const std::string folder = self.parent_path().string();
+  const bool found = self.empty() || std::find(kRootsPath.begin(), kRootsPath.end(), folder) != kRootsPath.end();
+  return "sudo " + (found ? "anygpu" : self.string()) + " cdi generate";
 }
 
 std::string install_command(const Where& where, const Package& package) {

@@ -30,6 +30,10 @@ struct Package {
 };
 std::string install_command(const Where&, const Package&);
 
+/// "sudo anygpu cdi generate", for this machine's user to type. sudo looks for programs only in the system's folders, so a command that
+/// is elsewhere (in a virtual environment, say) goes by its path.
+std::string generate_command(const System&);
+
 /// Versions of installed packages, by the package managers whose records are text (dpkg, pacman).
 class Installed {
  public:
