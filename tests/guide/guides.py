@@ -10,7 +10,7 @@ The words after a block's fence say what it is:
     powershell      for Windows
     python NAME     saved as NAME
     python          run when all else was typed, one after the other in one process
-    text prints     what the block before it prints: see `matches`
+    text prints     what the block before it (plain text aside) prints: see `matches`
     text            anything else
 
 A `sh` block that begins with `# only in WSL`, `# only with a GPU` and so on (ELSEWHERE) is for machines that a test is not."""
@@ -25,6 +25,7 @@ FOLDER = ROOT / "docs/guide"
 KINDS = {"sh", "sh install", "sh long", "sh container", "sh image", "powershell", "python", "text", "text prints"}
 ELSEWHERE = ("in WSL", "with a GPU", "with two GPUs", "with an NVIDIA GPU", "on a cluster", "with docker")
 TYPED = ("sh", "sh install", "sh long")
+PRINTING = (*TYPED, "sh image", "python", "elsewhere")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +59,9 @@ def blocks(guide):
             kind = "elsewhere"
         line = text[: match.start()].count("\n") + 1
         if kind == "text prints":
-            assert found and found[-1].kind in (*TYPED, "sh image", "python", "elsewhere"), f"{guide}:{line} follows nothing that prints"
-            found[-1] = dataclasses.replace(found[-1], prints=body)
+            last = next((i for i, b in reversed(list(enumerate(found))) if b.kind != "text"), None)
+            assert last is not None and found[last].kind in PRINTING, f"{guide}:{line} follows nothing that prints"
+            found[last] = dataclasses.replace(found[last], prints=body)
         found.append(Block(guide, line, kind, body, name))
     return found
 
