@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "cli/bench/bench.h"
@@ -102,7 +103,7 @@ std::string bench_text(const Bench& bench, bool colour) {
     out += "\n" + painted(left(title, 42) + right(measure.unit, 10), "1") + (ratios ? painted("  x PyTorch", "1") : "") + "\n";
     for (const auto& [who, result] : rows) {
       const double ratio = bench.ratio(*result);
-      const int bar = std::max(1, static_cast<int>(result->per_second / most * kBar + 0.5));
+      const int bar = std::max(1, static_cast<int>(std::lround(result->per_second / most * kBar)));
       const std::string label =
           (who == &bench.pytorch ? who->name : who->device) + (same ? "" : ", " + size_text(measure.id, result->size));
       out += left("  " + label, 42) + right(number(result->per_second / measure.scale), 10) + right(ratio > 0 ? number(ratio) : "", 11) +
