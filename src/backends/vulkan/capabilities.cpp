@@ -60,7 +60,22 @@ void mask_as_dzn(Capabilities& c) {
   c.max_binding_bytes = std::min<int64_t>(c.max_binding_bytes, 1 << 27);
 }
 
+constexpr std::pair<const char*, MatmulTier> kTiers[] = {
+    {"plain", MatmulTier::Plain}, {"lanes", MatmulTier::Lanes}, {"shared", MatmulTier::Shared}};
+
+MatmulTier forced_tier() {
+  const char* v = std::getenv("ANYGPU_VULKAN_MATMUL");
+  if (!v || !*v) return MatmulTier::Best;
+  std::string all;
+  for (const auto& [name, tier] : kTiers) {
+    if (std::strcmp(v, name) == 0) return tier;
+    all += (all.empty() ? "" : ", ") + std::string(name);
+  }
+  throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_MATMUL is '") + v + "'; there are: " + all);
+}
+
 void mask(Capabilities& c) {
+  c.matmul = forced_tier();
   if (const char* profile = std::getenv("ANYGPU_VULKAN_PROFILE"); profile && *profile) {
     if (std::strcmp(profile, "dzn") != 0)
       throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_PROFILE is '") + profile + "'; the one profile that there is: dzn");
@@ -148,6 +163,7 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   c.max_binding_bytes = limits.maxStorageBufferRange;
   c.binding_alignment = std::max<int64_t>(16, static_cast<int64_t>(limits.minStorageBufferOffsetAlignment));
   c.software = d.software();
+  if (!c.software) c.max_iterations = 1 << 18;
   c.texel_loads = c.software && limits.minTexelBufferOffsetAlignment <= static_cast<VkDeviceSize>(c.binding_alignment) &&
                   limits.maxTexelBufferElements >= static_cast<uint64_t>(c.max_binding_bytes / 4);
   mask(c);

@@ -82,6 +82,7 @@ struct Plan {
   uint32_t kinds[3];  // of dst, image, bias
   bool spread;        // over lanes, where there is no divisor
   bool dst_aligned;   // where it begins, to four elements
+  double work;        // of an operation
 };
 
 /// Whether four columns are neighbours in dst, wherever the other strides lead.
@@ -134,9 +135,8 @@ bool add_sums(const Problem& p, const Plan& plan, Launch launch, const Capabilit
   const int64_t part_k0 = std::clamp<int64_t>(k0_inside ? a_line / std::max(kx, 1) - 2 : a_line / (2 + kx), 1, p.size_k0);
   if (plan.kinds[0] && (part_k0 < p.size_k0 || part_ky < p.size_k[1] || part_kz < p.size_k[0])) return false;
   const double tile_work =
-      static_cast<double>(4 * lanes * rows * plan.groups) * (2.0 * static_cast<double>(part_k0 * part_kz * part_ky * kx) + 8);
-  // No launch so long that a driver would take the device for hung.
-  const auto most = std::max<int64_t>(1, static_cast<int64_t>(2e9 / tile_work));
+      plan.work * static_cast<double>(4 * lanes * rows * plan.groups) * (2.0 * static_cast<double>(part_k0 * part_kz * part_ky * kx) + 8);
+  const auto most = std::max<int64_t>(1, static_cast<int64_t>(most_work(can) / tile_work));
   const int64_t tall = std::min<int64_t>({row_tiles, most, can.max_groups[1]});
   const int64_t wide = std::min<int64_t>({column_tiles, std::max<int64_t>(1, most / tall), can.max_groups[0]});
   auto add_part = [&](int64_t k0, int64_t kz, int64_t ky) {
@@ -300,7 +300,8 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
                   *words,
                   {kind_of(dst.dtype), kind_of(image.dtype), bias ? kind_of(n.operands[3].dtype) : 0},
                   on_lanes(n, can),
-                  dst.offset % 4 == 0};
+                  dst.offset % 4 == 0,
+                  work_of(dst.dtype, can)};
   Compiled sums;
   for (const Problem& part : phases(p, dilation))
     if (!add_sums(part, plan, launch, can, sums)) return rounded_after(n, can, compile_convolution);

@@ -10,6 +10,11 @@
 
 namespace anygpu::vulkan {
 
+/// How products of matrices are computed: shaders/matmul.comp, matmul_lanes.comp, matmul_shared.comp.
+enum class MatmulTier : uint8_t { Best, Plain, Lanes, Shared };
+
+class Chooser;
+
 /// What shaders may use: of the device, less what ANYGPU_VULKAN_PROFILE or a switch masks off.
 struct Capabilities {
   bool int64 = false, float64 = false;
@@ -26,6 +31,9 @@ struct Capabilities {
   int64_t binding_alignment = 64;  ///< of a storage buffer's offset, in bytes
   bool software = false;           ///< a rasteriser on the processor: tiles are sized for its vectors
   bool texel_loads = false;  ///< software, where loads of storage buffers are a branch for each lane, and those of texel buffers are not
+  int64_t max_iterations = 60000;  ///< of all loops of one invocation of a product
+  MatmulTier matmul = MatmulTier::Best;
+  Chooser* chooser = nullptr;  ///< measures ways to do one thing; null: nothing is measured
 };
 
 /// A compute shader. Equal words and constants are one pipeline, in memory and on disk.

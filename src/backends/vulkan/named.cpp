@@ -40,6 +40,14 @@ Compiled compile_named(const ir::Named& n, const Capabilities& can) {
   throw Error(ErrorKind::Internal, std::string("[vulkan] no shader for ") + name_of(n.kind));
 }
 
+double most_work(const Capabilities& can) {
+  return can.software ? 2e9 : 3e10;
+}
+
+double work_of(DType t, const Capabilities& can) {
+  return t == DType::F64 && !can.software ? 16 : 1;  // most GPUs have a few units of 64 bits, or none
+}
+
 Extent extent_of(const ir::Operand& o) {
   int64_t first = o.offset, last = o.offset;
   for (int d = 0; d < o.rank(); ++d) {

@@ -17,6 +17,10 @@ std::optional<Compiled> compile_attention(const ir::Named&, const Capabilities&)
 /// Launches.
 inline constexpr int64_t kMostIterations = 60000;
 
+/// Work of one Launch at most, so that no driver takes the device for hung. On real GPUs work is counted as if in f32.
+double most_work(const Capabilities&);
+double work_of(DType, const Capabilities&);  ///< of an operation
+
 /// The bytes that an operand touches within its slot.
 struct Extent {
   int64_t begin, end;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "named.h"
 #include "steps.h"
 
 namespace anygpu::vulkan {
@@ -12,8 +13,7 @@ namespace {
 
 constexpr int64_t kAlign = 256;
 constexpr int64_t kScratchRing = int64_t{32} << 20;  // steps share scratch no sooner than this, so that they need not wait for each other
-// A submission ends at either: a driver's timeout is seconds away, and the device starts while the host still records.
-constexpr double kWorkPerSubmission = 2e9;
+// A submission ends at this or most_work(): a driver's timeout is seconds away, and the device starts while the host still records.
 constexpr int kLaunchesPerSubmission = 192;
 constexpr int64_t kTimedRuns = 8, kTimedEvery = 16;
 
@@ -50,41 +50,52 @@ void put_scalar(const Scalar& s, DType t, uint32_t* to) {
 }  // namespace
 
 VulkanProgram::VulkanProgram(Resources& on, std::span<const ir::Step> steps) : on_(on) {
-  int64_t scratch = 0, largest = 0;
-  for (size_t i = 0; i < steps.size(); ++i) {
-    const auto* generic = std::get_if<ir::Generic>(&steps[i]);
-    Compiled made = compile_step(steps[i], on.gpu.can);
-    names_.push_back(generic ? generic->name : std::get<ir::Named>(steps[i]).name);
-    fault_at_.push_back(-1);
-    const int64_t need = rounded(made.scratch_bytes, kAlign);
-    if (scratch + need > kScratchRing) scratch = 0;
-    scratch_at_.push_back({scratch, made.scratch_bytes});
-    scratch += need;
-    largest = std::max(largest, scratch);
-    for (Launch& l : made.launches) {
-      if (l.groups[0] == 0 || l.groups[1] == 0 || l.groups[2] == 0) continue;
-      Ready r{.launch = std::move(l), .step = static_cast<int32_t>(i)};
-      r.pipeline = on.pipelines.get(r.launch.shader);
-      r.bound.resize(r.launch.bindings.size());
-      r.views.resize(r.bound.size());
-      if (static_cast<int>(r.bound.size()) != r.launch.shader->bindings)
-        throw Error(ErrorKind::Internal, "[" + r.launch.shader->name + "] a launch binds other than the shader declares");
-      for (const Binding& b : r.launch.bindings) {
-        if (b.slot == kFaults && fault_at_.back() < 0) {
-          fault_at_.back() = faults_bytes_;
-          faults_bytes_ += std::max(kAlign, on.gpu.can.binding_alignment);
-        }
-        if (b.slot == kParams && r.params_at < 0) {
-          r.params_at = params_bytes_;
-          params_bytes_ += rounded(4 * static_cast<int64_t>(r.launch.params.size()), kAlign);
-        }
-      }
-      launches_.push_back(std::move(r));
-    }
+  for (const ir::Step& step : steps) {
+    const auto* generic = std::get_if<ir::Generic>(&step);
+    add_step(generic ? generic->name : std::get<ir::Named>(step).name, compile_step(step, on.can));
   }
-  scratch_bytes_ = largest;
-  on.pipelines.save();
-  if (faults_bytes_) faults_ = on.host.allocate(faults_bytes_);
+  finish();
+}
+
+VulkanProgram::VulkanProgram(Resources& on, const std::string& name, std::vector<Compiled> steps) : on_(on) {
+  for (Compiled& made : steps) add_step(name, std::move(made));
+  finish();
+}
+
+void VulkanProgram::add_step(const std::string& name, Compiled made) {
+  const auto step = static_cast<int32_t>(names_.size());
+  names_.push_back(name);
+  fault_at_.push_back(-1);
+  const int64_t need = rounded(made.scratch_bytes, kAlign);
+  if (scratch_end_ + need > kScratchRing) scratch_end_ = 0;
+  scratch_at_.push_back({scratch_end_, made.scratch_bytes});
+  scratch_end_ += need;
+  scratch_bytes_ = std::max(scratch_bytes_, scratch_end_);
+  for (Launch& l : made.launches) {
+    if (l.groups[0] == 0 || l.groups[1] == 0 || l.groups[2] == 0) continue;
+    Ready r{.launch = std::move(l), .step = step};
+    r.pipeline = on_.pipelines.get(r.launch.shader);
+    r.bound.resize(r.launch.bindings.size());
+    r.views.resize(r.bound.size());
+    if (static_cast<int>(r.bound.size()) != r.launch.shader->bindings)
+      throw Error(ErrorKind::Internal, "[" + r.launch.shader->name + "] a launch binds other than the shader declares");
+    for (const Binding& b : r.launch.bindings) {
+      if (b.slot == kFaults && fault_at_.back() < 0) {
+        fault_at_.back() = faults_bytes_;
+        faults_bytes_ += std::max(kAlign, on_.gpu.can.binding_alignment);
+      }
+      if (b.slot == kParams && r.params_at < 0) {
+        r.params_at = params_bytes_;
+        params_bytes_ += rounded(4 * static_cast<int64_t>(r.launch.params.size()), kAlign);
+      }
+    }
+    launches_.push_back(std::move(r));
+  }
+}
+
+void VulkanProgram::finish() {
+  on_.pipelines.save();
+  if (faults_bytes_) faults_ = on_.host.allocate(faults_bytes_);
   allocate_sets();
 }
 
@@ -261,11 +272,12 @@ std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vecto
   if (timed) gpu.vk.CmdResetQueryPool(commands, on_.queries, 0, stamps);
   stamp_until(1);
   uint64_t last = 0;
+  const double most = most_work(gpu.can);
   double work = 0;
   int recorded = 0;
   bool fresh = true;  // a submission begins with a barrier of its own
   for (Ready& r : launches_) {
-    if (recorded && (work + r.launch.work > kWorkPerSubmission || recorded >= kLaunchesPerSubmission)) {
+    if (recorded && (work + r.launch.work > most || recorded >= kLaunchesPerSubmission)) {
       last = on_.commands.submit(commands);
       commands = on_.commands.begin();
       work = 0;
@@ -300,6 +312,7 @@ std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vecto
     shares_.assign(names_.size(), 0);
     double all = 0;
     for (size_t i = 0; i < shares_.size(); ++i) all += shares_[i] = static_cast<double>((ticks[i + 1] - ticks[i]) & mask);
+    device_us_ = all * gpu.physical.tick_ns * 1e-3;
     for (double& s : shares_) s = all > 0 ? s / all : 1 / static_cast<double>(shares_.size());
   }
   if (times) fill_times(*times, begin, end);

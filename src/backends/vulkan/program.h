@@ -9,10 +9,14 @@ namespace anygpu::vulkan {
 class VulkanProgram : public Program {
  public:
   VulkanProgram(Resources&, std::span<const ir::Step>);
+  /// Steps that are compiled, all of one name.
+  VulkanProgram(Resources&, const std::string& name, std::vector<Compiled>);
   ~VulkanProgram() override;
 
   std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times) override;
   int64_t launches() const override { return static_cast<int64_t>(launches_.size()); }
+  /// Of all steps, on the device's clock, when a run was last timed.
+  double device_us() const { return device_us_; }
 
  private:
   /// A binding with its bytes found: what a descriptor says.
@@ -33,6 +37,8 @@ class VulkanProgram : public Program {
     bool barrier = false;             ///< before it
   };
 
+  void add_step(const std::string& name, Compiled);
+  void finish();
   void allocate_sets();
   /// Finds where everything lies in this run; rewrites descriptors and finds barriers anew only where that has changed.
   void place(const Bindings&);
@@ -47,11 +53,12 @@ class VulkanProgram : public Program {
   std::vector<std::string> names_;                       // of the steps
   std::vector<int64_t> fault_at_;                        // per step, its word in `faults_`, or -1
   std::vector<std::pair<int64_t, int64_t>> scratch_at_;  // per step, offset and bytes
-  int64_t scratch_bytes_ = 0, params_bytes_ = 0, faults_bytes_ = 0;
+  int64_t scratch_end_ = 0, scratch_bytes_ = 0, params_bytes_ = 0, faults_bytes_ = 0;
   Memory faults_;
   VkDescriptorPool pool_ = nullptr;
   std::vector<Memory> placed_;  // the slots, scratch and params of the last run
   std::vector<double> shares_;  // of a run's time, per step, as last measured
+  double device_us_ = 0;
   int64_t runs_ = 0;
 };
 

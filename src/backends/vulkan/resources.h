@@ -8,12 +8,21 @@
 #include "backends/interface/backend.h"
 #include "heap.h"
 #include "pipelines.h"
+#include "tuner.h"
 
 namespace anygpu::vulkan {
 
 struct Resources {
   explicit Resources(const PhysicalDevice& d)
-      : gpu(d), heap(gpu, Heap::Kind::Device), host(gpu, Heap::Kind::Host), pipelines(gpu), commands(gpu) {}
+      : gpu(d),
+        heap(gpu, Heap::Kind::Device),
+        host(gpu, Heap::Kind::Host),
+        pipelines(gpu),
+        commands(gpu),
+        can(gpu.can),
+        tuner(make_tuner(*this)) {
+    can.chooser = tuner.get();
+  }
   ~Resources() {
     heap.release(scratch);
     host.release(params);
@@ -30,6 +39,9 @@ struct Resources {
   Memory scratch, params;
   VkQueryPool queries = nullptr;
   uint32_t query_count = 0;
+
+  Capabilities can;  // the Gpu's, with the tuner: of what is to be run, not of what is asked about
+  std::unique_ptr<Tuner> tuner;
 };
 
 std::unique_ptr<Program> make_program(Resources&, std::span<const ir::Step>);

@@ -54,13 +54,32 @@ uint narrowed(float x, uint kind) {
   vec4 name##4(int e) { return kind == 0 ? name##_fours[e >> 2] : widen4(name##_pairs[e >> 2], kind); }
 #endif
 
-// OUTPUT(dst, 0, KIND): put_dst(e, v). ADDS to what is there only where that is no half.
+// OUTPUT(dst, 0, KIND): put_dst(e, v), and put4_dst(e, v) for the four from e on, which is a multiple of 4. ADDS to what is there only where
+// that is no half.
 #ifdef HALF_DST
-#define OUTPUT(name, slot, kind)                                           \
-  layout(set = 0, binding = slot) buffer name##_Ones { uint16_t name[]; }; \
-  void put_##name(int e, float v, uint adds) { name[e] = uint16_t(narrowed(v, kind)); }
+#define OUTPUT(name, slot, kind)                                                                  \
+  layout(set = 0, binding = slot) buffer name##_Ones { uint16_t name[]; };                        \
+  layout(set = 0, binding = slot) buffer name##_OutPairs { uvec2 name##_out_pairs[]; };           \
+  void put_##name(int e, float v, uint adds) { name[e] = uint16_t(narrowed(v, kind)); }           \
+  void put4_##name(int e, vec4 v, uint adds) {                                                    \
+    name##_out_pairs[e >> 2] = uvec2(narrowed(v.x, kind) | narrowed(v.y, kind) << 16,             \
+                                     narrowed(v.z, kind) | narrowed(v.w, kind) << 16);            \
+  }
 #else
-#define OUTPUT(name, slot, kind)                                       \
-  layout(set = 0, binding = slot) buffer name##_Ones { Real name[]; }; \
-  void put_##name(int e, Real v, uint adds) { name[e] = adds == 1 ? name[e] + v : v; }
+#ifdef DOUBLE
+#define OUTPUT_FOURS(name, slot)                                                                  \
+  layout(set = 0, binding = slot) buffer name##_OutTwos { dvec2 name##_out_twos[]; };             \
+  void write4_##name(int e, dvec4 v) { name##_out_twos[e >> 1] = v.xy, name##_out_twos[(e >> 1) + 1] = v.zw; }
+#else
+#define OUTPUT_FOURS(name, slot)                                                                  \
+  layout(set = 0, binding = slot) buffer name##_OutFours { vec4 name##_out_fours[]; };            \
+  void write4_##name(int e, vec4 v) { name##_out_fours[e >> 2] = v; }
+#endif
+#define OUTPUT(name, slot, kind)                                                                  \
+  layout(set = 0, binding = slot) buffer name##_Ones { Real name[]; };                            \
+  OUTPUT_FOURS(name, slot)                                                                        \
+  void put_##name(int e, Real v, uint adds) { name[e] = adds == 1 ? name[e] + v : v; }            \
+  void put4_##name(int e, Real4 v, uint adds) {                                                   \
+    write4_##name(e, adds == 1 ? v + Real4(name[e], name[e + 1], name[e + 2], name[e + 3]) : v);  \
+  }
 #endif

@@ -1,0 +1,173 @@
+#include "tuner.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "named.h"
+#include "program.h"
+#include "transfer.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+constexpr char kFileKey[] = "tiles 1";
+constexpr int64_t kGuard = 4096;  // bytes behind a result, which no way may touch
+constexpr int kTurns = 3;         // runs that are timed, after one that is not
+constexpr int kRepeats = 3;       // of the work in each
+constexpr double kLongest = 1e6;  // microseconds for all ways of a key; those that are not reached by then are left out
+constexpr const char *kSwitch = "ANYGPU_VULKAN_TUNE", *kNamedFile = "ANYGPU_VULKAN_TILES";
+
+/// A small whole number: sums of products of such are exact in any order, in f32 and in all that it is rounded to.
+void put_small(DType t, int value, char* to) {
+  const auto f = static_cast<float>(value);
+  const double d = value;
+  const auto bits = std::bit_cast<uint32_t>(f);
+  const uint16_t halves[] = {0xc000, 0xbc00, 0, 0x3c00, 0x4000};  // f16: -2 to 2
+  const auto brain = static_cast<uint16_t>(bits >> 16);
+  if (t == DType::F64) std::memcpy(to, &d, 8);
+  if (t == DType::F32) std::memcpy(to, &f, 4);
+  if (t == DType::F16) std::memcpy(to, &halves[value + 2], 2);
+  if (t == DType::BF16) std::memcpy(to, &brain, 2);
+}
+
+std::string one_line(const PhysicalDevice& d) {
+  std::string s = d.name + "; " + d.driver;
+  std::replace_if(
+      s.begin(), s.end(), [](char c) { return c == '\t' || c == '\n'; }, ' ');
+  return s;
+}
+
+}  // namespace
+
+/// Memory for the operands of a Named: small whole numbers, and a result of nothing sensible.
+class Tuner::Arrays {
+ public:
+  Arrays(Resources& on, const ir::Named& n) : on_(on), transfer_(on.gpu, on.host) {
+    uint32_t state = 1;
+    for (size_t i = 0; i < n.operands.size(); ++i) {
+      const ir::Operand& o = n.operands[i];
+      std::vector<char> bytes(static_cast<size_t>(extent_of(o).end + (i == 0 ? kGuard : 0)), static_cast<char>(0xc5));
+      const auto size = static_cast<size_t>(size_of(o.dtype));
+      for (size_t at = 0; i > 0 && at + size <= bytes.size(); at += size) {
+        state = state * 1664525u + 1013904223u;
+        put_small(o.dtype, static_cast<int>((state >> 16) % 5) - 2, bytes.data() + at);
+      }
+      slots_.push_back(on.heap.allocate(static_cast<int64_t>(bytes.size())));
+      transfer_.write(slots_.back(), 0, bytes.data(), static_cast<int64_t>(bytes.size()));
+    }
+  }
+  ~Arrays() {
+    for (const Memory& m : slots_) on_.heap.release(m);
+  }
+  Arrays(const Arrays&) = delete;
+
+  Bindings bindings() const { return {slots_, {}}; }
+  /// What is in the result and behind it after a run.
+  std::vector<char> result_of(VulkanProgram& program) {
+    std::vector<char> bytes(static_cast<size_t>(slots_[0].bytes), static_cast<char>(0xc5));
+    transfer_.write(slots_[0], 0, bytes.data(), slots_[0].bytes);
+    program.run(bindings(), nullptr);
+    transfer_.read(slots_[0], 0, bytes.data(), slots_[0].bytes);
+    return bytes;
+  }
+
+ private:
+  Resources& on_;
+  Transfer transfer_;
+  std::vector<Memory> slots_;
+};
+
+Tuner::Tuner(Resources& on)
+    : on_(on), device_(one_line(on.gpu.physical)), measures_(wanted(on.gpu.physical) && on.gpu.physical.timestamp_bits) {
+  if (const char* v = std::getenv(kNamedFile); v && *v) named_file_ = v;
+  if (named_file_.empty()) files_.emplace("vulkan", device_);
+  load();
+}
+
+bool Tuner::wanted(const PhysicalDevice& d) {
+  const char* v = std::getenv(kSwitch);
+  return v && *v ? std::strcmp(v, "0") != 0 : !d.software();
+}
+
+std::unique_ptr<Tuner> make_tuner(Resources& on) {
+  const char* file = std::getenv(kNamedFile);
+  if (!Tuner::wanted(on.gpu.physical) && !(file && *file)) return nullptr;
+  return std::make_unique<Tuner>(on);
+}
+
+void Tuner::load() {
+  if (!named_file_.empty()) {
+    winners_ = read_tiles(named_file_);
+  } else if (const auto kept = files_->load(kFileKey, 1)) {
+    winners_ = from_text(kept->front()).value_or(Winners());
+  }
+}
+
+void Tuner::save() const {
+  if (!named_file_.empty()) {
+    write_tiles(named_file_, winners_);
+  } else {
+    files_->save(kFileKey, {to_text(winners_)});
+  }
+}
+
+std::string Tuner::file() const {
+  return named_file_.empty() ? files_->file(kFileKey) : named_file_;
+}
+
+size_t Tuner::choose(const std::string& key, std::span<const Way> ways, const ir::Named& timed, const ir::Named& checked) {
+  std::lock_guard lock(mutex_);
+  const size_t guess = std::min<size_t>(1, ways.size() - 1);
+  if (const auto it = winners_.find({device_, key}); it != winners_.end())
+    for (size_t i = 0; i < ways.size(); ++i)
+      if (ways[i].name == it->second) return i;
+  if (!measures_) return guess;
+  size_t best = guess;
+  try {
+    best = measure(ways, timed, checked, key);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::OutOfMemory) throw;  // there is no room to measure in: another time, perhaps
+    return guess;
+  }
+  ++measured_;
+  winners_[{device_, key}] = ways[best].name;
+  save();
+  return best;
+}
+
+size_t Tuner::measure(std::span<const Way> ways, const ir::Named& timed, const ir::Named& checked, const std::string& key) {
+  const double begin = now_us();
+  Arrays small(on_, checked), large(on_, timed);
+  std::vector<char> right;
+  size_t best = 0;
+  double least = 0;
+  for (size_t i = 0; i < ways.size() && (i < 2 || now_us() - begin < kLongest); ++i) {
+    auto check = ways[i].compile(checked);
+    auto work = ways[i].compile(timed);
+    if (!check || !work) continue;
+    VulkanProgram checking(on_, key, {std::move(*check)});
+    const std::vector<char> result = small.result_of(checking);
+    if (i == 0) {
+      right = result;
+    } else if (result != right) {
+      ++refused_;
+      std::fprintf(stderr, "anygpu: [%s] tile %s computes other results on %s than the plain shader does; it is not used\n", key.c_str(),
+                   ways[i].name.c_str(), device_.c_str());
+      continue;
+    }
+    VulkanProgram program(on_, key, std::vector<Compiled>(kRepeats, *work));
+    std::vector<StepTime> times;
+    double time = 0;
+    for (int turn = 0; turn <= kTurns; ++turn) {
+      program.run(large.bindings(), &times);
+      if (turn > 0 && (turn == 1 || program.device_us() < time)) time = program.device_us();
+    }
+    if (i == 0 || time < least) best = i, least = time;
+  }
+  return best;
+}
+
+}  // namespace anygpu::vulkan
