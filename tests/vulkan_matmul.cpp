@@ -268,10 +268,10 @@ TEST_F(VulkanTuner, TheFasterIsTakenAndKept) {
     });
   };
   const std::string first = choose(), again = choose();
-  EXPECT_EQ(first.substr(0, 11), "1 measured 1");
-  EXPECT_EQ(again.substr(0, 11), "1 measured 0");
+  EXPECT_EQ(first.substr(0, 12), "1 measured 1");
+  EXPECT_EQ(again.substr(0, 12), "1 measured 0");
   // What came to harm is measured anew, and whole again.
-  const std::string file = first.substr(12);
+  const std::string file = first.substr(13);
   auto contents = [&] {
     std::ifstream in(file, std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(in), {});
@@ -282,7 +282,7 @@ TEST_F(VulkanTuner, TheFasterIsTakenAndKept) {
   harmed[harmed.size() / 2] ^= 0x20;
   for (const std::string& broken : {harmed, sound.substr(0, sound.size() / 2), std::string()}) {
     std::ofstream(file, std::ios::binary) << broken;
-    EXPECT_EQ(choose().substr(0, 11), "1 measured 1");
+    EXPECT_EQ(choose().substr(0, 12), "1 measured 1");
     EXPECT_EQ(contents(), sound);
   }
 }
