@@ -10,7 +10,7 @@ namespace anygpu::vulkan {
 /// Nothing: shaders/matmul.comp is better, or no tile fits.
 std::optional<SharedTile> choose_tile(const MatmulProblem&, const ir::Named&, const Capabilities&);
 
-/// The product in a tile, or by shaders/matmul.comp. Nothing where offsets or workgroups pass what the device takes.
+/// The product, where has_matmul(), in a tile or by shaders/matmul.comp. Nothing where offsets or workgroups pass what the device takes.
 std::optional<Compiled> compile_matmul_in(const SharedTile*, const ir::Named&, const Capabilities&);
 
 }  // namespace anygpu::vulkan
