@@ -51,6 +51,36 @@ TEST_P(LargeConformance, LargePointwise) {
   }
 }
 
+// A backend may have functions of its own for these. Rows lie apart: each array is wider than the space.
+TEST_P(LargeConformance, FillsAndCopies) {
+  Maker m(433);
+  for (const Dims& sizes : {Dims{1}, Dims{300007}, Dims{5003, 61}, Dims{61, 5003}, Dims{3, 70001}, Dims{7, 3, 3307}}) {
+    for (DType t : {DType::F32, DType::F64, DType::BF16, DType::I64, DType::I32, DType::U8, DType::Bool}) {
+      Dims wide = sizes;
+      wide[wide.size() - 1] += 3;
+      const bool half = t == DType::BF16;
+      auto make = [&](const char* what, auto value) {
+        Case c;
+        c.name = std::string(what) + "_" + name_of(t) + shape_of(sizes);
+        Generic g;
+        g.name = c.name;
+        g.sizes = sizes;
+        g.args = {1};
+        c.scalars = {Scalar(int64_t{9}), Scalar::of(t, 1.7)};
+        const int from = access(g, m.input(c, t, wide, Layout::Dense, Fill::Plain)), to = access(g, m.output(c, t, wide, Layout::Dense));
+        g.stores.push_back({to, value(g, from).id});
+        if (g.body.size() == 1 && g.body[0].op != ir::ExprOp::Load) g.accesses.erase(g.accesses.begin()), g.stores[0].access = 0;
+        c.steps.push_back(g);
+        check(c);
+      };
+      make("copy", [&](Generic& g, int from) { return ir::load(g.body, t, from); });
+      if (half) continue;  // a body has no constants of this type
+      make("zeros", [&](Generic& g, int) { return ir::constant(g.body, t, int64_t{0}); });
+      make("argument", [&](Generic& g, int) { return ir::arg(g.body, t, 0); });
+    }
+  }
+}
+
 // Results larger than the last cache: they may be written past it, from the reduction's own loop too.
 TEST_P(LargeConformance, LargeStores) {
   Maker m(409);

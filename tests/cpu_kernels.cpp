@@ -122,6 +122,30 @@ TEST(CpuKernels, ManyThreadsPrepareAndRun) {
   for (auto& t : threads) t.join();
 }
 
+/// A first step has many of these: they wait for no compiler.
+TEST(CpuKernels, FillsAndCopiesCompileNothing) {
+  const auto backend = make_cpu_backend();
+  const int64_t before = backend->kernels_compiled();
+  for (DType t : {DType::F32, DType::F64, DType::I64, DType::I32}) {
+    ir::Generic copy;
+    copy.name = "copy";
+    copy.sizes = {30, 40};
+    copy.accesses = {{0, t, 0, {44, 1}}, {1, t, 0, {40, 1}}};
+    copy.stores.push_back({1, ir::load(copy.body, t, 0).id});
+    ir::Generic fill = copy;
+    fill.name = "fill";
+    fill.body = {};
+    fill.accesses.erase(fill.accesses.begin());
+    fill.args = {0};
+    fill.stores[0] = {0, ir::arg(fill.body, t, 0).id};
+    for (const ir::Generic& g : {copy, fill}) {
+      const ir::Step step = g;
+      backend->prepare({&step, 1});
+    }
+  }
+  EXPECT_EQ(backend->kernels_compiled(), before);
+}
+
 /// Sums that are split, over rows, columns and all: how they are split follows from sizes alone, so that runs agree to the bit.
 TEST(CpuKernels, SplitSumsRepeatToTheBit) {
   const auto backend = make_cpu_backend();

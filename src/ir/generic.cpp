@@ -31,51 +31,59 @@ class Verifier {
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(ErrorKind::Internal, "[ir] ill-formed Generic: " + what + "\n" + to_string(g_));
   }
-  void require(bool ok, const std::string& what) const {
-    if (!ok) fail(what);
+  /// `what` makes the message: made for every node of a plan, messages took longer than all that is verified.
+  template <class What>
+  void require(bool ok, const What& what) const {
+    if (!ok) fail(what());
   }
 
   void space() const {
-    for (int d = 0; d < g_.rank(); ++d) require(g_.sizes[d] >= 0, "dimension " + std::to_string(d) + " has a negative size");
-    require(g_.reduce >> g_.rank() == 0, "the reduction mask names dimensions beyond the rank");
+    for (int d = 0; d < g_.rank(); ++d)
+      require(g_.sizes[d] >= 0, [&] { return "dimension " + std::to_string(d) + " has a negative size"; });
+    require(g_.reduce >> g_.rank() == 0, [&] { return std::string("the reduction mask names dimensions beyond the rank"); });
   }
 
   void access(int i) const {
     const Access& a = g_.accesses[i];
-    const std::string name = "@" + std::to_string(i);
-    require(a.slot >= 0, name + " has no slot");
-    require(a.strides.size() == g_.rank(),
-            name + " has " + std::to_string(a.strides.size()) + " strides in a space of rank " + std::to_string(g_.rank()));
-    require(!is_complex(a.dtype), name + " is complex: a body sees pairs of floats");
+    const auto name = [i] { return "@" + std::to_string(i); };
+    require(a.slot >= 0, [&] { return name() + " has no slot"; });
+    require(a.strides.size() == g_.rank(), [&] {
+      return name() + " has " + std::to_string(a.strides.size()) + " strides in a space of rank " + std::to_string(g_.rank());
+    });
+    require(!is_complex(a.dtype), [&] { return name() + " is complex: a body sees pairs of floats"; });
   }
 
   void node(int i) {
     const Node& n = g_.body[i];
-    const std::string name = "%" + std::to_string(i);
-    for_each_operand(n,
-                     [&](int id) { require(id >= 0 && id < i, name + " refers to %" + std::to_string(id) + ", which is not before it"); });
-    require(!is_complex(n.type), name + " is complex");
+    const auto name = [i] { return "%" + std::to_string(i); };
+    for_each_operand(n, [&](int id) {
+      require(id >= 0 && id < i, [&] { return name() + " refers to %" + std::to_string(id) + ", which is not before it"; });
+    });
+    require(!is_complex(n.type), [&] { return name() + " is complex"; });
     const DType t = n.type;
     auto operands_are = [&](DType want) {
       for_each_operand(n, [&](int id) {
-        require(g_.body[id].type == want, name + ": operand %" + std::to_string(id) + " is not " + anygpu::name_of(want));
+        require(g_.body[id].type == want, [&] { return name() + ": operand %" + std::to_string(id) + " is not " + anygpu::name_of(want); });
       });
     };
-    auto type_is = [&](bool ok) { require(ok, name + ": " + name_of(n.op) + " is not defined on " + anygpu::name_of(t)); };
+    auto type_is = [&](bool ok) {
+      require(ok, [&] { return name() + ": " + name_of(n.op) + " is not defined on " + anygpu::name_of(t); });
+    };
     switch (n.op) {
       case ExprOp::Load:
-        require(n.a >= 0 && n.a < static_cast<int>(g_.accesses.size()), name + " loads through an access that is not there");
-        require(g_.accesses[n.a].dtype == t, name + " is not of its access's dtype");
+        require(n.a >= 0 && n.a < static_cast<int>(g_.accesses.size()),
+                [&] { return name() + " loads through an access that is not there"; });
+        require(g_.accesses[n.a].dtype == t, [&] { return name() + " is not of its access's dtype"; });
         if (n.b >= 0) operands_are(DType::I64);
         return;
       case ExprOp::Arg:
         require(n.imm.i >= 0 && n.imm.i < static_cast<int64_t>(g_.args.size()),
-                name + " is argument " + std::to_string(n.imm.i) + " of " + std::to_string(g_.args.size()));
+                [&] { return name() + " is argument " + std::to_string(n.imm.i) + " of " + std::to_string(g_.args.size()); });
         return type_is(!is_half(t));
       case ExprOp::Const:
         return type_is(!is_half(t));
       case ExprOp::Index:
-        require(n.imm.i >= 0 && n.imm.i < g_.rank(), name + " is the index of dimension " + std::to_string(n.imm.i));
+        require(n.imm.i >= 0 && n.imm.i < g_.rank(), [&] { return name() + " is the index of dimension " + std::to_string(n.imm.i); });
         return type_is(t == DType::I64);
       case ExprOp::Add:
       case ExprOp::Sub:
@@ -110,66 +118,72 @@ class Verifier {
       case ExprOp::Lt:
       case ExprOp::Le:
         operands_are(g_.body[n.a].type);
-        require(!is_half(g_.body[n.a].type), name + " compares " + anygpu::name_of(g_.body[n.a].type));
+        require(!is_half(g_.body[n.a].type), [&] { return name() + " compares " + anygpu::name_of(g_.body[n.a].type); });
         return type_is(t == DType::Bool);
       case ExprOp::Select:
-        require(g_.body[n.a].type == DType::Bool, name + " selects by what is not bool");
-        require(g_.body[n.b].type == t && g_.body[n.c].type == t, name + " selects between other types than its own");
+        require(g_.body[n.a].type == DType::Bool, [&] { return name() + " selects by what is not bool"; });
+        require(g_.body[n.b].type == t && g_.body[n.c].type == t, [&] { return name() + " selects between other types than its own"; });
         return;
       case ExprOp::Cast:
         return;
       case ExprOp::Bitcast:
-        require(size_of(g_.body[n.a].type) == size_of(t), name + " changes the width");
+        require(size_of(g_.body[n.a].type) == size_of(t), [&] { return name() + " changes the width"; });
         return type_is(t != DType::Bool || g_.body[n.a].type == DType::Bool);
       case ExprOp::Philox:
         operands_are(DType::I64);
-        require(n.imm.i >= 0 && n.imm.i < 4, name + " asks for word " + std::to_string(n.imm.i));
+        require(n.imm.i >= 0 && n.imm.i < 4, [&] { return name() + " asks for word " + std::to_string(n.imm.i); });
         return type_is(t == DType::I64);
       case ExprOp::Reduce:
-        return reduce(n, name);
+        return reduce(n, i);
       case ExprOp::Check:
         has_check_ = true;
         operands_are(DType::Bool);
-        require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::OutOfBounds), name + " reports fault " + std::to_string(n.imm.i));
+        require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::OutOfBounds),
+                [&] { return name() + " reports fault " + std::to_string(n.imm.i); });
         return type_is(t == DType::Bool);
       default:  // the functions of one float
-        require(n.op >= ExprOp::Floor && n.op <= ExprOp::Lgamma, name + " is no operation");
+        require(n.op >= ExprOp::Floor && n.op <= ExprOp::Lgamma, [&] { return name() + " is no operation"; });
         operands_are(t);
         return type_is(is_compute_float(t));
     }
   }
 
-  void reduce(const Node& n, const std::string& name) const {
-    require(n.imm.i >= 0 && n.imm.i <= static_cast<int64_t>(ReduceKind::ArgMin), name + " is no known reduction");
+  void reduce(const Node& n, int i) const {
+    const auto name = [i] { return "%" + std::to_string(i); };
+    require(n.imm.i >= 0 && n.imm.i <= static_cast<int64_t>(ReduceKind::ArgMin), [&] { return name() + " is no known reduction"; });
     const auto kind = static_cast<ReduceKind>(n.imm.i);
     const DType from = g_.body[n.a].type;
     const bool is_arg = kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin;
     const bool is_bool = kind == ReduceKind::Any || kind == ReduceKind::All;
     require(is_bool ? from == DType::Bool : is_compute_float(from) || is_int(from),
-            name + " reduces " + anygpu::name_of(from) + " by " + name_of(kind));
-    require(n.type == (is_arg ? DType::I64 : from), name + " is of type " + anygpu::name_of(n.type));
-    require((n.b >= 0) == is_arg, name + (is_arg ? " has no index" : " has an index that it does not use"));
-    if (is_arg) require(g_.body[n.b].type == DType::I64, name + "'s index is not i64");
+            [&] { return name() + " reduces " + anygpu::name_of(from) + " by " + name_of(kind); });
+    require(n.type == (is_arg ? DType::I64 : from), [&] { return name() + " is of type " + anygpu::name_of(n.type); });
+    require((n.b >= 0) == is_arg, [&] { return name() + (is_arg ? " has no index" : " has an index that it does not use"); });
+    if (is_arg) require(g_.body[n.b].type == DType::I64, [&] { return name() + "'s index is not i64"; });
   }
 
   void store(int i, const std::vector<bool>& varies) const {
     const Store& s = g_.stores[i];
-    const std::string name = "store " + std::to_string(i);
+    const auto name = [i] { return "store " + std::to_string(i); };
     auto in_body = [&](int id) { return id >= 0 && id < g_.body.size(); };
-    require(s.access >= 0 && s.access < static_cast<int>(g_.accesses.size()), name + " goes through an access that is not there");
-    require(in_body(s.value), name + "'s value is not in the body");
+    require(s.access >= 0 && s.access < static_cast<int>(g_.accesses.size()),
+            [&] { return name() + " goes through an access that is not there"; });
+    require(in_body(s.value), [&] { return name() + "'s value is not in the body"; });
     const Access& a = g_.accesses[s.access];
-    require(g_.body[s.value].type == a.dtype, name + "'s value is not of its access's dtype");
-    require(s.combine <= Combine::Min, name + " combines in no known way");
-    if (s.index != -1) require(in_body(s.index) && g_.body[s.index].type == DType::I64, name + "'s index is not an i64 node");
-    if (s.guard != -1) require(in_body(s.guard) && g_.body[s.guard].type == DType::Bool, name + "'s guard is not a bool node");
+    require(g_.body[s.value].type == a.dtype, [&] { return name() + "'s value is not of its access's dtype"; });
+    require(s.combine <= Combine::Min, [&] { return name() + " combines in no known way"; });
+    if (s.index != -1)
+      require(in_body(s.index) && g_.body[s.index].type == DType::I64, [&] { return name() + "'s index is not an i64 node"; });
+    if (s.guard != -1)
+      require(in_body(s.guard) && g_.body[s.guard].type == DType::Bool, [&] { return name() + "'s guard is not a bool node"; });
     if (varies[s.value]) return;
     // Written once per parallel index: nothing about it may ask for more.
-    require(s.index < 0 || !varies[s.index], name + "'s index varies with a reduction dimension, its value does not");
-    require(s.guard < 0 || !varies[s.guard], name + "'s guard varies with a reduction dimension, its value does not");
+    require(s.index < 0 || !varies[s.index], [&] { return name() + "'s index varies with a reduction dimension, its value does not"; });
+    require(s.guard < 0 || !varies[s.guard], [&] { return name() + "'s guard varies with a reduction dimension, its value does not"; });
     for (int d = 0; d < g_.rank(); ++d) {
-      require(!g_.reduces(d) || a.strides[d] == 0,
-              name + " is written once per parallel index, but has a stride along reduction dimension " + std::to_string(d));
+      require(!g_.reduces(d) || a.strides[d] == 0, [&] {
+        return name() + " is written once per parallel index, but has a stride along reduction dimension " + std::to_string(d);
+      });
     }
   }
 

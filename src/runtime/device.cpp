@@ -12,6 +12,7 @@
 
 #include "ops/op.h"
 #include "runtime/device_impl.h"
+#include "runtime/timeline.h"
 
 namespace anygpu {
 
@@ -255,6 +256,7 @@ uint64_t DeviceImpl::flush_locked() {
     options.fuse = !RuntimeOptions::get().eager;
     options.keep_unfused = RuntimeOptions::get().verify;
     try {
+      const Timeline::HostSpan span("plan " + std::to_string(trace_.calls()) + " operators");
       plan = make_plan(trace_, *backend, options);
     } catch (const Error& e) {
       // What was recorded cannot run: its results are lost, the device is not.

@@ -1,5 +1,6 @@
 // The stages of planning, one after another.
 #include "runtime/plan.h"
+#include "runtime/timeline.h"
 
 namespace anygpu {
 
@@ -24,6 +25,7 @@ std::shared_ptr<Plan> make_plan(const Trace& trace, Backend& backend, const Plan
   plan->steps = std::move(steps);
   for (const ir::Step& s : plan->steps) plan->touches.push_back(ir::touches(s));
   plan->arena_bytes = plan_memory(plan->touches, backend.groups(plan->steps), plan->slots);
+  const Timeline::HostSpan span("prepare " + std::to_string(plan->steps.size()) + " steps");
   plan->program = backend.prepare(plan->steps);
   return plan;
 }

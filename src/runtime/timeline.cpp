@@ -6,6 +6,9 @@
 
 namespace anygpu {
 
+// The list is closed whenever nobody writes, so that the file of a process that was killed can be read.
+constexpr char kEnd[] = "\n]\n";
+
 Timeline& Timeline::get() {
   static auto* t = new Timeline;
   return *t;
@@ -15,18 +18,43 @@ Timeline::Timeline() {
   const char* path = std::getenv("ANYGPU_TRACE");
   if (path && *path) file_ = std::fopen(path, "w");
   if (path && *path && !file_) std::fprintf(stderr, "anygpu: ANYGPU_TRACE=%s cannot be written: %s\n", path, std::strerror(errno));
-  if (file_) std::fputs("[\n", file_);  // viewers accept the array form without its closing bracket
+  if (!file_) return;
+  std::fputs("[\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":0,\"tid\":0,\"args\":{\"name\":\"device\"}},\n", file_);
+  std::fputs("{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":0,\"tid\":1,\"args\":{\"name\":\"host\"}}", file_);
+  close_list();
+}
+
+void Timeline::open_list() {
+  std::fseek(file_, -static_cast<long>(sizeof kEnd - 1), SEEK_CUR);
+}
+
+void Timeline::close_list() {
+  std::fputs(kEnd, file_);
+  std::fflush(file_);
+}
+
+void Timeline::write(Track track, const std::string& name, double start_us, double end_us, const std::string& more) {
+  std::fprintf(file_, ",\n{\"name\":\"%s\",\"ph\":\"X\",\"pid\":0,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f%s}", name.c_str(), track, start_us,
+               end_us - start_us, more.c_str());
 }
 
 void Timeline::add(const Plan& plan, const std::vector<StepTime>& times) {
   std::lock_guard lock(mutex_);
+  open_list();
   for (size_t i = 0; i < times.size() && i < plan.steps.size(); ++i) {
-    std::fprintf(file_, "%s{\"name\":\"%s\",\"ph\":\"X\",\"pid\":0,\"tid\":0,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"bytes\":%lld}}",
-                 first_ ? "" : ",\n", describe(plan.steps[i]).c_str(), times[i].start_us, times[i].end_us - times[i].start_us,
-                 static_cast<long long>(bytes_of(plan.steps[i])));
-    first_ = false;
+    const std::string bytes = std::to_string(bytes_of(plan.steps[i]));
+    write(kDevice, describe(plan.steps[i]), times[i].start_us, times[i].end_us, ",\"args\":{\"bytes\":" + bytes + "}");
   }
-  std::fflush(file_);
+  close_list();
+}
+
+Timeline::HostSpan::~HostSpan() {
+  Timeline& t = get();
+  if (!t.file_) return;
+  std::lock_guard lock(t.mutex_);
+  t.open_list();
+  t.write(kHost, name_, start_us_, now_us(), "");
+  t.close_list();
 }
 
 static std::string list(const Dims& d) {

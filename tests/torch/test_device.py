@@ -1,5 +1,7 @@
 """The device as PyTorch sees it: its name, its module, the current device, parameters that move."""
 
+import json
+
 import pytest
 import torch
 
@@ -163,3 +165,25 @@ def test_meta_and_fake_tensors_are_not_recorded():
     assert anygpu.stats()["operators"] == before
     with pytest.raises(NotImplementedError, match="meta"):
         x.copy_(meta)
+
+
+def test_timeline_is_whole_whenever_it_is_read(python, tmp_path):
+    """ANYGPU_TRACE: JSON after every step, also where the process is killed right then."""
+    path = tmp_path / "timeline.json"
+    python(
+        """
+        import json, os, signal, torch, anygpu
+        counts = []
+        for n in (3, 4):
+            (torch.ones(n, device="anygpu").cumsum(0) + 1).cpu()
+            counts.append(len(json.load(open(os.environ["ANYGPU_TRACE"]))))
+        assert counts[0] < counts[1], counts
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        fails=True,
+        ANYGPU_TRACE=str(path),
+    )
+    events = [e for e in json.loads(path.read_text()) if e["ph"] == "X"]
+    assert {e["tid"] for e in events} == {0, 1}  # device and host
+    assert any(e["name"].startswith("plan ") for e in events) and any(e["name"].startswith("kernel ") for e in events)
+    assert all(e["dur"] >= 0 for e in events)

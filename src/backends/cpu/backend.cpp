@@ -19,6 +19,7 @@ namespace cpu {
 namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
+constexpr int64_t kWorthHugePages = 32 << 20;  // below, zeroing them at their first touch takes longer than they spare
 constexpr int64_t kCopyGrain = 1 << 20;  // bytes a thread copies at least
 
 std::string processor() {
@@ -54,7 +55,7 @@ class CpuBackend : public Backend {
   }
 
   Memory allocate(int64_t bytes) override {
-    const int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
+    const int64_t alignment = bytes >= kWorthHugePages ? kHugePage : 64;
     const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
     // More than the machine has is refused here: the kernel would promise it, and kill us later.
     void* p = bytes < 0 || rounded < bytes || rounded > physical_bytes() ? nullptr : std::aligned_alloc(alignment, rounded);

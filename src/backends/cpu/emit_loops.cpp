@@ -256,7 +256,8 @@ Values Emitter::nest(Scope& scope, int d, Value chunk, const std::vector<bool>& 
 Values Emitter::vector_loop(Scope& scope, Value lo, Value hi, const Values& carried, const Inside& inside) {
   const int n = spec_.lanes;
   auto last = [&](Value at, const Values& now) {
-    const Value active = b_.sub(hi, at);
+    Value active = b_.sub(hi, at);
+    if (spec_.tail == Tail::Masked) active = b_.select(b_.icmp(LLVMIntSLT, active, b_.index(n)), active, b_.index(n));
     // Compared as 32-bit lanes: half the registers.
     const Value mask = b_.icmp(LLVMIntSLT, b_.trunc(b_.iota(n), b_.i32), b_.splat(b_.trunc(active, b_.i32), n));
     const Lanes lanes{at, active, mask};
@@ -264,6 +265,7 @@ Values Emitter::vector_loop(Scope& scope, Value lo, Value hi, const Values& carr
     return inside(s, now);
   };
   if (spec_.tail == Tail::Only) return last(lo, carried);
+  if (spec_.tail == Tail::Masked) return b_.loop(lo, hi, b_.index(n), carried, last);
   const Value whole = spec_.tail == Tail::None ? hi : b_.add(lo, b_.bit_and(b_.sub(hi, lo), b_.index(-n)));
   const Values after = b_.loop(lo, whole, b_.index(n), carried, [&](Value i, const Values& now) {
     const Lanes lanes{i};

@@ -8,6 +8,7 @@
 #include "disk_cache.h"
 #include "emitter.h"
 #include "jit.h"
+#include "plain.h"
 
 namespace anygpu::cpu {
 namespace {
@@ -35,13 +36,19 @@ Kernel::Entries link(const CachedObject& made) {
 }  // namespace
 
 std::shared_ptr<const Kernel> KernelCache::get(const KernelSpec& spec) {
+  if (const auto plain = plain_function(spec)) {
+    std::promise<Kernel::Entries> made;
+    made.set_value({*plain});
+    return std::make_shared<const Kernel>(made.get_future().share());
+  }
   std::string key = spec.key();
   std::unique_lock lock(mutex_);
   if (const auto found = kernels_.find(key); found != kernels_.end()) return found->second;
-  std::packaged_task<Kernel::Entries()> task([this, spec, key] { return make(spec, key); });
-  auto kernel = std::make_shared<const Kernel>(task.get_future().share());
+  Task task{spec.nodes.size(), std::packaged_task<Kernel::Entries()>([this, spec, key] { return make(spec, key); })};
+  auto kernel = std::make_shared<const Kernel>(task.make.get_future().share());
   kernels_.emplace(key, kernel);
   queue_.push_back(std::move(task));
+  std::push_heap(queue_.begin(), queue_.end(), shorter);
   // Threads live as long as there is something to make: that is in the first steps of a program only.
   if (workers_ == static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) return kernel;
   ++workers_;
@@ -58,8 +65,9 @@ std::shared_ptr<const Kernel> KernelCache::get(const KernelSpec& spec) {
 void KernelCache::work() {
   std::unique_lock lock(mutex_);
   while (!queue_.empty()) {
-    auto task = std::move(queue_.front());
-    queue_.pop_front();
+    std::pop_heap(queue_.begin(), queue_.end(), shorter);
+    auto task = std::move(queue_.back().make);
+    queue_.pop_back();
     lock.unlock();
     task();
     lock.lock();

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -49,12 +48,17 @@ class KernelCache {
   int64_t compiled() const { return compiled_.load(std::memory_order_relaxed); }
 
  private:
+  struct Task {
+    size_t nodes;  ///< of the body: how long it takes, roughly
+    std::packaged_task<Kernel::Entries()> make;
+  };
+  static bool shorter(const Task& a, const Task& b) { return a.nodes < b.nodes; }
   Kernel::Entries make(const KernelSpec&, const std::string& key);
   void work();
 
   std::mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<const Kernel>> kernels_;
-  std::deque<std::packaged_task<Kernel::Entries()>> queue_;
+  std::vector<Task> queue_;  ///< a heap: the longest first, so that threads end together
   int workers_ = 0;
   std::atomic<int64_t> compiled_{0}, names_{0};
 };

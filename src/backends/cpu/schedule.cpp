@@ -21,6 +21,7 @@ constexpr int64_t kMostSquare = 16;          // lanes of a square that is turned
 constexpr int64_t kWorthSquares = 1 << 14;   // elements of a transpose below which they are gathered
 constexpr int64_t kSquaresBlock = 512;       // elements of the vector dimension in a unit with squares: rows are read on for a while
 constexpr int64_t kWorthAThread = 1 << 16;   // element operations below which a second thread is not woken
+constexpr int64_t kFewIndices = 1 << 16;     // up to which one masked body takes little longer than two
 constexpr int64_t kEnoughUnits = 48;         // units that many cores share well
 constexpr int64_t kEnoughRows = 24;          // below which a long reduction is split: its stages then meet memory, not the cache, each time
 constexpr int64_t kChunkElements = 1 << 14;  // least length of a chunk of a split reduction
@@ -206,7 +207,18 @@ class Scheduler : private ir::LoopNest {
     spec.lanes = n == 1 ? 1 : static_cast<int>(lanes);
     // One kernel for all sizes, but for this: where the lanes divide n, there is no code for a vector that is not full.
     const bool one_vector = n <= spec.lanes || (accumulators && !spec.vector_reduces && !spec.columns && host_isa().masks);
-    spec.tail = spec.lanes == 1 ? Tail::None : one_vector ? Tail::Only : n % spec.lanes == 0 ? Tail::None : Tail::Some;
+    spec.tail = spec.lanes == 1       ? Tail::None
+                : one_vector          ? Tail::Only
+                : n % spec.lanes == 0 ? Tail::None
+                : soon_done()         ? Tail::Masked
+                                      : Tail::Some;
+  }
+
+  // Masks cost a few instructions a vector, a second body costs milliseconds to compile.
+  bool soon_done() const {
+    int64_t indices = 1;
+    for (int64_t n : out_.launch.sizes) indices *= n;
+    return host_isa().masks && indices <= kFewIndices;
   }
 
   // Loads that walk along the tile dimension. Turning a square costs code, so only where there are many.

@@ -12,8 +12,9 @@ namespace anygpu::cpu {
 /// Transposed: strided, but contiguous along the tile dimension; read in squares of lanes x lanes, each turned in registers.
 enum class Inner : uint8_t { Fixed, Contiguous, Strided, Transposed };
 
-/// Whether a loop over the vector dimension ends in a vector that is not full: never, sometimes, or it is all there is.
-enum class Tail : uint8_t { None, Some, Only };
+/// Whether a loop over the vector dimension ends in a vector that is not full: never, sometimes, or it is all there is. Masked: sometimes,
+/// and all vectors are masked, so that there is one body to compile instead of two.
+enum class Tail : uint8_t { None, Some, Only, Masked };
 
 struct SpecAccess {
   DType dtype;
