@@ -98,6 +98,66 @@ TEST_F(Vulkan, FewWorkgroupsAtATime) {
   EXPECT_NE(said.find("workgroups, more than this device runs"), std::string::npos) << said;
 }
 
+/// dst[i] = src[at[i]], of slots 0, 1 and 2.
+Generic gathered(int64_t n) {
+  Generic g;
+  g.name = "gathered";
+  g.sizes = {n};
+  g.accesses = {{0, DType::F32, 0, {1}}, {1, DType::F32, 0, {0}}, {2, DType::I32, 0, {1}}};
+  g.stores.push_back({0, ir::load(g.body, DType::F32, 1, ir::cast(ir::load(g.body, DType::I32, 2), DType::I64)).id});
+  return g;
+}
+
+/// Sums of [rows, n] along n, or along rows.
+Generic summed(int64_t rows, int64_t n, bool along_rows) {
+  Generic g;
+  g.name = "summed";
+  g.sizes = {rows, n};
+  g.reduce = along_rows ? 1 : 2;
+  g.accesses = {{0, DType::F32, 0, along_rows ? Dims{0, 1} : Dims{1, 0}}, {1, DType::F32, 0, {n, 1}}};
+  g.stores.push_back({0, ir::reduce(ir::ReduceKind::Sum, ir::load(g.body, DType::F32, 1)).id});
+  return g;
+}
+
+TEST_F(Vulkan, WhatPassesADescriptorIsReachedByAddress) {
+  PhysicalDevice small = physical();
+  if (!small.can.device_addresses) GTEST_SKIP() << small.name << " has no device addresses";
+  small.can.max_binding_bytes = 4096;
+  Resources on(small);
+  const int64_t n = 5000, rows = 40;
+  Filled dst(on, n, 0), src(on, rows * n, 3);
+  const Memory at = on.heap.allocate(4 * n);
+  Transfer transfer(on.gpu, on.host);
+  std::vector<int32_t> places(static_cast<size_t>(n));
+  for (size_t i = 0; i < places.size(); ++i) places[i] = static_cast<int32_t>(places.size() - 1 - i) * static_cast<int32_t>(rows);
+  transfer.write(at, 0, places.data(), at.bytes);
+  auto run = [&](const Generic& g, size_t count, float value) {
+    const std::vector<ir::Step> steps{g};
+    const Memory slots[] = {dst.memory, src.memory, at};
+    const auto program = make_program(on, steps);
+    for (int turn = 0; turn < 2; ++turn) {
+      EXPECT_TRUE(program->run({std::span(slots, g.name == "gathered" ? 3 : 2), {}}, nullptr).empty());
+      const std::vector<float> got = dst.values();
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(got[i], value) << g.name << " at " << i;
+    }
+  };
+  run(doubled(DType::F32, n), static_cast<size_t>(n), 6);
+  run(summed(rows, n, true), static_cast<size_t>(n), 3 * rows);
+  run(summed(rows, n, false), static_cast<size_t>(rows), 3 * n);
+  run(gathered(n), static_cast<size_t>(n), 3);
+  on.heap.release(at);
+
+  small.can.device_addresses = false;
+  Resources without(small);
+  Filled a(without, n, 0), b(without, n, 1);
+  const std::vector<ir::Step> steps{doubled(DType::F32, n)};
+  const Memory slots[] = {a.memory, b.memory};
+  const std::string said = refusal(ErrorKind::Value, [&] { make_program(without, steps)->run({slots, {}}, nullptr); });
+  EXPECT_NE(said.find("[doubled] a tensor of 20000 bytes; " + small.name + " binds at most 4096, and has no device addresses"),
+            std::string::npos)
+      << said;
+}
+
 TEST_F(Vulkan, BuffersBoundAtOnceAreCounted) {
   Capabilities can = physical().can;
   can.max_bindings = 4;

@@ -35,6 +35,13 @@ Capabilities rich() {
   return c;
 }
 
+/// Reaches all by address.
+Capabilities far() {
+  Capabilities c = poor();
+  c.int16 = c.storage16 = c.int8 = c.storage8 = c.device_addresses = c.by_address = true;
+  return c;
+}
+
 bool have_validator() {
   static const bool have = std::system("spirv-val --version > /dev/null 2>&1") == 0;
   return have;
@@ -60,6 +67,7 @@ std::string complaints(const Generic& g, const Capabilities& can) {
   do {                                                    \
     EXPECT_EQ(complaints(g, poor()), "") << to_string(g); \
     EXPECT_EQ(complaints(g, rich()), "") << to_string(g); \
+    EXPECT_EQ(complaints(g, far()), "") << to_string(g);  \
   } while (false)
 
 int access(Generic& g, int slot, DType t, uint32_t dims = ~0u) {

@@ -55,6 +55,7 @@ void DeviceApi::load(const InstanceApi& api, VkDevice device) {
 #define ANYGPU_GET(name) require(name, api.GetDeviceProcAddr(device, "vk" #name), #name);
   ANYGPU_VULKAN_DEVICE_FUNCTIONS(ANYGPU_GET)
 #undef ANYGPU_GET
+  GetBufferDeviceAddress = reinterpret_cast<PFN_vkGetBufferDeviceAddress>(api.GetDeviceProcAddr(device, "vkGetBufferDeviceAddress"));
 }
 
 std::string name_of(VkResult r) {

@@ -82,6 +82,7 @@ struct InstanceApi {
 
 struct DeviceApi {
   ANYGPU_VULKAN_DEVICE_FUNCTIONS(ANYGPU_VULKAN_MEMBER)
+  ANYGPU_VULKAN_MEMBER(GetBufferDeviceAddress)  // null where the driver has no device addresses
   void load(const InstanceApi&, VkDevice);
 };
 

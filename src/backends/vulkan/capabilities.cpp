@@ -38,6 +38,7 @@ constexpr Feature kFeatures[] = {{"int64", &Capabilities::int64},
                                  {"float_atomics", &Capabilities::float_atomics},
                                  {"int64_atomics", &Capabilities::int64_atomics},
                                  {"memory_model", &Capabilities::memory_model},
+                                 {"device_addresses", &Capabilities::device_addresses},
                                  {"subgroup_arithmetic", &Capabilities::subgroup_arithmetic},
                                  {"subgroup_shuffle", &Capabilities::subgroup_shuffle}};
 /// Those that are no feature of a device, but what is done with it.
@@ -53,7 +54,7 @@ std::string switch_of(const char* feature) {
 void mask_as_dzn(Capabilities& c) {
   c.software = c.texel_loads = false;  // schedules and tiles are a GPU's then, whatever runs them
   c.int16 = c.float16 = c.storage16 = c.int8 = c.storage8 = false;
-  c.float_controls_f32 = c.float_atomics = c.int64_atomics = c.memory_model = false;
+  c.float_controls_f32 = c.float_atomics = c.int64_atomics = c.memory_model = c.device_addresses = false;
   c.max_invocations = std::min(c.max_invocations, 1024u);
   c.shared_bytes = std::min(c.shared_bytes, 32768u);
   c.push_bytes = std::min(c.push_bytes, 128u);
@@ -74,8 +75,20 @@ MatmulTier forced_tier() {
   throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_MATMUL is '") + v + "'; there are: " + all);
 }
 
+/// For tests: what a descriptor reaches at most.
+int64_t binding_limit() {
+  const char* v = std::getenv("ANYGPU_VULKAN_BINDING_LIMIT");
+  if (!v || !*v) return INT64_MAX;
+  char* end = nullptr;
+  const int64_t bytes = std::strtoll(v, &end, 10);
+  if (*end || bytes < 256)
+    throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_BINDING_LIMIT is '") + v + "'; bytes, 256 or more");
+  return bytes;
+}
+
 void mask(Capabilities& c) {
   c.matmul = forced_tier();
+  c.max_binding_bytes = std::min(c.max_binding_bytes, binding_limit());
   if (const char* profile = std::getenv("ANYGPU_VULKAN_PROFILE"); profile && *profile) {
     if (std::strcmp(profile, "dzn") != 0)
       throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_PROFILE is '") + profile + "'; the one profile that there is: dzn");
@@ -147,6 +160,7 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   c.float_atomics = f.atomic_float.shaderBufferFloat32AtomicAdd;
   c.int64_atomics = f.v12.shaderBufferInt64Atomics;
   c.memory_model = f.v12.vulkanMemoryModel && f.v12.vulkanMemoryModelDeviceScope;
+  c.device_addresses = f.v12.bufferDeviceAddress;
   const bool subgroups = p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT;
   c.subgroup_arithmetic = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
   c.subgroup_shuffle = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
@@ -202,6 +216,7 @@ VkDevice create_device(const InstanceApi& vk, const PhysicalDevice& d) {
   f.atomic_float.shaderBufferFloat32Atomics = f.atomic_float.shaderBufferFloat32AtomicAdd = c.float_atomics;
   f.v12.shaderBufferInt64Atomics = c.int64_atomics;
   f.v12.vulkanMemoryModel = f.v12.vulkanMemoryModelDeviceScope = c.memory_model;
+  f.v12.bufferDeviceAddress = c.device_addresses;
   f.v12.timelineSemaphore = VK_TRUE;
   const float priority = 1;
   const VkDeviceQueueCreateInfo queue{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, nullptr, 0, d.family, 1, &priority};

@@ -157,6 +157,9 @@ Launch launch(const Schedule& s, const KernelSpec& spec, const Kernel& kernel, c
       }
       case Param::ArgHigh:
         break;
+      case Param::Address:
+        if (p.j == 0) l.addresses.push_back({static_cast<int32_t>(w), p.i});
+        break;
       case Param::Partial:
         value = p.i * s.rows * s.chunks * (8 / p.j);  // in elements of p.j bytes
         break;

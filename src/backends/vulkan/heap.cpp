@@ -20,6 +20,7 @@ VkBufferCreateInfo buffer_info(const Gpu& gpu, int64_t bytes) {
   info.size = static_cast<VkDeviceSize>(bytes);
   info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
   if (gpu.can.texel_loads) info.usage |= VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT;
+  if (gpu.can.device_addresses) info.usage |= VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
   info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
   return info;
 }
@@ -88,9 +89,16 @@ Block* Heap::new_block(int64_t bytes) {
     gpu_.check(gpu_.vk.CreateBuffer(gpu_.device, &info, nullptr, &block->buffer), "vkCreateBuffer");
     VkMemoryRequirements need{};
     gpu_.vk.GetBufferMemoryRequirements(gpu_.device, block->buffer, &need);
-    const VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, need.size, type_};
+    VkMemoryAllocateFlagsInfo flags{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO};
+    flags.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT;
+    const VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, gpu_.can.device_addresses ? &flags : nullptr, need.size,
+                                        type_};
     gpu_.check(gpu_.vk.AllocateMemory(gpu_.device, &allocate, nullptr, &block->memory), "vkAllocateMemory");
     gpu_.check(gpu_.vk.BindBufferMemory(gpu_.device, block->buffer, block->memory, 0), "vkBindBufferMemory");
+    if (gpu_.can.device_addresses) {
+      const VkBufferDeviceAddressInfo of{VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, nullptr, block->buffer};
+      block->address = gpu_.vk.GetBufferDeviceAddress(gpu_.device, &of);
+    }
     if (mapped_) {
       void* at = nullptr;
       gpu_.check(gpu_.vk.MapMemory(gpu_.device, block->memory, 0, VK_WHOLE_SIZE, 0, &at), "vkMapMemory");

@@ -14,7 +14,8 @@ namespace anygpu::vulkan {
 struct Block {
   VkDeviceMemory memory = nullptr;
   VkBuffer buffer = nullptr;
-  char* mapped = nullptr;  ///< where the host sees it, or null
+  char* mapped = nullptr;       ///< where the host sees it, or null
+  VkDeviceAddress address = 0;  ///< where shaders find it, where the device has addresses
   int64_t bytes = 0;
   std::map<int64_t, int64_t> free;  ///< offset to length, neighbours joined
 };

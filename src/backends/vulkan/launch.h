@@ -22,6 +22,7 @@ struct Capabilities {
   bool int8 = false, storage8 = false;
   bool float_controls_f32 = false;  ///< SignedZeroInfNanPreserve may be declared for 32 bits
   bool float_atomics = false, int64_atomics = false, memory_model = false;
+  bool device_addresses = false;  ///< buffers may be reached by address
   bool subgroup_arithmetic = false, subgroup_shuffle = false;
   uint32_t subgroup_size = 1;
   uint32_t max_invocations = 128, max_group_size[3] = {128, 128, 64}, max_groups[3] = {65535, 65535, 65535};
@@ -31,6 +32,7 @@ struct Capabilities {
   int64_t binding_alignment = 64;  ///< of a storage buffer's offset, in bytes
   bool software = false;           ///< a rasteriser on the processor: tiles are sized for its vectors
   bool texel_loads = false;  ///< software, where loads of storage buffers are a branch for each lane, and those of texel buffers are not
+  bool by_address = false;   ///< what is to be compiled reaches its slots so
   int64_t max_iterations = 60000;  ///< of all loops of one invocation of a product
   MatmulTier matmul = MatmulTier::Best;
   Chooser* chooser = nullptr;  ///< measures ways to do one thing; null: nothing is measured
@@ -74,12 +76,19 @@ struct ScalarUse {
   DType type;
 };
 
+/// The device address at which a binding begins, put into params[word] and, its high half, the next.
+struct AddressUse {
+  int32_t word;
+  int32_t binding;
+};
+
 /// One vkCmdDispatch.
 struct Launch {
   std::shared_ptr<const Shader> shader;
   std::vector<Binding> bindings;
   std::vector<uint32_t> params;  ///< push constants where shader->push_words says so, else through a kParams binding
   std::vector<ScalarUse> scalars;
+  std::vector<AddressUse> addresses;  ///< of all slots and scratch, which are not reached through descriptors then, or none
   uint32_t groups[3] = {1, 1, 1};
   double work = 0;  ///< estimated bytes moved plus operations, to bound a submission
 };

@@ -49,10 +49,19 @@ void put_scalar(const Scalar& s, DType t, uint32_t* to) {
 
 }  // namespace
 
-VulkanProgram::VulkanProgram(Resources& on, std::span<const ir::Step> steps) : on_(on) {
-  for (const ir::Step& step : steps) {
-    const auto* generic = std::get_if<ir::Generic>(&step);
-    add_step(generic ? generic->name : std::get<ir::Named>(step).name, compile_step(step, on.can));
+VulkanProgram::VulkanProgram(Resources& on, std::span<const ir::Step> steps)
+    : on_(on), steps_(steps.begin(), steps.end()), by_address_(steps.size()) {
+  build();
+  if (!on.can.device_addresses || on.heap.capacity() <= on.can.max_binding_bytes) steps_.clear();
+}
+
+void VulkanProgram::build() {
+  Capabilities far = on_.can;
+  far.by_address = true;
+  far.texel_loads = false;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const auto* generic = std::get_if<ir::Generic>(&steps_[i]);
+    add_step(generic ? generic->name : std::get<ir::Named>(steps_[i]).name, compile_step(steps_[i], by_address_[i] ? far : on_.can));
   }
   finish();
 }
@@ -100,10 +109,36 @@ void VulkanProgram::finish() {
 }
 
 VulkanProgram::~VulkanProgram() {
+  clear();
+}
+
+void VulkanProgram::clear() {
   for (const Ready& r : launches_)
     for (const VkBufferView view : r.views) on_.gpu.vk.DestroyBufferView(on_.gpu.device, view, nullptr);
   on_.host.release(faults_);
   on_.gpu.vk.DestroyDescriptorPool(on_.gpu.device, pool_, nullptr);
+  faults_ = {};
+  pool_ = nullptr;
+  launches_.clear(), names_.clear(), fault_at_.clear(), scratch_at_.clear(), placed_.clear(), shares_.clear();
+  scratch_end_ = scratch_bytes_ = params_bytes_ = faults_bytes_ = 0;
+}
+
+bool VulkanProgram::passes_limit(const Ready& r, const Binding& b, const Bindings& bindings) const {
+  if (b.slot < 0 || !r.launch.addresses.empty()) return false;
+  const Memory& m = bindings.slots[static_cast<size_t>(b.slot)];
+  return std::min(b.end, m.bytes) - b.begin + on_.gpu.can.binding_alignment > on_.gpu.can.max_binding_bytes;
+}
+
+void VulkanProgram::reach(const Bindings& bindings) {
+  bool any = false;
+  for (const Ready& r : launches_)
+    for (const Binding& b : r.launch.bindings) {
+      if (steps_.empty() || by_address_[static_cast<size_t>(r.step)] || !passes_limit(r, b, bindings)) continue;
+      any = by_address_[static_cast<size_t>(r.step)] = true;
+    }
+  if (!any) return;
+  clear();
+  build();
 }
 
 void VulkanProgram::allocate_sets() {
@@ -150,13 +185,16 @@ VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, co
   if ((b.word == -1 && *rest) || *rest % b.unit)
     throw Error(ErrorKind::Internal, "[" + name + "] a buffer at byte " + std::to_string(begin) +
                                          " is bound where the shader takes no offset of " + std::to_string(*rest) + " bytes");
-  if (last - aligned > on_.gpu.can.max_binding_bytes)
+  const bool described = r.launch.addresses.empty() || b.slot == kFaults || b.slot == kParams;
+  if (last - aligned > on_.gpu.can.max_binding_bytes && described)
     throw Error(ErrorKind::Value, "[" + name + "] a tensor of " + std::to_string(last - aligned) + " bytes; " + on_.gpu.physical.name +
-                                      " binds at most " + std::to_string(on_.gpu.can.max_binding_bytes));
-  return {block.buffer, aligned, std::max<int64_t>(last - aligned, 4)};
+                                      " binds at most " + std::to_string(on_.gpu.can.max_binding_bytes) +
+                                      (on_.gpu.can.device_addresses ? "" : ", and has no device addresses"));
+  return {block.buffer, aligned, std::max<int64_t>(last - aligned, 4), block.address + static_cast<uint64_t>(aligned)};
 }
 
 void VulkanProgram::place(const Bindings& bindings) {
+  reach(bindings);
   auto grow = [](Heap& heap, Memory& m, int64_t bytes) {
     if (m.bytes >= bytes) return;
     heap.release(m);
@@ -183,6 +221,11 @@ void VulkanProgram::place(const Bindings& bindings) {
       const Binding& b = r.launch.bindings[i];
       int64_t rest;
       const Bound found = resolve(r, b, bindings, &rest);
+      for (const AddressUse& use : r.launch.addresses) {
+        if (use.binding != static_cast<int32_t>(i)) continue;
+        r.params[static_cast<size_t>(use.word)] = static_cast<uint32_t>(found.address);
+        r.params[static_cast<size_t>(use.word) + 1] = static_cast<uint32_t>(found.address >> 32);
+      }
       if (b.word >= 0) r.params[static_cast<size_t>(b.word)] += static_cast<uint32_t>(rest / b.unit);
       if (found == r.bound[i]) continue;
       r.bound[i] = found;
@@ -202,7 +245,8 @@ void VulkanProgram::place(const Bindings& bindings) {
         writes.push_back(write);
         continue;
       }
-      infos.push_back({found.buffer, static_cast<VkDeviceSize>(found.offset), static_cast<VkDeviceSize>(found.range)});
+      const int64_t range = std::min(found.range, on_.gpu.can.max_binding_bytes);  // less than all only where no shader looks
+      infos.push_back({found.buffer, static_cast<VkDeviceSize>(found.offset), static_cast<VkDeviceSize>(range)});
       write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
       write.pBufferInfo = &infos.back();
       writes.push_back(write);

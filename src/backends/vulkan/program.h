@@ -23,6 +23,7 @@ class VulkanProgram : public Program {
   struct Bound {
     VkBuffer buffer = nullptr;
     int64_t offset = 0, range = 0;
+    uint64_t address = 0;  ///< on the device, where it has addresses
     friend bool operator==(const Bound&, const Bound&) = default;
   };
   struct Ready {
@@ -37,8 +38,15 @@ class VulkanProgram : public Program {
     bool barrier = false;             ///< before it
   };
 
+  /// Launches of all steps, in the place of those that there are.
+  void build();
   void add_step(const std::string& name, Compiled);
   void finish();
+  void clear();
+  /// Whether a slot is larger than a descriptor may reach, and is reached through one.
+  bool passes_limit(const Ready&, const Binding&, const Bindings&) const;
+  /// Compiles anew, by address, steps whose slots pass the limit.
+  void reach(const Bindings&);
   void allocate_sets();
   /// Finds where everything lies in this run; rewrites descriptors and finds barriers anew only where that has changed.
   void place(const Bindings&);
@@ -49,6 +57,8 @@ class VulkanProgram : public Program {
   void fill_times(std::vector<StepTime>&, double begin, double end);
 
   Resources& on_;
+  std::vector<ir::Step> steps_;   // kept where some may have to be compiled anew
+  std::vector<bool> by_address_;  // per step
   std::vector<Ready> launches_;
   std::vector<std::string> names_;                       // of the steps
   std::vector<int64_t> fault_at_;                        // per step, its word in `faults_`, or -1

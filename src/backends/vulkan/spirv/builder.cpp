@@ -235,25 +235,37 @@ void Builder::at_entry(const std::function<void()>& code) {
 }
 
 // Two arrays of different elements over one binding alias each other; so may any two bindings.
-Id Builder::buffer(int binding, Type element, int count) {
-  const int elements = static_cast<int>(element) * 8 + count;
-  const auto key = std::make_pair(binding, elements);
-  if (const auto it = buffers_.find(key); it != buffers_.end()) return it->second;
+Id Builder::block(Type element, int count) {
   const int size = bytes_of(element);
   if (size == 2) capability(spv::CapabilityStorageBuffer16BitAccess), extensions_.insert("SPV_KHR_16bit_storage");
   if (size == 1) capability(spv::CapabilityStorageBuffer8BitAccess), extensions_.insert("SPV_KHR_8bit_storage");
-  Id& block = block_types_[elements];
-  if (!block) {
-    const Id one = type(element), array = id();
-    const Id t = count == 1 ? one : global(spv::OpTypeVector, {one, static_cast<uint32_t>(count)}, false);
-    emit(types_, spv::OpTypeRuntimeArray, {array, t});
-    emit(decorations_, spv::OpDecorate, {array, spv::DecorationArrayStride, static_cast<uint32_t>(size * count)});
-    block = id();
-    emit(types_, spv::OpTypeStruct, {block, array});
-    emit(decorations_, spv::OpDecorate, {block, spv::DecorationBlock});
-    emit(decorations_, spv::OpMemberDecorate, {block, 0, spv::DecorationOffset, 0});
+  Id& block = block_types_[static_cast<int>(element) * 8 + count];
+  if (block) return block;
+  const Id one = type(element), array = id();
+  const Id t = count == 1 ? one : global(spv::OpTypeVector, {one, static_cast<uint32_t>(count)}, false);
+  emit(types_, spv::OpTypeRuntimeArray, {array, t});
+  emit(decorations_, spv::OpDecorate, {array, spv::DecorationArrayStride, static_cast<uint32_t>(size * count)});
+  block = id();
+  emit(types_, spv::OpTypeStruct, {block, array});
+  emit(decorations_, spv::OpDecorate, {block, spv::DecorationBlock});
+  emit(decorations_, spv::OpMemberDecorate, {block, 0, spv::DecorationOffset, 0});
+  return block;
+}
+
+// A variable, or a pointer that is made of an address at the start.
+Id Builder::buffer(int binding, Type element, int count) {
+  const auto key = std::make_pair(binding, static_cast<int>(element) * 8 + count);
+  if (const auto it = buffers_.find(key); it != buffers_.end()) return it->second;
+  if (const auto it = addresses_.find(binding); it != addresses_.end()) {
+    const Id p = pointer(spv::StorageClassPhysicalStorageBuffer, block(element, count)), made = id(), pair = id();
+    const Id two = global(spv::OpTypeVector, {type(Type::U32), 2}, false);
+    at_entry([&] {
+      emit(code_, spv::OpCompositeConstruct, {two, pair, it->second.first, it->second.second});
+      emit(code_, spv::OpBitcast, {p, made, pair});
+    });
+    return buffers_[key] = made;
   }
-  const Id p = pointer(spv::StorageClassStorageBuffer, block), made = id();
+  const Id p = pointer(spv::StorageClassStorageBuffer, block(element, count)), made = id();
   emit(types_, spv::OpVariable, {p, made, spv::StorageClassStorageBuffer});
   emit(decorations_, spv::OpDecorate, {made, spv::DecorationDescriptorSet, 0});
   emit(decorations_, spv::OpDecorate, {made, spv::DecorationBinding, static_cast<uint32_t>(binding)});
@@ -261,29 +273,42 @@ Id Builder::buffer(int binding, Type element, int count) {
   return buffers_[key] = made;
 }
 
+void Builder::by_address(int binding, Value low, Value high) {
+  capability(spv::CapabilityPhysicalStorageBufferAddresses);
+  extensions_.insert("SPV_KHR_physical_storage_buffer");
+  addresses_[binding] = {low.id, high.id};
+}
+
 Id Builder::element_pointer(int binding, Type element, Value index) {
-  const Id array = buffer(binding, element), p = pointer(spv::StorageClassStorageBuffer, type(element)), zero = constant32(0), at = id();
+  const auto storage = addresses_.count(binding) ? spv::StorageClassPhysicalStorageBuffer : spv::StorageClassStorageBuffer;
+  const Id array = buffer(binding, element), p = pointer(storage, type(element)), zero = constant32(0), at = id();
   emit(code_, spv::OpAccessChain, {p, at, array, zero, index.id});
   return at;
+}
+
+/// Behind a load or store: what lies at an address says how it is aligned.
+Builder::Words Builder::aligned(int binding, Type element) const {
+  if (!addresses_.count(binding)) return {};
+  return {spv::MemoryAccessAlignedMask, static_cast<uint32_t>(bytes_of(element))};
 }
 
 Value Builder::load(int binding, Type element, Value index) {
   const Id at = element_pointer(binding, element, index), t = type(element);
   const Value v{this, id(), element};
-  emit(code_, spv::OpLoad, {t, v.id, at});
+  emit(code_, spv::OpLoad, {t, v.id, at}, aligned(binding, element));
   if (bytes_of(element) >= 4) return v;
   return op(spv::OpUConvert, Type::U32, {v});
 }
 
 void Builder::store(int binding, Value value, Value index) {
   const Id at = element_pointer(binding, value.type, index);
-  emit(code_, spv::OpStore, {at, value.id});
+  emit(code_, spv::OpStore, {at, value.id}, aligned(binding, value.type));
 }
 
 void Builder::store_narrow(int binding, Type element, Value value, Value index) {
   const Id at = element_pointer(binding, element, index);
   const Value narrow = op(spv::OpUConvert, element, {value});
-  emit(code_, spv::OpStore, {at, narrow.id});
+  emit(code_, spv::OpStore, {at, narrow.id}, aligned(binding, element));
 }
 
 void Builder::store_four(int binding, const Four& values, Value index) {
@@ -430,7 +455,8 @@ std::vector<uint32_t> Builder::finish() {
   for (int c : capabilities_) emit(out, spv::OpCapability, {static_cast<uint32_t>(c)});
   for (const std::string& e : extensions_) emit(out, spv::OpExtension, {}, words_of(e));
   emit(out, spv::OpExtInstImport, {glsl_}, words_of("GLSL.std.450"));
-  emit(out, spv::OpMemoryModel, {spv::AddressingModelLogical, spv::MemoryModelGLSL450});
+  emit(out, spv::OpMemoryModel,
+       {addresses_.empty() ? spv::AddressingModelLogical : spv::AddressingModelPhysicalStorageBuffer64, spv::MemoryModelGLSL450});
   Words entry = words_of("main");
   for (const auto& [which, variable] : builtins_) entry.push_back(variable);
   emit(out, spv::OpEntryPoint, {spv::ExecutionModelGLCompute, main_}, entry);

@@ -78,6 +78,8 @@ class Builder {
   void store_to(const Variable&, Value);
 
   // ---- memory ----
+  /// From now on the storage buffer `binding` is reached by its address, not through a descriptor. low, high: known everywhere.
+  void by_address(int binding, Value low, Value high);
   /// Storage buffer `binding` as an array of u32, u64, u16 or u8.
   Value load(int binding, Type element, Value index);
   void store(int binding, Value value, Value index);
@@ -110,9 +112,11 @@ class Builder {
   Id global(int op, Words operands, bool has_type);  // types and constants, each once
   Id type(Type);
   Id pointer(int storage, Id to);
+  Id block(Type element, int count);
   Id buffer(int binding, Type element, int count = 1);
   Id texels(int binding);
   Id element_pointer(int binding, Type element, Value index);
+  Words aligned(int binding, Type element) const;
   Id shared(Type, int array);
   Id builtin(int which);
   Id constant32(uint32_t v);
@@ -125,7 +129,8 @@ class Builder {
   std::set<int> capabilities_;
   std::set<std::string> extensions_;
   std::map<Words, Id> globals_;
-  std::map<std::pair<int, int>, Id> buffers_;  // binding, type and count
+  std::map<std::pair<int, int>, Id> buffers_;   // binding, type and count
+  std::map<int, std::pair<Id, Id>> addresses_;  // low and high word, by binding
   std::map<int, Id> texels_;
   std::map<std::pair<int, int>, Id> shared_;  // type, array
   std::map<int, Id> builtins_, block_types_;

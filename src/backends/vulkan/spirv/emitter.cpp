@@ -48,6 +48,11 @@ Value Emitter::group_index() {
 Emitter::Scope Emitter::outermost() {
   Scope root;
   root.values.resize(spec_.nodes.size());
+  for (int binding = 0; spec_.by_address && binding < spec_.bindings; ++binding) {
+    if (binding == spec_.faults) continue;
+    const Value low = param({Param::Address, binding, 0}), high = param({Param::Address, binding, 1});  // neighbouring words
+    b_.by_address(binding, low, high);
+  }
   for (size_t a = 0; a < spec_.accesses.size(); ++a) {
     const KernelAccess& access = spec_.accesses[a];
     Value base = param({Param::Offset, static_cast<int>(a)});

@@ -8,7 +8,7 @@ std::string KernelSpec::key() const {
   std::string k;
   auto put = [&](int64_t v, int bytes) { k.append(reinterpret_cast<const char*>(&v), bytes); };  // little-endian hosts only
   put(parallel, 1), put(sequential, 1), put(reduction, 1), put(static_cast<int>(shape), 1), put(local, 2), put(elements, 1);
-  put(neighbours | flat_reduction << 1 | fours << 2, 1), put(lanes, 2), put(split_dim, 1), put(phase, 1);
+  put(neighbours | flat_reduction << 1 | fours << 2 | by_address << 3, 1), put(lanes, 2), put(split_dim, 1), put(phase, 1);
   put(bindings, 2), put(scratch, 2), put(faults, 2), put(params, 2), put(texels, 4);
   put(accesses.size(), 2), put(nodes.size(), 4), put(stores.size(), 2);
   for (const KernelAccess& a : accesses)

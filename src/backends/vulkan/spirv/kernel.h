@@ -47,6 +47,7 @@ struct KernelSpec {
   int phase = -1;                                            ///< split: the stage that this launch does; the count of stages: the stores
   int bindings = 0, scratch = -1, faults = -1, params = -1;  ///< numbers of bindings; -1: none
   uint32_t texels = 0;                                       ///< a bit for each that is a texel buffer
+  bool by_address = false;                                   ///< slots and scratch are found by their addresses, not through descriptors
   std::vector<KernelAccess> accesses;
   std::vector<ir::Node> nodes;
   std::vector<bool> narrow;  ///< per i64 node: 32 bits say it all, or all that is asked
@@ -60,8 +61,25 @@ struct KernelSpec {
 
 /// A word of params, and what fills it.
 struct Param {
-  enum Kind : uint8_t { Rows, GroupsX, Blocks, Chunk, Chunks, First, Last, Size, Rest, Offset, Stride, Arg, ArgHigh, Partial } kind;
-  int i = 0, j = 0;  ///< Size: dimension. Rest: binding. Offset, Stride: access, dimension. Arg: position, dtype. Partial: its number
+  enum Kind : uint8_t {
+    Rows,
+    GroupsX,
+    Blocks,
+    Chunk,
+    Chunks,
+    First,
+    Last,
+    Size,
+    Rest,
+    Offset,
+    Stride,
+    Arg,
+    ArgHigh,
+    Partial,
+    Address
+  } kind;
+  /// Size: dimension. Rest: binding. Offset, Stride: access, dimension. Arg: position, dtype. Partial: its number. Address: binding, word.
+  int i = 0, j = 0;
   friend bool operator==(const Param&, const Param&) = default;
 };
 

@@ -286,6 +286,7 @@ class Scheduler : private ir::LoopNest {
           std::count_if(spec.accesses.begin(), spec.accesses.end(), [&](const KernelAccess& o) { return o.binding == a.binding; }) == 1;
     }
     spec.bindings = static_cast<int>(slots.size());
+    spec.by_address = caps_.by_address;
     const bool checks = std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == ExprOp::Check; });
     if (checks) spec.faults = spec.bindings++;
     if (spec.split_dim >= 0) spec.scratch = spec.bindings++;
