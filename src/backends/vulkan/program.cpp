@@ -124,9 +124,10 @@ void VulkanProgram::clear() {
 }
 
 bool VulkanProgram::passes_limit(const Ready& r, const Binding& b, const Bindings& bindings) const {
-  if (b.slot < 0 || !r.launch.addresses.empty()) return false;
-  const Memory& m = bindings.slots[static_cast<size_t>(b.slot)];
-  return std::min(b.end, m.bytes) - b.begin + on_.gpu.can.binding_alignment > on_.gpu.can.max_binding_bytes;
+  if ((b.slot < 0 && b.slot != kScratch) || !r.launch.addresses.empty()) return false;
+  const int64_t bytes =
+      b.slot == kScratch ? scratch_at_[static_cast<size_t>(r.step)].second : bindings.slots[static_cast<size_t>(b.slot)].bytes;
+  return std::min(b.end, bytes) - b.begin + on_.gpu.can.binding_alignment > on_.gpu.can.max_binding_bytes;
 }
 
 void VulkanProgram::reach(const Bindings& bindings) {

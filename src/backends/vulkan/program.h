@@ -43,7 +43,7 @@ class VulkanProgram : public Program {
   void add_step(const std::string& name, Compiled);
   void finish();
   void clear();
-  /// Whether a slot is larger than a descriptor may reach, and is reached through one.
+  /// Whether a slot, or scratch, is larger than a descriptor may reach, and is reached through one.
   bool passes_limit(const Ready&, const Binding&, const Bindings&) const;
   /// Compiles anew, by address, steps whose slots pass the limit.
   void reach(const Bindings&);
