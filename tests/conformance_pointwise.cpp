@@ -81,6 +81,26 @@ TEST_P(Conformance, Functions) {
   }
 }
 
+/// A backend may have a function of its own for 1 + erf(x), unless something else wants the erf. Towards -infinity it is exactly 0.
+TEST_P(Conformance, SumsWithErf) {
+  Maker m(26);
+  for (DType t : kReal) {
+    const double e = epsilon(t);
+    for (Fill fill : {Fill::Special, Fill::Plain, Fill::Unit}) {
+      const std::string name = std::string("_") + name_of(t) + (fill == Fill::Special ? "" : fill == Fill::Plain ? "_plain" : "_unit");
+      check(pointwise(m, "one_plus_erf" + name, {1000}, Layout::Dense, {t}, fill, t, {0, 4 * e}, [&](auto& v) { return 1.0 + erf(v[0]); }));
+      check(pointwise(m, "erf_plus_one" + name, {5, 13}, Layout::Odd, {t}, fill, t, {0, 4 * e}, [&](auto& v) { return erf(v[0]) + 1.0; }));
+      check(pointwise(m, "erf_plus_itself_plus_one" + name, {65}, Layout::Dense, {t}, fill, t, {4, 4 * e}, [&](auto& v) {
+        const Val r = erf(v[0]);
+        return r * (1.0 + r);
+      }));
+      check(pointwise(m, "erf_plus_two" + name, {65}, Layout::Dense, {t}, fill, t, {4, 4 * e}, [&](auto& v) { return erf(v[0]) + 2.0; }));
+      check(pointwise(m, "gelu" + name, {300}, Layout::Dense, {t}, fill, t, {4, 16 * e},
+                      [&](auto& v) { return v[0] * 0.5 * (1.0 + erf(v[0] * M_SQRT1_2)); }));
+    }
+  }
+}
+
 /// Trigonometry far from 0: reduction of the argument is where approximations break.
 TEST_P(Conformance, FunctionsOfLargeArguments) {
   Maker m(2);

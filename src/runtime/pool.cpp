@@ -60,6 +60,7 @@ void Pool::release(Memory m) {
 void Pool::trim() {
   std::lock_guard lock(mutex_);
   trim_locked(0);
+  most_in_use_ = reserved_.load();  // all that is left: what was needed before says nothing about what comes
 }
 
 void Pool::trim_locked(int64_t keep) {

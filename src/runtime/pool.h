@@ -20,7 +20,7 @@ class Pool {
   /// throws Error(OutOfMemory).
   Memory allocate(int64_t bytes, Use use = Use::Kept);
   void release(Memory);
-  /// Gives cached blocks back to the backend.
+  /// Gives cached blocks back to the backend, and forgets how much was ever in use.
   void trim();
 
   int64_t reserved() const { return reserved_.load(std::memory_order_relaxed); }

@@ -101,6 +101,7 @@ class Builder {
 
   /// 32-bit (64-bit) floats keep infinities, NaN and the sign of zeros, where the device can be told so.
   void preserve_specials(int width);
+  bool preserves_specials() const { return !preserved_.empty(); }
   int local_size() const { return local_size_; }
   /// The finished module. `bindings`: storage buffers in use are 0..bindings-1.
   std::vector<uint32_t> finish();

@@ -7,6 +7,7 @@
 
 #include "anygpu/error.h"
 #include "emitter.h"
+#include "math.h"
 
 namespace anygpu::vulkan {
 
@@ -142,6 +143,9 @@ Value Emitter::emit(Scope& scope, int id) {
     default:
       break;
   }
+  if (erf_of_sum_[id]) return at(n.a);  // the addition makes it
+  if (n.op == ExprOp::Add && (erf_of_sum_[n.a] || erf_of_sum_[n.b]))
+    return spirv::Math(b_, Type::F32).one_plus_erf(at(erf_of_sum_[n.a] ? n.a : n.b));
   const bool two = ir::arity(n.op) > 1;
   if (is_float(n.type)) return arithmetic(n.op, n.type, at(n.a), two ? at(n.b) : Value{});
   if (n.type != DType::I64) return integer_arithmetic(n.op, n.type, at(n.a), two ? at(n.b) : Value{}, false);

@@ -8,8 +8,30 @@ namespace anygpu::vulkan {
 using ir::ExprOp;
 using ir::Node;
 
+namespace {
+
+/// The erfs of f32 that only 1 + erf(x) uses, as gelu does: the sum is a function of its own, and a cheaper one.
+std::vector<bool> erfs_of_sums(const KernelSpec& spec) {
+  const auto& nodes = spec.nodes;
+  std::vector<bool> found(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) found[i] = nodes[i].op == ExprOp::Erf && nodes[i].type == DType::F32;
+  auto is_one = [&](int id) { return nodes[id].op == ExprOp::Const && nodes[id].imm.f == 1; };
+  for (const Node& n : nodes) {
+    if (n.op == ExprOp::Add && is_float(n.type) && (is_one(n.a) || is_one(n.b))) continue;
+    ir::for_each_operand(n, [&](int id) { found[id] = false; });
+  }
+  for (const KernelStore& s : spec.stores) found[s.store.value] = false;
+  return found;
+}
+
+}  // namespace
+
 Emitter::Emitter(const KernelSpec& spec, const Capabilities& caps)
-    : spec_(spec), caps_(caps), stages_(stages_of(spec)), b_(spec.local, static_cast<int>(caps.push_bytes / 4)) {}
+    : spec_(spec),
+      caps_(caps),
+      stages_(stages_of(spec)),
+      erf_of_sum_(erfs_of_sums(spec)),
+      b_(spec.local, static_cast<int>(caps.push_bytes / 4)) {}
 
 Kernel Emitter::run(const std::string& name, int push_limit) {
   push_ = push_limit > 0;

@@ -123,6 +123,7 @@ class Emitter {
   const KernelSpec& spec_;
   const Capabilities& caps_;
   const ir::Stages stages_;
+  const std::vector<bool> erf_of_sum_;  // per node: an erf that is only ever added to 1
   Builder b_;
   std::vector<Param> params_;
   std::map<int, Value> param_values_;

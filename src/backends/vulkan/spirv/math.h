@@ -4,6 +4,8 @@
 // of them to 4 ULP (erfc 16, lgamma 8, pow 8). One object makes functions of one type.
 #pragma once
 
+#include <span>
+
 #include "builder.h"
 
 namespace anygpu::vulkan::spirv {
@@ -39,6 +41,7 @@ class Math {
 
   // math_special.cpp
   Value erf(Value x);
+  Value one_plus_erf(Value x);  ///< 1 + erf(x), of f32: 2.5e-7 off at most, and 1e-6 of it from x = -1 on
   Value erfc(Value x);
   Value lgamma(Value x);
   Value hypot(Value x, Value y);
@@ -77,6 +80,8 @@ class Math {
   Value polynomial(Value x, const double (&c)[n]) {
     return polynomial(x, c, static_cast<int>(n));
   }
+  /// The same by pairs, pairs of pairs, ...: a few more multiplications, but few that wait for each other.
+  Value paired_polynomial(Value x, std::span<const double> c);
   /// sum c[j] T_j(x), the first term halved; terms too small for the type are left out.
   Value chebyshev(Value x, const double* c, int n);
   template <size_t n>

@@ -29,6 +29,19 @@ Value Math::polynomial(Value x, const double* c, int n) {
   return r;
 }
 
+Value Math::paired_polynomial(Value x, std::span<const double> c) {
+  std::vector<Value> terms;
+  for (size_t i = 0; i + 1 < c.size(); i += 2) terms.push_back(b.call(GLSLstd450Fma, t, {x, k(c[i + 1]), k(c[i])}));
+  if (c.size() % 2) terms.push_back(k(c.back()));
+  for (Value power = x * x; terms.size() > 1; power = power * power) {
+    std::vector<Value> pairs;
+    for (size_t i = 0; i + 1 < terms.size(); i += 2) pairs.push_back(b.call(GLSLstd450Fma, t, {terms[i + 1], power, terms[i]}));
+    if (terms.size() % 2) pairs.push_back(terms.back());
+    terms = std::move(pairs);
+  }
+  return terms[0];
+}
+
 Value Math::chebyshev(Value x, const double* c, int n) {
   const double small = (f32 ? 2e-9 : 2e-17) * std::fabs(c[0]);
   while (n > 2 && std::fabs(c[n - 1]) < small) --n;

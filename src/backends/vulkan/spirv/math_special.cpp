@@ -56,6 +56,18 @@ Value Math::erf(Value x) {
   return pick(is_nan(x), x, pick(a < k(1), small, with_sign_of(large, x)));
 }
 
+// erfc(-x), since 1 + erf(x) as such is rounded by more than erfc(-x) has left below -3. erfc(a) = 2^(a p(a)) for a >= 0. One way for all
+// x, no polynomials side by side as in erf: a small sum may be wrong by as much as a large one is rounded.
+Value Math::one_plus_erf(Value x) {
+  const Value a = abs(x), near = pick(a > k(16), k(16), a);
+  const Value y = near * paired_polynomial(near, ir::minimax::kLog2Erfc);
+  const Value bounded = pick(y < k(-127), k(-127), y);
+  const Nearest n = nearest(bounded, 1);
+  const Value complement = paired_polynomial(bounded - n.value, ir::minimax::kExp2) * power_of_2(n.whole);  // 2^-127 counts as 0
+  const Value r = pick(x < k(0), complement, k(2) - complement);
+  return b.preserves_specials() ? r : pick(is_nan(x), x, r);
+}
+
 Value Math::erfc(Value x) {
   const Value a = abs(x), s = least(x * x, k(1));
   const Value small = k(1) - x * chebyshev(s * k(2) - k(1), kErf), far = erfc_positive(greatest(a, k(0.5)));
