@@ -219,6 +219,11 @@ void IrBuilder::store_past_caches(Value v, Value pointer) {
 }
 
 // Such stores are not ordered with what tells another thread that they are done.
+void IrBuilder::prefetch(Value pointer) {
+  const int to_read = 0, second_cache = 2, data = 1;
+  intrinsic("llvm.prefetch", {pointer, constant(i32, to_read), constant(i32, second_cache), constant(i32, data)});
+}
+
 void IrBuilder::fence_streams() {
 #if defined(__x86_64__)
   intrinsic("llvm.x86.sse.sfence", {}, {});

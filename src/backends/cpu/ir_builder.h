@@ -108,6 +108,8 @@ class IrBuilder {
   /// Of whole registers, at a pointer aligned to as many bytes, or to 64. Others see it after fence_streams().
   void store_past_caches(Value, Value pointer);
   void fence_streams();
+  /// Asks for what will be read there, into the second cache. The pointer may be of anything.
+  void prefetch(Value pointer);
   Value call(const char* helper, Type result, const Values& arguments);
 
   LLVMBuilderRef b;
