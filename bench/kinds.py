@@ -3,6 +3,7 @@
 function    "call", an expression over "inputs", in which torch and F are known; with "gradient": its gradient for all float inputs too
 training    one AdamW step of "model"
 optimizer   one step of torch.optim."optimizer" over parameters of these "shapes"
+many        "call" a thousand times, until the device has done them all (measure.many)
 host        "call" recorded only, the calling thread's time (measure.host); a compiler has nothing to do there
 """
 
@@ -67,7 +68,7 @@ def host(problem, who):
     return lambda i: fn(*args)
 
 
-KINDS = {"function": function, "training": training, "optimizer": optimizer, "host": host}
+KINDS = {"function": function, "training": training, "optimizer": optimizer, "host": host, "many": host}
 
 
 def least_bytes(problem):
@@ -81,10 +82,10 @@ def least_bytes(problem):
 def run(problem, rounds, with_compile):
     """{who: median seconds}, and "bytes" where the problem is about bandwidth."""
     kind = problem["kind"]
-    who = [w for w in measure.RIVALS if w != "compile" or (with_compile and kind != "host")]
+    who = [w for w in measure.RIVALS if w != "compile" or (with_compile and kind not in measure.THOUSANDS)]
     contestants = {w: KINDS[kind](problem, w) for w in who}
-    if kind == "host":
-        result = measure.interleaved(contestants, rounds * 3, measure.host, repeats=1000)
+    if kind in measure.THOUSANDS:
+        result = measure.interleaved(contestants, rounds * 3, measure.THOUSANDS[kind], repeats=1000)
     else:
         result = measure.interleaved(contestants, rounds)
     if problem.get("bandwidth"):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import kinds
+import measure
 
 import anygpu
 
@@ -85,7 +86,7 @@ def run(problem, rounds, with_compile):
     if not failed:
         same(problem, {w: made[w, "problem"]["value"] for w in ("anygpu", rival)})
     times = {key: [] for key in made}
-    for _ in range(rounds * 3 if problem["kind"] == "host" else rounds):
+    for _ in range(rounds * 3 if problem["kind"] in measure.THOUSANDS else rounds):
         for (who, name), all_of in times.items():
             all_of.append(contestant(who).ask(sample=name, repeats=made[who, name]["repeats"])["seconds"])
     median = {key: statistics.median(t) for key, t in times.items()}

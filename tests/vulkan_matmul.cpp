@@ -19,11 +19,13 @@ struct Product {
   bool lhs_turned = false, rhs_turned = false, dst_turned = false;
   int64_t spare = 0;  // elements at the end of each line, so that no four neighbours are one load
   bool bias = false;
+  bool wide_dst = false;  // f32, whatever t is
 
+  DType type_of(int32_t slot) const { return slot == 0 && wide_dst ? DType::F32 : t; }
   int64_t line(int64_t inner) const { return inner + spare; }
   ir::Operand stack(int32_t slot, int64_t rows, int64_t columns, bool turned) const {
     const int64_t inner = line(turned ? rows : columns), outer = turned ? columns : rows;
-    return {slot, t, 0, {batch, rows, columns}, turned ? Dims{inner * outer, 1, inner} : Dims{inner * outer, inner, 1}};
+    return {slot, type_of(slot), 0, {batch, rows, columns}, turned ? Dims{inner * outer, 1, inner} : Dims{inner * outer, inner, 1}};
   }
   ir::Named named() const {
     std::vector<ir::Operand> operands{stack(0, m, n, dst_turned), stack(1, m, k, lhs_turned), stack(2, k, n, rhs_turned)};
@@ -53,24 +55,25 @@ void encode(DType t, double v, char* to) {
 }
 
 /// "" or where the result is not what it should be.
-std::string wrong(Resources& on, const Product& p, const SharedTile* tile) {
+std::string wrong(Resources& on, const Product& p, const MatmulTile& tile) {
   const ir::Named n = p.named();
   auto made = compile_matmul_in(tile, n, on.gpu.can);
   if (!made) return "not compiled";
   Transfer transfer(on.gpu, on.host);
-  const int64_t size = size_of(p.t);
   std::vector<Memory> slots;
   std::vector<std::vector<char>> bytes;
   for (size_t i = 0; i < n.operands.size(); ++i) {
     const ir::Operand& o = n.operands[i];
+    const int64_t size = size_of(o.dtype);
     int64_t last = 0;
     for (int d = 0; d < o.rank(); ++d) last += (o.sizes[d] - 1) * o.strides[d];
     bytes.emplace_back(static_cast<size_t>((last + 1) * size), 0);
-    for (int64_t e = 0; e <= last; ++e) encode(p.t, value_of(e, o.slot), bytes.back().data() + e * size);
+    for (int64_t e = 0; e <= last; ++e) encode(o.dtype, value_of(e, o.slot), bytes.back().data() + e * size);
     slots.push_back(on.heap.allocate(static_cast<int64_t>(bytes.back().size())));
     transfer.write(slots.back(), 0, bytes.back().data(), slots.back().bytes);
   }
   std::vector<char> right = bytes[0];
+  const DType dst = n.operands[0].dtype;
   auto at = [&](int i, int64_t b, int64_t row, int64_t column) {
     const Dims& s = n.operands[static_cast<size_t>(i)].strides;
     return b * s[0] + row * s[1] + column * s[2];
@@ -80,7 +83,7 @@ std::string wrong(Resources& on, const Product& p, const SharedTile* tile) {
       for (int64_t j = 0; j < p.n; ++j) {
         int sum = p.bias ? value_of(at(3, b, i, j), 3) : 0;
         for (int64_t k = 0; k < p.k; ++k) sum += value_of(at(1, b, i, k), 1) * value_of(at(2, b, k, j), 2);
-        encode(p.t, sum, right.data() + at(0, b, i, j) * size);
+        encode(dst, sum, right.data() + at(0, b, i, j) * size_of(dst));
       }
   std::vector<Compiled> steps;
   steps.push_back(std::move(*made));
@@ -92,12 +95,15 @@ std::string wrong(Resources& on, const Product& p, const SharedTile* tile) {
   return "";
 }
 
-/// Sizes that leave a tile ragged on every side, in whole fours or not. Sums stay below 256, which a bf16 holds.
-Product ragged(const SharedTile& t, bool fours) {
+/// Sizes that leave a tile of m x n, k at a time, ragged on every side, in whole fours or not. Sums stay below 256, which a bf16 holds.
+Product ragged(int64_t m, int64_t n, int64_t k, bool fours) {
   Product p;
-  p.m = t.m + (fours ? 4 : 3), p.n = t.n + (fours ? 8 : 5), p.k = t.k + (fours ? 4 : 1);
+  p.m = m + (fours ? 4 : 3), p.n = n + (fours ? 8 : 5), p.k = k + (fours ? 4 : 1);
   p.spare = fours ? 0 : 1;
   return p;
+}
+Product ragged(const SharedTile& t, bool fours) {
+  return ragged(t.m, t.n, t.k, fours);
 }
 
 TEST_F(Vulkan, EveryTileIsRight) {
@@ -109,7 +115,7 @@ TEST_F(Vulkan, EveryTileIsRight) {
       Product p = ragged(tile, fours);
       p.bias = fours;
       p.lhs_turned = p.rhs_turned = !fours;
-      EXPECT_EQ(wrong(on, p, &tile), "") << tile.name() << (fours ? " in fours" : "");
+      EXPECT_EQ(wrong(on, p, tile), "") << tile.name() << (fours ? " in fours" : "");
     }
   }
 }
@@ -129,26 +135,63 @@ TEST_F(Vulkan, EveryWayOfLoadingIsRight) {
           p.lhs_turned = lhs, p.rhs_turned = rhs;
           p.dst_turned = lhs && rhs, p.bias = !lhs;
           const std::string where = std::string(name_of(t)) + (fours ? " in fours" : "") + (lhs ? " lhs^T" : "") + (rhs ? " rhs^T" : "");
-          EXPECT_EQ(wrong(on, p, &tile), "") << where << ", " << tile.name();
+          EXPECT_EQ(wrong(on, p, tile), "") << where << ", " << tile.name();
           if (t != DType::F32) continue;
-          EXPECT_EQ(wrong(on, p, nullptr), "") << where << ", plain";
+          EXPECT_EQ(wrong(on, p, {}), "") << where << ", plain";
         }
   }
 }
 
-TEST_F(Vulkan, TilesFitTheDevice) {
-  Capabilities can = physical().can;
-  for (const uint32_t shared : {16384u, 32768u, 65536u})
-    for (const uint32_t invocations : {128u, 256u, 1024u}) {
-      can.shared_bytes = shared, can.max_invocations = invocations;
-      for (const int64_t element : {4, 8}) {
-        EXPECT_FALSE(tiles_of(can, element).empty()) << shared << " bytes, " << invocations << " invocations";
-        for (const SharedTile& t : tiles_of(can, element)) {
-          EXPECT_LE(t.shared_bytes(element), shared) << t.name();
-          EXPECT_LE(t.invocations(), invocations) << t.name();
+/// Of products of f16, on devices that multiply such matrices: `./run test mesa` has one.
+class VulkanCooperative : public Vulkan {
+ protected:
+  void SetUp() override {
+    Vulkan::SetUp();
+    if (IsSkipped()) return;
+    if (!physical().can.cooperative) GTEST_SKIP() << physical().name << " has no cooperative matrices";
+  }
+  Product ragged_for(const CooperativeTile& t, bool fours) {
+    const Capabilities& can = physical().can;
+    Product p = ragged(2 * t.rows * can.cooperative_m, 2 * t.columns * can.cooperative_n, 64, fours);
+    p.t = DType::F16;
+    return p;
+  }
+};
+
+TEST_F(VulkanCooperative, EveryTileIsRight) {
+  Resources on(physical());
+  const Product p = ragged_for({1, 1}, true);
+  ASSERT_TRUE(takes_cooperative(p.named(), on.gpu.can));
+  const std::vector<CooperativeTile> tiles = cooperative_tiles(problem_of(p.named()), on.gpu.can);
+  ASSERT_FALSE(tiles.empty());
+  for (const CooperativeTile& t : tiles) EXPECT_EQ(wrong(on, ragged_for(t, true), t), "") << t.name();
+}
+
+TEST_F(VulkanCooperative, EveryWayOfLoadingIsRight) {
+  Resources on(physical());
+  const CooperativeTile tile{1, 1};
+  for (const bool fours : {true, false})
+    for (const bool lhs : {true, false})
+      for (const bool rhs : {true, false})
+        for (const bool wide : {true, false}) {
+          Product p = ragged_for(tile, fours);
+          p.lhs_turned = lhs, p.rhs_turned = rhs, p.dst_turned = lhs && rhs;
+          p.wide_dst = wide, p.bias = lhs;
+          EXPECT_EQ(wrong(on, p, tile), "") << (fours ? "in fours" : "singly") << (lhs ? " lhs^T" : "") << (rhs ? " rhs^T" : "")
+                                            << (wide ? " to f32" : "");
         }
-      }
-    }
+}
+
+TEST_F(VulkanCooperative, LongSumsAreMadeInParts) {
+  Product p;
+  p.t = DType::F16, p.m = 40, p.n = 24, p.k = 300, p.bias = true, p.wide_dst = true;
+  PhysicalDevice less = physical();
+  less.can.max_iterations = 4;
+  const auto made = compile_matmul_in(CooperativeTile{1, 1}, p.named(), less.can);
+  ASSERT_TRUE(made);
+  EXPECT_GT(made->launches.size(), 1u);
+  Resources on_less(less);
+  EXPECT_EQ(wrong(on_less, p, CooperativeTile{1, 1}), "");
 }
 
 /// Which shader runs: a GPU's, whatever the device is made of, unless the variable says otherwise.
@@ -162,7 +205,7 @@ TEST_F(Vulkan, TheTierIsChosenAndForced) {
       Capabilities can = Instance::get().devices[0].can;
       can.software = software;
       const ir::Named n = q.named();
-      throw Error(ErrorKind::Value, choose_tile(problem_of(n), n, can) ? "shared" : "other");
+      throw Error(ErrorKind::Value, std::holds_alternative<SharedTile>(choose_tile(problem_of(n), n, can)) ? "shared" : "other");
     });
     return said;
   };
@@ -172,7 +215,7 @@ TEST_F(Vulkan, TheTierIsChosenAndForced) {
   EXPECT_EQ(tiled("shared", true, 3), "shared");
   EXPECT_EQ(tiled("plain", false, 70), "other");
   EXPECT_EQ(tiled("lanes", false, 70), "other");
-  EXPECT_EQ(tiled("sideways", false, 70), "[vulkan] ANYGPU_VULKAN_MATMUL is 'sideways'; there are: plain, lanes, shared");
+  EXPECT_EQ(tiled("sideways", false, 70), "[vulkan] ANYGPU_VULKAN_MATMUL is 'sideways'; there are: plain, lanes, shared, cooperative");
 }
 
 /// Rows of one result are written by several launches, which need not wait for each other.
@@ -182,7 +225,7 @@ TEST_F(Vulkan, LaunchesOfOneProductWriteApart) {
   Product p;
   p.batch = 1, p.m = 500, p.n = 64, p.k = 16;
   const SharedTile tile = tiles_of(can, 4)[0];
-  const auto made = compile_matmul_in(&tile, p.named(), can);
+  const auto made = compile_matmul_in(tile, p.named(), can);
   ASSERT_TRUE(made);
   ASSERT_EQ(made->launches.size(), static_cast<size_t>(up(p.m, tile.m) / tile.m));
   int64_t end = 0;
@@ -227,7 +270,7 @@ Product small() {
 }
 
 std::optional<Compiled> plain(const ir::Named& n) {
-  return compile_matmul_in(nullptr, n, Instance::get().devices[0].can);
+  return compile_matmul_in({}, n, Instance::get().devices[0].can);
 }
 
 Way harmed(const char* name, void (*harm)(Launch&)) {

@@ -30,7 +30,7 @@ Capabilities poor() {
 }
 Capabilities rich() {
   Capabilities c = poor();
-  c.int16 = c.storage16 = c.int8 = c.storage8 = c.float_controls_f32 = true;
+  c.int16 = c.storage16 = c.int8 = c.storage8 = c.float_controls_f32 = c.denormals = true;
   c.software = c.texel_loads = true;
   return c;
 }

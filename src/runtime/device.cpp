@@ -94,7 +94,8 @@ int64_t bytes_named(const char* set) {
   return n << shift;
 }
 
-/// The executors' threads live as long as the process: at its end they must not be in the middle of a compilation or a kernel.
+/// The executors' threads live as long as the process: at its end they must not be in the middle of a compilation or a kernel. What is
+/// recorded and not yet flushed nobody can see any more, and is not run: drivers may have let go of what they need.
 void retire_executors() {
   if (forked.load(std::memory_order_relaxed)) return;
   Devices& d = devices();

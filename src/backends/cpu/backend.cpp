@@ -20,7 +20,7 @@ namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kWorthHugePages = 32 << 20;  // below, zeroing them at their first touch takes longer than they spare
-constexpr int64_t kCopyGrain = 1 << 20;  // bytes a thread copies at least
+constexpr int64_t kCopyGrain = 1 << 20;        // bytes a thread copies at least
 
 std::string processor() {
   std::ifstream info("/proc/cpuinfo");

@@ -49,6 +49,8 @@ void InstanceApi::load(const LoaderApi& loader, VkInstance instance) {
 #define ANYGPU_GET(name) require(name, loader.GetInstanceProcAddr(instance, "vk" #name), #name);
   ANYGPU_VULKAN_INSTANCE_FUNCTIONS(ANYGPU_GET)
 #undef ANYGPU_GET
+  GetPhysicalDeviceCooperativeMatrixProperties = reinterpret_cast<decltype(GetPhysicalDeviceCooperativeMatrixProperties)>(
+      loader.GetInstanceProcAddr(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"));
 }
 
 void DeviceApi::load(const InstanceApi& api, VkDevice device) {

@@ -77,6 +77,8 @@ struct LoaderApi {
 
 struct InstanceApi {
   ANYGPU_VULKAN_INSTANCE_FUNCTIONS(ANYGPU_VULKAN_MEMBER)
+  /// Null where no driver knows of VK_KHR_cooperative_matrix; the array is of what cooperative.cpp declares.
+  VkResult(VKAPI_PTR* GetPhysicalDeviceCooperativeMatrixProperties)(VkPhysicalDevice, uint32_t*, void*) = nullptr;
   void load(const LoaderApi&, VkInstance);
 };
 

@@ -5,19 +5,27 @@
 #include <span>
 
 #include "anygpu/error.h"
-#include "instance.h"
+#include "cooperative.h"
 
 namespace anygpu::vulkan {
 namespace {
 
-/// The feature structures of Vulkan 1.2, chained.
+/// The feature structures of Vulkan 1.2, chained, and those of extensions that the device has.
 struct Features {
   VkPhysicalDeviceShaderAtomicFloatFeaturesEXT atomic_float{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT_FEATURES_EXT};
+  CooperativeMatrixFeatures cooperative;
+  VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, &cooperative};
   VkPhysicalDeviceVulkan12Features v12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
   VkPhysicalDeviceVulkan11Features v11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &v12};
   VkPhysicalDeviceFeatures2 all{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &v11};
-  explicit Features(bool with_atomic_float) {
-    if (with_atomic_float) v12.pNext = &atomic_float;
+  std::vector<const char*> extensions;
+  Features(bool with_atomic_float, bool with_cooperative) {
+    if (with_atomic_float) v12.pNext = &atomic_float, extensions.push_back(VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME);
+    if (with_cooperative) {
+      cooperative.next = v12.pNext;
+      v12.pNext = &subgroup_size;
+      extensions.insert(extensions.end(), {kCooperativeMatrixExtension, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME});
+    }
   }
   Features(const Features&) = delete;
 };
@@ -35,12 +43,14 @@ constexpr Feature kFeatures[] = {{"int64", &Capabilities::int64},
                                  {"int8", &Capabilities::int8},
                                  {"storage8", &Capabilities::storage8},
                                  {"float_controls", &Capabilities::float_controls_f32},
+                                 {"denormals", &Capabilities::denormals},
                                  {"float_atomics", &Capabilities::float_atomics},
                                  {"int64_atomics", &Capabilities::int64_atomics},
                                  {"memory_model", &Capabilities::memory_model},
                                  {"device_addresses", &Capabilities::device_addresses},
                                  {"subgroup_arithmetic", &Capabilities::subgroup_arithmetic},
-                                 {"subgroup_shuffle", &Capabilities::subgroup_shuffle}};
+                                 {"subgroup_shuffle", &Capabilities::subgroup_shuffle},
+                                 {"cooperative_matrix", &Capabilities::cooperative}};
 /// Those that are no feature of a device, but what is done with it.
 constexpr Feature kWays[] = {{"texel_loads", &Capabilities::texel_loads}};
 
@@ -54,7 +64,7 @@ std::string switch_of(const char* feature) {
 void mask_as_dzn(Capabilities& c) {
   c.software = c.texel_loads = false;  // schedules and tiles are a GPU's then, whatever runs them
   c.int16 = c.float16 = c.storage16 = c.int8 = c.storage8 = false;
-  c.float_controls_f32 = c.float_atomics = c.int64_atomics = c.memory_model = c.device_addresses = false;
+  c.float_controls_f32 = c.denormals = c.float_atomics = c.int64_atomics = c.memory_model = c.device_addresses = false;
   c.max_invocations = std::min(c.max_invocations, 1024u);
   c.shared_bytes = std::min(c.shared_bytes, 32768u);
   c.push_bytes = std::min(c.push_bytes, 128u);
@@ -62,7 +72,7 @@ void mask_as_dzn(Capabilities& c) {
 }
 
 constexpr std::pair<const char*, MatmulTier> kTiers[] = {
-    {"plain", MatmulTier::Plain}, {"lanes", MatmulTier::Lanes}, {"shared", MatmulTier::Shared}};
+    {"plain", MatmulTier::Plain}, {"lanes", MatmulTier::Lanes}, {"shared", MatmulTier::Shared}, {"cooperative", MatmulTier::Cooperative}};
 
 MatmulTier forced_tier() {
   const char* v = std::getenv("ANYGPU_VULKAN_MATMUL");
@@ -97,6 +107,7 @@ void mask(Capabilities& c) {
   for (const std::span<const Feature> all : {std::span<const Feature>(kFeatures), std::span<const Feature>(kWays)})
     for (const Feature& f : all)
       if (switched_off(switch_of(f.name).c_str())) c.*f.flag = false;
+  c.cooperative = c.cooperative && c.memory_model && c.float16;
 }
 
 bool has_extension(const InstanceApi& vk, VkPhysicalDevice d, const char* name) {
@@ -146,7 +157,9 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   d.identity +=
       std::to_string(old.vendorID) + " " + std::to_string(old.deviceID) + " " + std::to_string(old.driverVersion) + " " + d.driver;
 
-  Features f(has_extension(vk, d.handle, VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME));
+  auto offers = [&](const char* extension) { return has_extension(vk, d.handle, extension); };
+  Features f(offers(VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME),
+             offers(kCooperativeMatrixExtension) && offers(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME));
   vk.GetPhysicalDeviceFeatures2(d.handle, &f.all);
   Capabilities& c = d.can;
   c.int64 = f.all.features.shaderInt64;
@@ -157,6 +170,7 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   c.int8 = f.v12.shaderInt8;
   c.storage8 = f.v12.storageBuffer8BitAccess;
   c.float_controls_f32 = p12.shaderSignedZeroInfNanPreserveFloat32;
+  c.denormals = p12.shaderDenormPreserveFloat32;
   c.float_atomics = f.atomic_float.shaderBufferFloat32AtomicAdd;
   c.int64_atomics = f.v12.shaderBufferInt64Atomics;
   c.memory_model = f.v12.vulkanMemoryModel && f.v12.vulkanMemoryModelDeviceScope;
@@ -165,6 +179,7 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   c.subgroup_arithmetic = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
   c.subgroup_shuffle = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
   c.subgroup_size = subgroups ? p11.subgroupSize : 1;
+  if (f.cooperative.matrices && f.subgroup_size.computeFullSubgroups && subgroups) find_cooperative(vk, d.handle, c);
   c.max_invocations = limits.maxComputeWorkGroupInvocations;
   for (int i = 0; i < 3; ++i) {
     c.max_group_size[i] = limits.maxComputeWorkGroupSize[i];
@@ -205,7 +220,8 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
 
 VkDevice create_device(const InstanceApi& vk, const PhysicalDevice& d) {
   const Capabilities& c = d.can;
-  Features f(c.float_atomics);
+  Features f(c.float_atomics, c.cooperative);
+  f.cooperative.matrices = f.subgroup_size.computeFullSubgroups = c.cooperative;
   f.all.features.shaderInt64 = c.int64;
   f.all.features.shaderFloat64 = c.float64;
   f.all.features.shaderInt16 = c.int16;
@@ -220,12 +236,11 @@ VkDevice create_device(const InstanceApi& vk, const PhysicalDevice& d) {
   f.v12.timelineSemaphore = VK_TRUE;
   const float priority = 1;
   const VkDeviceQueueCreateInfo queue{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, nullptr, 0, d.family, 1, &priority};
-  const char* const extensions[] = {VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME};
   VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &f.all};
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queue;
-  info.enabledExtensionCount = c.float_atomics ? 1 : 0;
-  info.ppEnabledExtensionNames = extensions;
+  info.enabledExtensionCount = static_cast<uint32_t>(f.extensions.size());
+  info.ppEnabledExtensionNames = f.extensions.data();
   VkDevice device = nullptr;
   const VkResult r = vk.CreateDevice(d.handle, &info, nullptr, &device);
   if (r != VK_SUCCESS) throw Error(ErrorKind::Value, "[vulkan] the driver of " + d.name + " made no device: " + name_of(r));

@@ -54,7 +54,7 @@ Kernel kernel_for(const KernelSpec& spec, const Capabilities& caps, const std::s
   static std::mutex& mutex = *new std::mutex;
   static auto& made = *new std::unordered_map<std::string, Kernel>;
   std::string key = spec.key();
-  key += static_cast<char>(caps.storage8 | caps.storage16 << 1 | caps.float_controls_f32 << 2);
+  key += static_cast<char>(caps.storage8 | caps.storage16 << 1 | caps.float_controls_f32 << 2 | caps.denormals << 3);
   key += std::to_string(caps.push_bytes);
   std::lock_guard lock(mutex);
   Kernel& k = made[key];

@@ -10,8 +10,8 @@
 
 namespace anygpu::vulkan {
 
-/// How products of matrices are computed: shaders/matmul.comp, matmul_lanes.comp, matmul_shared.comp.
-enum class MatmulTier : uint8_t { Best, Plain, Lanes, Shared };
+/// How products of matrices are computed: shaders/matmul.comp, matmul_lanes.comp, matmul_shared.comp, matmul_cooperative.h.
+enum class MatmulTier : uint8_t { Best, Plain, Lanes, Shared, Cooperative };
 
 class Chooser;
 
@@ -21,9 +21,12 @@ struct Capabilities {
   bool int16 = false, float16 = false, storage16 = false;  ///< arithmetic; loads and stores of 16 bits
   bool int8 = false, storage8 = false;
   bool float_controls_f32 = false;  ///< SignedZeroInfNanPreserve may be declared for 32 bits
+  bool denormals = false;           ///< DenormPreserve may be, too: without it, a device may take subnormal f32 for zeros
   bool float_atomics = false, int64_atomics = false, memory_model = false;
   bool device_addresses = false;  ///< buffers may be reached by address
   bool subgroup_arithmetic = false, subgroup_shuffle = false;
+  bool cooperative = false;  ///< f16 matrices, m x k by k x n, are multiplied by a subgroup, and summed in f32
+  uint32_t cooperative_m = 0, cooperative_n = 0, cooperative_k = 0;
   uint32_t subgroup_size = 1;
   uint32_t max_invocations = 128, max_group_size[3] = {128, 128, 64}, max_groups[3] = {65535, 65535, 65535};
   uint32_t shared_bytes = 16384, push_bytes = 128;
@@ -46,6 +49,7 @@ struct Shader {
   int bindings = 0;                 ///< buffers, set 0, bindings 0..bindings-1: storage buffers
   uint32_t texels = 0;              ///< but those of these bits: uniform texel buffers
   int push_words = 0;               ///< push constants, in 32-bit words
+  bool full_subgroups = false;      ///< of the device's size, which cooperative matrices want
 };
 
 inline constexpr int32_t kScratch = -1;  ///< binding.slot: the step's scratch: its own, holding anything; begin is a multiple of 256

@@ -97,9 +97,15 @@ std::optional<Compiled> compile_with(const MatmulShader& shader, const MatmulPro
 
 }  // namespace
 
-std::optional<Compiled> compile_matmul_in(const SharedTile* tile, const ir::Named& named, const Capabilities& can) {
+std::optional<Compiled> compile_matmul_in(const MatmulTile& tile, const ir::Named& named, const Capabilities& can) {
   MatmulProblem p = problem_of(named);
-  const MatmulShader shader = tile ? shared_matmul(p, named, *tile, can) : plain_matmul(p, named, can);
+  MatmulShader shader;
+  if (const auto* shared = std::get_if<SharedTile>(&tile))
+    shader = shared_matmul(p, named, *shared, can);
+  else if (const auto* cooperative = std::get_if<CooperativeTile>(&tile))
+    shader = cooperative_matmul(p, *cooperative, can);
+  else
+    shader = plain_matmul(p, named, can);
   return compile_with(shader, p, named, can);
 }
 
@@ -121,8 +127,7 @@ std::optional<Compiled> compile_matmul(const ir::Named& named, const Capabilitie
     const MatmulShader shader = lanes_matmul(p, can);
     return compile_with(shader, p, named, can);
   }
-  const auto tile = choose_tile(p, named, can);
-  return compile_matmul_in(tile ? &*tile : nullptr, named, can);
+  return compile_matmul_in(choose_tile(p, named, can), named, can);
 }
 
 }  // namespace anygpu::vulkan

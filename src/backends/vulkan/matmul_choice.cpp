@@ -19,6 +19,11 @@ int64_t rounded(int64_t n, int64_t most) {
   return std::clamp(static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(n))), kFewest, most);
 }
 
+std::string name_of(const MatmulTile& t) {
+  if (const auto* shared = std::get_if<SharedTile>(&t)) return shared->name();
+  return std::get<CooperativeTile>(t).name();
+}
+
 /// A product of given sizes whose arrays are loaded and stored as a class wants it.
 struct Class {
   DType dst, lhs, rhs;
@@ -27,7 +32,7 @@ struct Class {
   int64_t batch, m, n, k;
 
   std::string name() const {
-    std::string s = std::string("matmul ") + name_of(dst) + " " + name_of(lhs) + " " + name_of(rhs);
+    std::string s = std::string("matmul ") + anygpu::name_of(dst) + " " + anygpu::name_of(lhs) + " " + anygpu::name_of(rhs);
     s += " " + std::to_string(stages.lhs) + std::to_string(stages.rhs) + (stores_fours ? "4" : "1");
     for (const int64_t size : {batch, m, n, k}) s += " " + std::to_string(size);
     return s;
@@ -72,22 +77,32 @@ Class class_of(const MatmulProblem& p) {
 
 }  // namespace
 
-std::optional<SharedTile> choose_tile(const MatmulProblem& problem, const ir::Named& named, const Capabilities& can) {
-  const bool forced = can.matmul == MatmulTier::Shared;
+MatmulTile choose_tile(const MatmulProblem& problem, const ir::Named& named, const Capabilities& can) {
+  const bool cooperative = takes_cooperative(named, can);
+  const bool forced = can.matmul == MatmulTier::Shared || (can.matmul == MatmulTier::Cooperative && cooperative);
   if (!forced && (can.matmul != MatmulTier::Best || can.software)) return {};
   if (!forced && std::min({problem.m, problem.n, problem.k}) < kFewest) return {};
   MatmulProblem p = problem;
   along_rows(p);
-  std::vector<SharedTile> tiles = tiles_of(can, size_of(named.operands[kDst].dtype == DType::F64 ? DType::F64 : DType::F32));
+  std::vector<MatmulTile> tiles;
+  if (can.matmul != MatmulTier::Cooperative) {
+    std::vector<SharedTile> shared = tiles_of(can, size_of(named.operands[kDst].dtype == DType::F64 ? DType::F64 : DType::F32));
+    std::sort(shared.begin(), shared.end(), [&](const SharedTile& a, const SharedTile& b) { return cost_of(a, p) < cost_of(b, p); });
+    tiles.assign(shared.begin(), shared.end());
+  }
+  // Behind the first, which is taken where nothing can be measured: only what was seen to be right there multiplies so.
+  if (cooperative && can.matmul != MatmulTier::Shared && (can.chooser || forced)) {
+    const std::vector<CooperativeTile> all = cooperative_tiles(p, can);
+    tiles.insert(tiles.begin() + (tiles.empty() ? 0 : 1), all.begin(), all.end());
+  }
   if (tiles.empty()) return {};
-  std::sort(tiles.begin(), tiles.end(), [&](const SharedTile& a, const SharedTile& b) { return cost_of(a, p) < cost_of(b, p); });
   if (!can.chooser) return tiles[0];
 
   Capabilities alone = can;
   alone.chooser = nullptr;
   const Class c = class_of(p);
-  std::vector<Way> ways{{"plain", [&](const ir::Named& n) { return compile_matmul_in(nullptr, n, alone); }}};
-  for (const SharedTile& t : tiles) ways.push_back({t.name(), [&](const ir::Named& n) { return compile_matmul_in(&t, n, alone); }});
+  std::vector<Way> ways{{"plain", [&](const ir::Named& n) { return compile_matmul_in({}, n, alone); }}};
+  for (const MatmulTile& t : tiles) ways.push_back({name_of(t), [&](const ir::Named& n) { return compile_matmul_in(t, n, alone); }});
   const size_t best = can.chooser->choose(c.name(), ways, c.product(), c.ragged().product());
   if (best == 0 && !forced) return {};
   return tiles[best == 0 ? 0 : best - 1];

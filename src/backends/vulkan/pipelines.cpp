@@ -22,8 +22,8 @@ uint64_t hash(const Shader& s) {
 }
 
 bool same(const Shader& a, const Shader& b) {
-  return a.bindings == b.bindings && a.texels == b.texels && a.push_words == b.push_words && a.constants == b.constants &&
-         a.words == b.words;
+  return a.bindings == b.bindings && a.texels == b.texels && a.push_words == b.push_words && a.full_subgroups == b.full_subgroups &&
+         a.constants == b.constants && a.words == b.words;
 }
 
 }  // namespace
@@ -101,7 +101,7 @@ Pipeline Pipelines::make(const Shader& s) {
   VkComputePipelineCreateInfo info{VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
   info.stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                 nullptr,
-                0,
+                VkPipelineShaderStageCreateFlags(s.full_subgroups ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0),
                 VK_SHADER_STAGE_COMPUTE_BIT,
                 module,
                 "main",

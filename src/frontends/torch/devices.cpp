@@ -2,7 +2,6 @@
 #include <pthread.h>
 
 #include <atomic>
-#include <cstdlib>
 
 #include "tensor.h"
 
@@ -17,25 +16,11 @@ std::atomic<Device*> devices[kMaxDevices];
 std::atomic<bool> used{false};
 std::atomic<bool> bad_fork{false};
 
-/// Lets queued work end before libraries that do it are torn down. Nobody is left to be told of errors.
-void drain() noexcept {
-  if (bad_fork.load()) return;
-  for (auto& slot : devices) {
-    try {
-      if (Device* d = slot.load()) d->synchronize();
-    } catch (...) {
-    }
-  }
-}
-
 /// First use of a device: from here on a forked child must not touch it.
 Device& open(int index) {
-  static const int registered = pthread_atfork(nullptr, nullptr,
-                                               [] {
-                                                 if (used.load()) bad_fork.store(true);
-                                               }) +
-                                std::atexit(drain);
-  (void)registered;
+  [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, [] {
+    if (used.load()) bad_fork.store(true);
+  });
   TORCH_CHECK(
       !bad_fork.load(),
       "Cannot re-initialize anygpu in forked subprocess. To use anygpu with multiprocessing, you must use the 'spawn' start method");

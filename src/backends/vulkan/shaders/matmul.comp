@@ -34,7 +34,7 @@ layout(push_constant) uniform Params {
 void main() {
   int z = p.batch + int(gl_WorkGroupID.z);
   int inner = z % p.batches, outer = z / p.batches;
-  int at[4];
+  ivec4 at;
   for (int i = 0; i < 4; ++i) at[i] = p.offset[i] + outer * p.batch_stride[i] + inner * p.batch_stride[4 + i];
 
   int first_row = (p.row_tile + int(gl_WorkGroupID.y)) * int(ROWS);

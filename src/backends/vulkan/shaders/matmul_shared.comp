@@ -121,7 +121,7 @@ void multiply(uint x, uint y) {
 void main() {
   int z = p.batch + int(gl_WorkGroupID.z);
   int inner = z % p.batches, outer = z / p.batches;
-  int at[4];
+  ivec4 at;
   for (int i = 0; i < 4; ++i) at[i] = p.offset[i] + outer * p.batch_stride[i] + inner * p.batch_stride[4 + i];
   int tile_row = (p.row_tile + int(gl_WorkGroupID.y)) * int(TILE_M), tile_column = int(gl_WorkGroupID.x * TILE_N);
   uint x = gl_LocalInvocationIndex % THREADS_X, y = gl_LocalInvocationIndex / THREADS_X;

@@ -385,30 +385,39 @@ Value Builder::push(int word) {
 Id Builder::shared(Type t, int array) {
   Id& variable = shared_[{static_cast<int>(t), array}];
   if (variable) return variable;
-  const Id length = constant32(static_cast<uint32_t>(local_size_)), a = global(spv::OpTypeArray, {type(t), length}, false);
+  const auto n = shared_lengths_.find(array);
+  const Id length = constant32(n == shared_lengths_.end() ? static_cast<uint32_t>(local_size_) : n->second),
+           a = global(spv::OpTypeArray, {type(t), length}, false);
   const Id p = pointer(spv::StorageClassWorkgroup, a);
   variable = id();
   emit(types_, spv::OpVariable, {p, variable, spv::StorageClassWorkgroup});
   return variable;
 }
 
-Value Builder::shared_load(Type t, int array, Value index) {
+Id Builder::shared_pointer(Type t, int array, Value index) {
   const Id a = shared(t, array), p = pointer(spv::StorageClassWorkgroup, type(t)), at = id();
   emit(code_, spv::OpAccessChain, {p, at, a, index.id});
+  return at;
+}
+
+Value Builder::shared_load(Type t, int array, Value index) {
+  const Id at = shared_pointer(t, array, index);
   const Value v{this, id(), t};
-  emit(code_, spv::OpLoad, {type(t), v.id, at});
+  const Words visible = made_visible();
+  emit(code_, spv::OpLoad, {type(t), v.id, at}, visible);
   return v;
 }
 
 void Builder::shared_store(int array, Value value, Value index) {
-  const Id a = shared(value.type, array), p = pointer(spv::StorageClassWorkgroup, type(value.type)), at = id();
-  emit(code_, spv::OpAccessChain, {p, at, a, index.id});
-  emit(code_, spv::OpStore, {at, value.id});
+  const Id at = shared_pointer(value.type, array, index);
+  const Words available = made_available();
+  emit(code_, spv::OpStore, {at, value.id}, available);
 }
 
 void Builder::barrier() {
-  const Id scope = constant32(spv::ScopeWorkgroup),
-           semantics = constant32(spv::MemorySemanticsAcquireReleaseMask | spv::MemorySemanticsWorkgroupMemoryMask);
+  uint32_t what = spv::MemorySemanticsAcquireReleaseMask | spv::MemorySemanticsWorkgroupMemoryMask;
+  if (vulkan_memory_model_) what |= spv::MemorySemanticsMakeAvailableMask | spv::MemorySemanticsMakeVisibleMask;
+  const Id scope = constant32(spv::ScopeWorkgroup), semantics = constant32(what);
   emit(code_, spv::OpControlBarrier, {scope, scope, semantics});
 }
 
@@ -416,7 +425,8 @@ Id Builder::builtin(int which) {
   Id& variable = builtins_[which];
   if (variable) return variable;
   const Id u = type(Type::U32);
-  const Id t = which == spv::BuiltInLocalInvocationIndex ? u : global(spv::OpTypeVector, {u, 3}, false);
+  const bool one = which == spv::BuiltInLocalInvocationIndex || which == spv::BuiltInSubgroupId || which == spv::BuiltInNumSubgroups;
+  const Id t = one ? u : global(spv::OpTypeVector, {u, 3}, false);
   const Id p = pointer(spv::StorageClassInput, t);
   variable = id();
   emit(types_, spv::OpVariable, {p, variable, spv::StorageClassInput});
@@ -424,11 +434,25 @@ Id Builder::builtin(int which) {
   return variable;
 }
 
-Value Builder::local_index() {
-  const Id from = builtin(spv::BuiltInLocalInvocationIndex);
+Value Builder::scalar_builtin(int which) {
+  const Id from = builtin(which);
   const Value v{this, id(), Type::U32};
   emit(code_, spv::OpLoad, {type(Type::U32), v.id, from});
   return v;
+}
+
+Value Builder::local_index() {
+  return scalar_builtin(spv::BuiltInLocalInvocationIndex);
+}
+
+Value Builder::subgroup() {
+  capability(spv::CapabilityGroupNonUniform);
+  return scalar_builtin(spv::BuiltInSubgroupId);
+}
+
+Value Builder::subgroups() {
+  capability(spv::CapabilityGroupNonUniform);
+  return scalar_builtin(spv::BuiltInNumSubgroups);
 }
 
 Value Builder::group(int axis) {
@@ -445,6 +469,12 @@ void Builder::preserve_specials(int width) {
   preserved_.push_back(width);
 }
 
+void Builder::preserve_denormals(int width) {
+  capability(spv::CapabilityDenormPreserve);
+  extensions_.insert("SPV_KHR_float_controls");
+  denormals_.push_back(width);
+}
+
 std::vector<uint32_t> Builder::finish() {
   emit(code_, spv::OpReturn, {});
   emit(code_, spv::OpFunctionEnd, {});
@@ -456,13 +486,15 @@ std::vector<uint32_t> Builder::finish() {
   for (const std::string& e : extensions_) emit(out, spv::OpExtension, {}, words_of(e));
   emit(out, spv::OpExtInstImport, {glsl_}, words_of("GLSL.std.450"));
   emit(out, spv::OpMemoryModel,
-       {addresses_.empty() ? spv::AddressingModelLogical : spv::AddressingModelPhysicalStorageBuffer64, spv::MemoryModelGLSL450});
+       {addresses_.empty() ? spv::AddressingModelLogical : spv::AddressingModelPhysicalStorageBuffer64,
+        vulkan_memory_model_ ? spv::MemoryModelVulkan : spv::MemoryModelGLSL450});
   Words entry = words_of("main");
   for (const auto& [which, variable] : builtins_) entry.push_back(variable);
   emit(out, spv::OpEntryPoint, {spv::ExecutionModelGLCompute, main_}, entry);
   emit(out, spv::OpExecutionMode, {main_, spv::ExecutionModeLocalSize, static_cast<uint32_t>(local_size_), 1, 1});
   for (int width : preserved_)
     emit(out, spv::OpExecutionMode, {main_, spv::ExecutionModeSignedZeroInfNanPreserve, static_cast<uint32_t>(width)});
+  for (int width : denormals_) emit(out, spv::OpExecutionMode, {main_, spv::ExecutionModeDenormPreserve, static_cast<uint32_t>(width)});
   out.insert(out.end(), decorations_.begin(), decorations_.end());
   out.insert(out.end(), types_.begin(), types_.end());
   emit(out, spv::OpFunction, {void_, main_, spv::FunctionControlMaskNone, function_type});

@@ -29,6 +29,12 @@ struct Value {
   explicit operator bool() const { return id != 0; }
 };
 
+/// A cooperative matrix, which a subgroup holds together: of f16, or, where sums are gathered, of f32.
+struct MatrixType {
+  enum Use : uint8_t { A, B, Sum } use;
+  uint32_t rows, columns;
+};
+
 /// A variable of the function; loads and stores are explicit.
 struct Variable {
   Builder* b = nullptr;
@@ -96,11 +102,30 @@ class Builder {
   Value shared_load(Type, int array, Value index);
   void shared_store(int array, Value value, Value index);
   void barrier();
-  Value local_index();  ///< of the invocation in its workgroup
+  void shared_length(int array, uint32_t n) { shared_lengths_[array] = n; }  ///< instead of local_size
+  Value local_index();                                                       ///< of the invocation in its workgroup
   Value group(int axis);
+  Value subgroup();   ///< of the invocation, its number in the workgroup
+  Value subgroups();  ///< of the workgroup
+
+  // ---- cooperative matrices (SPV_KHR_cooperative_matrix), in builder_matrix.cpp; what shares memory with them is in the Vulkan memory
+  // model, as they want it. All invocations of a subgroup must come by ----
+  /// Zeros, in a variable of the function.
+  Id matrix_variable(MatrixType);
+  void matrix_clear(Id variable, MatrixType);
+  /// From shared array `array` of u32s, each two f16; stride in u32s, from line to line: rows, or columns if by_columns.
+  Id matrix_load(MatrixType, int array, Value first, uint32_t stride, bool by_columns);
+  /// The variable += a @ b.
+  void matrix_multiply(Id variable, MatrixType, Id a, Id b);
+  /// Of f32, into shared array `array` of f32s, row by row.
+  void matrix_store(Id variable, MatrixType, int array, Value first, uint32_t stride);
 
   /// 32-bit (64-bit) floats keep infinities, NaN and the sign of zeros, where the device can be told so.
   void preserve_specials(int width);
+  /// And subnormal numbers.
+  void preserve_denormals(int width);
+  /// Before anything is shared.
+  void vulkan_memory_model();
   bool preserves_specials() const { return !preserved_.empty(); }
   int local_size() const { return local_size_; }
   /// The finished module. `bindings`: storage buffers in use are 0..bindings-1.
@@ -120,6 +145,11 @@ class Builder {
   Words aligned(int binding, Type element) const;
   Id shared(Type, int array);
   Id builtin(int which);
+  Value scalar_builtin(int which);
+  Id matrix_type(MatrixType);
+  Id shared_pointer(Type, int array, Value index);
+  Words made_available() const;  ///< behind a store to shared memory
+  Words made_visible() const;    ///< behind a load from it
   Id constant32(uint32_t v);
   void label(Id);
   void capability(int c) { capabilities_.insert(c); }
@@ -134,8 +164,11 @@ class Builder {
   std::map<int, std::pair<Id, Id>> addresses_;  // low and high word, by binding
   std::map<int, Id> texels_;
   std::map<std::pair<int, int>, Id> shared_;  // type, array
+  std::map<int, uint32_t> shared_lengths_;
   std::map<int, Id> builtins_, block_types_;
-  std::vector<int> preserved_;
+  std::vector<int> preserved_, denormals_;
+  bool vulkan_memory_model_ = false;
+  Id workgroup_scope_ = 0;
   Id push_ = 0;
   Words types_, decorations_, variables_, entry_, code_;
 };
@@ -165,6 +198,10 @@ Value operator>(Value, Value);
 Value operator>=(Value, Value);
 Value signed_less(Value, Value);
 Value signed_less_equal(Value, Value);
+
+/// An f16's bits (bf16's, where `brain`) to f32, and back: to nearest, ties to even. In integers: no device can flush small numbers.
+Value decode_half(bool brain, Value bits);
+Value encode_half(bool brain, Value);
 
 #define ANYGPU_SPIRV_MIXED(op)                  \
   inline Value operator op(Value x, double v) { \

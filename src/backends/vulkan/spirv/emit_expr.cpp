@@ -314,8 +314,8 @@ Value Emitter::wrap(DType t, Value v) {
 
 Value Emitter::cast(Value x, DType from, DType to, bool to_narrow) {
   if (from == to) return to == DType::I64 && to_narrow ? b_.to_u32(x) : x;
-  if (is_half(from)) return cast(decode_half(from, x), DType::F32, to, to_narrow);
-  if (is_half(to)) return encode_half(to, cast(x, from, DType::F32, false));
+  if (is_half(from)) return cast(decode_half(from == DType::BF16, x), DType::F32, to, to_narrow);
+  if (is_half(to)) return encode_half(to == DType::BF16, cast(x, from, DType::F32, false));
   if (to == DType::Bool) return x != b_.like(x, 0);
   const Type result = register_type(to, to_narrow);
   if (is_float(to)) {
@@ -355,31 +355,6 @@ Value Emitter::bits_cast(Value x, DType from, DType to) {
   // Small integers are extended according to their own sign, halves never.
   const Value plain = x & b_.u32(size_of(from) == 1 ? 0xffu : 0xffffu);
   return wrap(to, plain);
-}
-
-// Integer arithmetic throughout: numbers too small to be normal in f32 never arise, and no device can flush them.
-Value Emitter::decode_half(DType t, Value bits) {
-  if (t == DType::BF16) return b_.bits(bits << 16, Type::F32);
-  const Value sign = (bits & b_.u32(0x8000)) << 16, rest = (bits & b_.u32(0x7fff)) << 13;
-  const Value normal = rest + b_.u32(112u << 23), special = rest | b_.u32(0x7f800000);
-  const Value small = b_.bits(b_.op(spv::OpConvertUToF, Type::F32, {bits & b_.u32(0x3ff)}) * b_.real(Type::F32, 0x1p-24), Type::U32);
-  const Value magnitude = b_.select(rest < b_.u32(0x400u << 13), small, b_.select(rest < b_.u32(0x7c00u << 13), normal, special));
-  return b_.bits(magnitude | sign, Type::F32);
-}
-
-Value Emitter::encode_half(DType t, Value x) {
-  const Value bits = b_.bits(x, Type::U32), magnitude = bits & b_.u32(0x7fffffff);
-  const Value sign = (bits >> 16) & b_.u32(0x8000), nan = magnitude > b_.u32(0x7f800000);
-  if (t == DType::BF16) {
-    const Value rounded = (bits + (((bits >> 16) & b_.u32(1)) + b_.u32(0x7fff))) >> 16;
-    return b_.select(nan, sign | b_.u32(0x7fc0), rounded);
-  }
-  // Subnormals: adding 0.5 lets the addition round; the result's mantissa is the answer.
-  const Value small = b_.bits(b_.bits(magnitude, Type::F32) + b_.real(Type::F32, 0.5), Type::U32) - b_.u32(0x3f000000);
-  const Value normal = (magnitude + (((magnitude >> 13) & b_.u32(1)) + b_.u32(0xc8000fff))) >> 13;
-  const Value finite = b_.select(magnitude < b_.u32(0x38800000), small, normal);
-  const Value special = b_.select(nan, b_.u32(0x7e00), b_.u32(0x7c00));
-  return sign | b_.select(magnitude >= b_.u32(0x477ff000), special, finite);
 }
 
 void Emitter::check(const Node& n, Value condition) {

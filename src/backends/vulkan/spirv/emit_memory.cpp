@@ -79,7 +79,10 @@ void Emitter::write(int access, Value address, Value raw) {
 
 Value Emitter::combine(Combine how, DType t, Value old, Value value) {
   if (t == DType::Bool) return how == Combine::Add || how == Combine::Max ? old | value : old & value;
-  if (t == DType::F16 || t == DType::BF16) return encode_half(t, combine(how, DType::F32, decode_half(t, old), decode_half(t, value)));
+  if (t == DType::F16 || t == DType::BF16) {
+    const bool brain = t == DType::BF16;
+    return encode_half(brain, combine(how, DType::F32, decode_half(brain, old), decode_half(brain, value)));
+  }
   switch (how) {
     case Combine::Add:
       return wrap(t, old + value);

@@ -36,6 +36,7 @@ Emitter::Emitter(const KernelSpec& spec, const Capabilities& caps)
 Kernel Emitter::run(const std::string& name, int push_limit) {
   push_ = push_limit > 0;
   if (caps_.float_controls_f32) b_.preserve_specials(32);
+  if (caps_.denormals) b_.preserve_denormals(32);
   b_.at_entry([&] { local_ = b_.local_index(); });
   spec_.shape == Shape::Reduce ? reduction() : pointwise();
   if (push_ && static_cast<int>(params_.size()) > push_limit) return {};

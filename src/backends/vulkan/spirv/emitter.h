@@ -87,8 +87,6 @@ class Emitter {
   Value wrap(DType, Value);
   Value is_nan(Value);
   Value philox(Scope&, const ir::Node&);
-  Value decode_half(DType, Value bits);  ///< to f32
-  Value encode_half(DType, Value);       ///< to nearest, ties to even
   void check(const ir::Node&, Value condition);
   DType type_of(int id) const { return spec_.nodes[id].type; }
   bool narrow(int id) const { return spec_.narrow[id]; }

@@ -1,0 +1,263 @@
+#include "matmul_cooperative.h"
+
+#include <spirv/unified1/GLSL.std.450.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "spirv/builder.h"
+
+namespace anygpu::vulkan {
+namespace {
+
+using spirv::Builder;
+using spirv::MatrixType;
+using spirv::Type;
+using spirv::Value;
+
+constexpr CooperativeTile kTiles[] = {{4, 4}, {2, 4}, {4, 2}, {2, 2}, {1, 2}, {2, 1}, {1, 1}};
+constexpr int64_t kPartsDown = 2, kPartsAcross = 2, kParts = kPartsDown * kPartsAcross;
+/// Words behind each line in shared memory: lines begin in different banks, at whole 16 bytes.
+constexpr int64_t kPad = 4;
+constexpr double kBusy = 16384;  // invocations that keep a GPU busy
+constexpr int kLhsArray = 0, kRhsArray = 1, kSumArray = 2;
+
+// Words of the push constants: Params in matmul.cpp.
+constexpr int kM = 0, kN = 1, kK = 2, kRowTile = 3, kBatch = 4, kOffset = 5, kRow = 9, kColumn = 13, kBatches = 17, kBatchStride = 18;
+
+uint32_t word(int64_t v) {
+  return static_cast<uint32_t>(v);
+}
+
+/// All that shapes the shader.
+struct Form {
+  int64_t rows, columns;           // of matrices, a subgroup
+  int64_t size_m, size_n, size_k;  // of a matrix
+  int64_t invocations;
+  Stages stages;
+  uint32_t dst_kind, bias_kind;
+  bool bias, adds;
+
+  int64_t part_m() const { return rows * size_m; }
+  int64_t part_n() const { return columns * size_n; }
+  int64_t m() const { return kPartsDown * part_m(); }
+  int64_t n() const { return kPartsAcross * part_n(); }
+  int64_t k() const { return std::max<int64_t>(32, 2 * size_k); }
+  bool lhs_along_k() const { return stages.lhs < 2; }
+  bool rhs_along_k() const { return stages.rhs < 2; }
+  // Words of a line in shared memory, two elements each.
+  int64_t lhs_line() const { return (lhs_along_k() ? k() : m()) / 2 + kPad; }
+  int64_t rhs_line() const { return (rhs_along_k() ? k() : n()) / 2 + kPad; }
+  int64_t lhs_words() const { return lhs_line() * (lhs_along_k() ? m() : k()); }
+  int64_t rhs_words() const { return rhs_line() * (rhs_along_k() ? n() : k()); }
+  int64_t sum_words() const { return kParts * size_m * size_n; }
+  int64_t shared_bytes() const { return 4 * (lhs_words() + rhs_words() + sum_words()); }
+
+  auto key() const {
+    return std::tuple(rows, columns, size_m, size_n, size_k, invocations, stages.lhs, stages.rhs, dst_kind, bias_kind, bias, adds);
+  }
+};
+
+Form form_of(const MatmulProblem& p, const CooperativeTile& t, const Capabilities& can) {
+  Form f{};
+  f.rows = t.rows, f.columns = t.columns;
+  f.size_m = can.cooperative_m, f.size_n = can.cooperative_n, f.size_k = can.cooperative_k;
+  f.invocations = kParts * can.subgroup_size;
+  f.stages = stages_of(p);
+  f.dst_kind = kind_of(p.arrays[kDst].operand.dtype);
+  f.bias = p.count > kBias;
+  f.bias_kind = f.bias ? kind_of(p.arrays[kBias].operand.dtype) : 0;
+  return f;
+}
+
+/// One shader under construction.
+class Emitted {
+ public:
+  explicit Emitted(const Form& f) : f_(f), b_(static_cast<int>(f.invocations), kMatmulPushWords) {}
+
+  std::vector<uint32_t> words() {
+    b_.vulkan_memory_model();
+    b_.shared_length(kLhsArray, word(f_.lhs_words()));
+    b_.shared_length(kRhsArray, word(f_.rhs_words()));
+    b_.shared_length(kSumArray, word(f_.sum_words()));
+    local_ = b_.local_index(), subgroup_ = b_.subgroup(), subgroups_ = b_.subgroups();
+    const Value z = b_.push(kBatch) + b_.group(2), inner = z % b_.push(kBatches), outer = z / b_.push(kBatches);
+    for (int i = 0; i < 4; ++i) at_[i] = b_.push(kOffset + i) + outer * b_.push(kBatchStride + i) + inner * b_.push(kBatchStride + 4 + i);
+    row_ = (b_.push(kRowTile) + b_.group(1)) * number(f_.m());
+    column_ = b_.group(0) * number(f_.n());
+    for (int64_t i = 0; i < f_.rows * f_.columns; ++i) sums_.push_back(b_.matrix_variable(sum_));
+    // Subgroups may be fewer than parts, or more: what a device says of their size is not what every shader gets.
+    b_.loop(number(0), number(kParts), subgroups_, [&](Value pass) { part(pass); });
+    return b_.finish();
+  }
+
+ private:
+  /// Of a tile: how many elements, the first and the last in the array, and the stride there.
+  struct Axis {
+    int64_t count;
+    Value first, limit, stride;
+  };
+
+  Value number(int64_t v) { return b_.u32(word(v)); }
+  Value least(Value x, Value y) { return b_.call(GLSLstd450UMin, Type::U32, {x, y}); }
+
+  void part(Value pass) {
+    const Value mine = pass + subgroup_, works = mine < number(kParts);
+    for (const spirv::Id s : sums_) b_.matrix_clear(s, sum_);
+    b_.loop(number(0), b_.push(kK), number(f_.k()), [&](Value k) {
+      const Axis m{f_.m(), row_, b_.push(kM), b_.push(kRow + kLhs)}, n{f_.n(), column_, b_.push(kN), b_.push(kColumn + kRhs)};
+      const Axis lhs_k{f_.k(), k, b_.push(kK), b_.push(kColumn + kLhs)}, rhs_k{f_.k(), k, b_.push(kK), b_.push(kRow + kRhs)};
+      b_.barrier();
+      stage(kLhs, kLhsArray, f_.stages.lhs, m, lhs_k);
+      stage(kRhs, kRhsArray, f_.stages.rhs, n, rhs_k);
+      b_.barrier();
+      b_.if_(works, [&] { multiply(mine); });
+    });
+    for (int64_t i = 0; i < f_.rows; ++i)
+      for (int64_t j = 0; j < f_.columns; ++j) {
+        b_.barrier();
+        b_.if_(works, [&] {
+          b_.matrix_store(sums_[static_cast<size_t>(i * f_.columns + j)], sum_, kSumArray, subgroup_ * number(f_.size_m * f_.size_n),
+                          word(f_.size_n));
+        });
+        b_.barrier();
+        store(pass, i, j);
+      }
+  }
+
+  /// A tile of a factor into shared memory: lines of pairs, along k or along the side as they lie in memory. Past the edge: zeros.
+  void stage(int operand, int array, uint32_t how, const Axis& side, const Axis& k) {
+    const bool along_k = how < 2, whole = how == 1 || how == 2;  // whole: a pair is a word there, too
+    const Axis &line = along_k ? side : k, &pair = along_k ? k : side;
+    const int64_t pairs = pair.count / 2, all = line.count * pairs;
+    for (int64_t done = 0; done < all; done += f_.invocations) {
+      const Value w = local_ + number(done), l = w / number(pairs), p = w % number(pairs);
+      const Value row = line.first + l, column = pair.first + p * number(2);
+      auto word_at = [&](Value c, Value last) {
+        const Value e = at_[operand] + least(row, line.limit - number(1)) * line.stride + least(c, last) * pair.stride;
+        return std::pair(b_.load(operand, Type::U32, e >> 1), e);
+      };
+      auto inside = [&](Value c, Value v) { return b_.select((row < line.limit) & (c < pair.limit), v, number(0)); };
+      auto half = [&](Value c) {
+        const auto [v, e] = word_at(c, pair.limit - number(1));
+        return inside(c, (v >> ((e & number(1)) << 4)) & number(0xffff));
+      };
+      const Value v = whole ? inside(column, word_at(column, pair.limit - number(2)).first) : half(column) | half(column + number(1)) << 16;
+      auto put = [&] { b_.shared_store(array, v, l * number(pairs + kPad) + p); };
+      if (done + f_.invocations <= all)
+        put();
+      else
+        b_.if_(w < number(all), put);
+    }
+  }
+
+  void multiply(Value mine) {
+    const Value first_m = mine / number(kPartsAcross) * number(f_.part_m()), first_n = mine % number(kPartsAcross) * number(f_.part_n());
+    auto place = [&](bool along_k, int64_t line, Value side, int64_t k) {
+      return along_k ? side * number(line) + number(k / 2) : number(k * line) + (side >> 1);
+    };
+    for (int64_t k = 0; k < f_.k(); k += f_.size_k) {
+      std::vector<spirv::Id> a, b;
+      for (int64_t i = 0; i < f_.rows; ++i)
+        a.push_back(b_.matrix_load(a_, kLhsArray, place(f_.lhs_along_k(), f_.lhs_line(), first_m + number(i * f_.size_m), k),
+                                   word(f_.lhs_line()), !f_.lhs_along_k()));
+      for (int64_t j = 0; j < f_.columns; ++j)
+        b.push_back(b_.matrix_load(b_type_, kRhsArray, place(f_.rhs_along_k(), f_.rhs_line(), first_n + number(j * f_.size_n), k),
+                                   word(f_.rhs_line()), f_.rhs_along_k()));
+      for (size_t i = 0; i < a.size(); ++i)
+        for (size_t j = 0; j < b.size(); ++j) b_.matrix_multiply(sums_[i * b.size() + j], sum_, a[i], b[j]);
+    }
+  }
+
+  /// Matrix (i, j) of every part of this pass, from shared memory, where it was put by subgroups, by all invocations.
+  void store(Value pass, int64_t i, int64_t j) {
+    const int64_t size = f_.size_m * f_.size_n, all = f_.sum_words();
+    for (int64_t done = 0; done < all; done += f_.invocations) {
+      const Value t = local_ + number(done), slot = t / number(size), inner = t % number(size), part = pass + slot;
+      const Value row = row_ + part / number(kPartsAcross) * number(f_.part_m()) + number(i * f_.size_m) + inner / number(f_.size_n);
+      const Value column = column_ + part % number(kPartsAcross) * number(f_.part_n()) + number(j * f_.size_n) + inner % number(f_.size_n);
+      const Value there = (slot < least(subgroups_, number(kParts))) & (part < number(kParts));
+      b_.if_(there & (row < b_.push(kM)) & (column < b_.push(kN)),
+             [&] { store_one(b_.shared_load(Type::F32, kSumArray, t), row, column); });
+    }
+  }
+
+  Value element(int operand, Value row, Value column) {
+    return at_[operand] + row * b_.push(kRow + operand) + column * b_.push(kColumn + operand);
+  }
+
+  void store_one(Value v, Value row, Value column) {
+    if (f_.bias && !f_.adds) {
+      const Value e = element(kBias, row, column);
+      if (f_.bias_kind) {
+        const Value both = b_.load(kBias, Type::U32, e >> 1);
+        v = v + decode_half(f_.bias_kind == 2, (both >> ((e & number(1)) << 4)) & number(0xffff));
+      } else {
+        v = v + b_.bits(b_.load(kBias, Type::U32, e), Type::F32);
+      }
+    }
+    const Value e = element(kDst, row, column);
+    if (f_.dst_kind) {
+      b_.store_narrow(kDst, Type::U16, encode_half(f_.dst_kind == 2, v), e);
+    } else {
+      if (f_.adds) v = v + b_.bits(b_.load(kDst, Type::U32, e), Type::F32);
+      b_.store(kDst, b_.bits(v, Type::U32), e);
+    }
+  }
+
+  const Form& f_;
+  Builder b_;
+  const MatrixType a_{MatrixType::A, word(f_.size_m), word(f_.size_k)}, b_type_{MatrixType::B, word(f_.size_k), word(f_.size_n)},
+      sum_{MatrixType::Sum, word(f_.size_m), word(f_.size_n)};
+  Value local_, subgroup_, subgroups_, at_[4], row_, column_;
+  std::vector<spirv::Id> sums_;
+};
+
+std::shared_ptr<const Shader> shader_of(const Form& f) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& made = *new std::map<decltype(f.key()), std::shared_ptr<const Shader>>;
+  std::lock_guard lock(mutex);
+  auto& shader = made[f.key()];
+  if (!shader) shader = std::make_shared<Shader>(Shader{"matmul", Emitted(f).words(), {}, 4, 0, kMatmulPushWords, true});
+  return shader;
+}
+
+}  // namespace
+
+std::string CooperativeTile::name() const {
+  return "cooperative " + std::to_string(rows) + "x" + std::to_string(columns);
+}
+
+bool takes_cooperative(const ir::Named& n, const Capabilities& can) {
+  return can.cooperative && n.operands[kLhs].dtype == DType::F16 && n.operands[kRhs].dtype == DType::F16 && has_matmul(n, can);
+}
+
+std::vector<CooperativeTile> cooperative_tiles(const MatmulProblem& p, const Capabilities& can) {
+  std::vector<std::pair<double, CooperativeTile>> fit;
+  for (const CooperativeTile& t : kTiles) {
+    const Form f = form_of(p, t, can);
+    if (f.invocations > std::min(can.max_invocations, can.max_group_size[0]) || f.shared_bytes() > can.shared_bytes) continue;
+    const auto groups = static_cast<double>(up(p.m, f.m()) / f.m() * (up(p.n, f.n()) / f.n()) * product(p.batch));
+    const double idle = std::max(1.0, kBusy / (groups * static_cast<double>(f.invocations)));
+    const double loads = 32 / static_cast<double>(f.m()) + 32 / static_cast<double>(f.n());
+    fit.emplace_back(groups * static_cast<double>(f.m() * f.n()) * (1 + loads) * idle, t);
+  }
+  std::stable_sort(fit.begin(), fit.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<CooperativeTile> tiles;
+  for (const auto& [cost, t] : fit) tiles.push_back(t);
+  return tiles;
+}
+
+MatmulShader cooperative_matmul(MatmulProblem& p, const CooperativeTile& t, const Capabilities& can) {
+  along_rows(p);  // neighbouring invocations store neighbours
+  Form f = form_of(p, t, can);
+  auto make = [f](bool adds) mutable {
+    f.adds = adds;
+    return shader_of(f);
+  };
+  return {f.m(), f.n(), can.max_iterations / 2 * f.k(), {}, make};
+}
+
+}  // namespace anygpu::vulkan
