@@ -64,8 +64,10 @@ class ANYGPU_API Device {
   BufferRef allocate(int64_t bytes);
 
   /// Records one operator. `views` holds its outputs, then its inputs; `attrs` shape it and are part of the Plan's key;
-  /// `scalars` are bound at run time. Checks the operator's contract and throws what it violates.
-  void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs);
+  /// `scalars` are bound at run time. `in_order`: where indices meet in one element, they are applied in their order, so that sums of
+  /// floats come out the same each time (slower on GPUs). Checks the operator's contract and throws what it violates.
+  void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
+              bool in_order = false);
 
   /// Host bytes into `dst` at byte `at`, as if recorded here; `src` may be reused on return.
   void upload(Buffer& dst, int64_t at, const void* src, int64_t bytes);

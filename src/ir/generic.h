@@ -24,13 +24,15 @@ enum class Combine : uint8_t { None, Add, Mul, Max, Min };
 /// parallel index, and then the access's strides along reduction dimensions are 0; any other is written at every index.
 /// Strides decide that, never sizes: a stride along a reduction dimension of size 1 makes a value vary (varies_in_reduction).
 /// Index and guard vary only where the value does. Every Check of a body is made, whether or not its result is used.
-/// With `combine`, or a computed `index`, several indices may meet one element: they are applied one after another.
+/// With `combine`, or a computed `index`, several indices may meet one element: they are applied one after another, in the order of
+/// indices if `in_order` (else any, where a backend is faster that way).
 struct Store {
   int32_t access = -1;
   int32_t value = -1;  ///< node; of the access's dtype
   int32_t index = -1;  ///< node (i64) added to the element offset, or -1
   int32_t guard = -1;  ///< node (bool): write only where it holds, or -1
   Combine combine = Combine::None;
+  bool in_order = false;
 };
 
 struct Generic {

@@ -63,6 +63,7 @@ void lower_scatter(Lowering& l) {
   src.sizes = loop.sizes();
   Val v = scaled(l, loop, loop.load(src), dst.dtype);
   loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.i64(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
+  loop.may_repeat();
   loop.done();
 }
 
@@ -74,6 +75,7 @@ void lower_scatter_value(Lowering& l) {
   Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0, l.attr(2) ? Fault::IndexOutOfRange : Fault::OutOfBounds);
   Val v = loop.scalar(0, compute_type(dst.dtype));
   loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.i64(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
+  loop.may_repeat();
   loop.done();
 }
 
@@ -121,6 +123,7 @@ void lower_index_put(Lowering& l) {
   Advanced a = advanced(l, loop, l.view(0), 2, static_cast<int>(l.attr(0)), l.attr(1) != 0);
   Val v = scaled(l, loop, loop.load(l.view(1)), l.view(0).dtype);
   loop.store_beside(a.operand, a.offset, v, static_cast<Combine>(l.attr(2)), a.ok);
+  loop.may_repeat();
   loop.done();
 }
 
@@ -168,6 +171,7 @@ void lower_put(Lowering& l) {
   Place p = checked(loop, loop.load(l.view(2)), product(dst.sizes), true);
   loop.store_beside(point(dst, loop.sizes()), offset_of_position(loop, dst, p.at), loop.load(l.view(1)), static_cast<Combine>(l.attr(0)),
                     p.ok);
+  loop.may_repeat();
   loop.done();
 }
 

@@ -103,6 +103,7 @@ void Loop::store_at(const Operand& o, std::span<const Val> index, Val v, ir::Com
   s.index = offset_of(o, index).id;
   s.guard = guard.id;
   s.combine = combine;
+  s.in_order = lowering_.in_order && combine != ir::Combine::None;
   g_.stores.push_back(s);
 }
 void Loop::store_at(const Operand& o, std::initializer_list<Val> index, Val v, ir::Combine combine, Val guard) {
@@ -119,6 +120,7 @@ void Loop::store_beside(const Operand& o, Val offset, Val v, ir::Combine combine
   s.index = offset.id;
   s.guard = guard.id;
   s.combine = combine;
+  s.in_order = lowering_.in_order && combine != ir::Combine::None;
   g_.stores.push_back(s);
 }
 

@@ -48,10 +48,12 @@ class Lowering {
     virtual void add(ir::Step) = 0;
     virtual ~Sink() = default;
   };
-  Lowering(const Op& op, std::span<const ir::Operand> views, std::span<const int64_t> attrs, int first_scalar, int scalars, Sink& sink)
-      : op(op), views_(views), attrs_(attrs), first_scalar_(first_scalar), scalars_(scalars), sink_(sink) {}
+  Lowering(const Op& op, std::span<const ir::Operand> views, std::span<const int64_t> attrs, int first_scalar, int scalars, bool in_order,
+           Sink& sink)
+      : op(op), in_order(in_order), views_(views), attrs_(attrs), first_scalar_(first_scalar), scalars_(scalars), sink_(sink) {}
 
   const Op& op;
+  const bool in_order;  ///< as Device::record's
 
   int views() const { return static_cast<int>(views_.size()); }
   const ir::Operand& view(int i) const { return views_[i]; }
@@ -105,6 +107,9 @@ class Loop {
   void store_at(const ir::Operand&, std::initializer_list<ir::Val> index, ir::Val, ir::Combine = ir::Combine::None, ir::Val guard = {});
   /// As store, moved by a computed offset (i64, in elements).
   void store_beside(const ir::Operand&, ir::Val offset, ir::Val, ir::Combine = ir::Combine::None, ir::Val guard = {});
+
+  /// Several indices may have met in one element at the last store, which combines nothing: the last one stays, if the call asks for order.
+  void may_repeat() { g_.stores.back().in_order = lowering_.in_order; }
 
   /// Adds the Generic to the Lowering.
   void done();

@@ -147,8 +147,9 @@ const DeviceInfo& Device::info() const {
 BufferRef Device::allocate(int64_t bytes) {
   return impl_->allocate(bytes);
 }
-void Device::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs) {
-  impl_->record(op, views, scalars, attrs);
+void Device::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
+                    bool in_order) {
+  impl_->record(op, views, scalars, attrs, in_order);
 }
 void Device::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes) {
   impl_->upload(dst, at, src, bytes);
@@ -232,13 +233,14 @@ void DeviceImpl::on_user_gone(Buffer& b) {
   frees.fetch_add(1, std::memory_order_relaxed);
 }
 
-void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs) {
+void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
+                        bool in_order) {
   refuse_in_child();
   if (op.check) op.check({op, views, scalars, attrs});
   bool flushed = false;
   {
     std::lock_guard lock(mutex_);
-    trace_.record(op, views, scalars, attrs);
+    trace_.record(op, views, scalars, attrs, in_order);
     ++operators_;
     if (trace_.calls() >= kMaxCalls || trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor || RuntimeOptions::get().eager) {
       flush_locked();

@@ -49,7 +49,7 @@ class DeviceImpl {
   Pool pool;
   Executor executor;
 
-  void record(const Op&, std::span<const ViewArg>, std::span<const Scalar>, std::span<const int64_t>);
+  void record(const Op&, std::span<const ViewArg>, std::span<const Scalar>, std::span<const int64_t>, bool in_order = false);
   void upload(Buffer&, int64_t at, const void* src, int64_t bytes);
   void download(Buffer&, int64_t at, void* dst, int64_t bytes);
   void flush();

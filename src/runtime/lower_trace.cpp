@@ -106,7 +106,7 @@ std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vec
   std::vector<ir::Step> steps;
   StepSink sink(backend, slots, steps);
   for (const Trace::Call& call : trace.decode()) {
-    ops::Lowering lowering(*call.op, call.views, call.attrs, call.first_scalar, call.scalars, sink);
+    ops::Lowering lowering(*call.op, call.views, call.attrs, call.first_scalar, call.scalars, call.in_order, sink);
     call.op->lower(lowering);
   }
   return steps;

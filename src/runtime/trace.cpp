@@ -18,14 +18,15 @@ int32_t Trace::number_of(Buffer& b) {
   return b.trace_index;
 }
 
-void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs) {
+void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
+                   bool in_order) {
   size_t need = 2 + attrs.size();
   for (const ViewArg& v : views) need += 2 + 2 * static_cast<size_t>(v.rank);
   size_t at = words_.size();
   words_.resize(at + need);
   int64_t* w = words_.data() + at;
   *w++ = reinterpret_cast<int64_t>(&op);
-  *w++ = static_cast<int64_t>(views.size() | scalars.size() << 16 | attrs.size() << 32);
+  *w++ = static_cast<int64_t>(views.size() | scalars.size() << 16 | attrs.size() << 32 | uint64_t{in_order} << 48);
   for (const ViewArg& v : views) {
     *w++ = static_cast<int64_t>(number_of(*v.buffer)) << 32 | static_cast<int64_t>(v.dtype) << 8 | v.rank;
     *w++ = v.offset;
@@ -60,7 +61,7 @@ std::vector<Trace::Call> Trace::decode() const {
     call.op = reinterpret_cast<const Op*>(*w++);
     int64_t counts = *w++;
     int views = static_cast<int>(counts & 0xffff), scalars = static_cast<int>(counts >> 16 & 0xffff),
-        attrs = static_cast<int>(counts >> 32);
+        attrs = static_cast<int>(counts >> 32 & 0xffff);
     for (int i = 0; i < views; ++i) {
       ir::Operand o;
       o.slot = static_cast<int32_t>(*w >> 32);
@@ -76,6 +77,7 @@ std::vector<Trace::Call> Trace::decode() const {
     w += attrs;
     call.first_scalar = first_scalar;
     call.scalars = scalars;
+    call.in_order = counts >> 48 & 1;
     first_scalar += scalars;
     calls.push_back(std::move(call));
   }

@@ -11,11 +11,12 @@
 
 namespace anygpu {
 
-/// Words of one call: the Op's address; counts; per view {buffer number, dtype, rank}, offset, sizes, strides; attrs. Buffers are
-/// numbered by first appearance, so two rounds of a training loop give equal words though their Buffers differ.
+/// Words of one call: the Op's address; counts, and above them whether it runs in order; per view {buffer number, dtype, rank}, offset,
+/// sizes, strides; attrs. Buffers are numbered by first appearance, so two rounds of a training loop give equal words though their Buffers
+/// differ.
 class Trace {
  public:
-  void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs);
+  void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs, bool in_order);
 
   bool empty() const { return calls_ == 0; }
   int calls() const { return calls_; }
@@ -40,6 +41,7 @@ class Trace {
     std::vector<ir::Operand> views;  // slot = buffer number
     std::vector<int64_t> attrs;
     int first_scalar, scalars;
+    bool in_order;
   };
   std::vector<Call> decode() const;
   bool buffer_has_bytes(int i) const { return words_[words_.size() - buffers_.size() + static_cast<size_t>(i)] & 1; }

@@ -144,6 +144,41 @@ def test_scatter_adds_every_row_once():
         torch.testing.assert_close(run, runs[0], rtol=0 if exact else 1e-5, atol=0 if exact else 1e-3)
 
 
+def test_deterministic_algorithms_scatter_in_order():
+    """Sums and the last write into one place, the same each time on every backend: in the order of the indices, which is the CPU's too."""
+    src, i = torch.randn(5000), torch.randint(0, 3, (5000,))
+    weight, ids = torch.randn(7, 33), torch.randint(0, 7, (400,))
+    g, x, grid = torch.randn(400, 33), torch.randn(1, 2, 5, 5), torch.rand(1, 40, 40, 2) * 2 - 1
+
+    def embedding(device):
+        w = weight.detach().to(device).requires_grad_()
+        F.embedding(ids.to(device), w).backward(g.to(device))
+        return w.grad
+
+    def sampled(device):
+        y = x.detach().to(device).requires_grad_()
+        F.grid_sample(y, grid.to(device), align_corners=False).sum().backward()
+        return y.grad
+
+    calls = [
+        lambda d: torch.zeros(3, device=d).index_add_(0, i.to(d), src.to(d)),
+        lambda d: torch.zeros(3, device=d).scatter_add_(0, i.to(d), src.to(d)),
+        lambda d: torch.zeros(3, device=d).index_put_((i.to(d),), src.to(d), accumulate=True),
+        lambda d: torch.zeros(3, device=d).index_put_((i.to(d),), src.to(d)),
+        lambda d: torch.zeros(3, device=d).scatter_(0, i.to(d), src.to(d)),
+        embedding,
+        sampled,
+    ]
+    torch.use_deterministic_algorithms(True)
+    try:
+        for call in calls:
+            runs = [call(DEVICE).cpu() for _ in range(4)]
+            assert all(torch.equal(runs[0], r) for r in runs[1:])
+            torch.testing.assert_close(runs[0], call("cpu"), rtol=1e-4, atol=1e-3)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_nonzero_masks_and_sizes_that_depend_on_data():
     x = torch.tensor([[0.0, 1.0, float("nan")], [-0.0, 0.0, 3.0]])
     both(lambda x: x.nonzero(), x)

@@ -111,7 +111,7 @@ void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar>
   try {
     // An Operand is a ViewArg with more constructors and nothing else, so an array of the one is an array of the other.
     device.record(op, {static_cast<const ViewArg*>(operands.data()), operands.size()}, {scalars.data(), scalars.size()},
-                  {attrs.data(), attrs.size()});
+                  {attrs.data(), attrs.size()}, at::globalContext().deterministicAlgorithms());
   } catch (const Error& e) {
     rethrow_as_torch(e);
   }

@@ -57,7 +57,8 @@ class Scheduler : private ir::LoopNest {
       const bool wide = size_of(t) == 8 && !(t == DType::I64 && s.combine == Combine::Add);
       const uint32_t space = ((1u << dims_.size()) - 1) & (full_[i] ? ~0u : ~reduction_mask());
       const bool repeats = s.combine == Combine::None && s.index < 0 && (space & ~nonzero(s.access));  // the last one stays
-      ordered.push_back((s.combine != Combine::None && wide) || repeats);
+      const bool exact = s.combine != Combine::None && (!is_float(t) || s.combine == Combine::Max || s.combine == Combine::Min);
+      ordered.push_back((s.combine != Combine::None && wide) || repeats || (s.in_order && !exact));
     }
     find_sequential(ordered);
     for (size_t i = 0; i < stores_.size(); ++i) {
