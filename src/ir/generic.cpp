@@ -290,7 +290,7 @@ std::string to_string(const Generic& g) {
   for (const Store& st : g.stores) {
     s += "  store @" + std::to_string(st.access) + (st.index >= 0 ? " + %" + std::to_string(st.index) : "") + " <- ";
     s += st.combine <= Combine::Min ? kCombine[static_cast<int>(st.combine)] : "unknown ";
-    s += "%" + std::to_string(st.value) + (st.guard >= 0 ? " if %" + std::to_string(st.guard) : "") + "\n";
+    s += "%" + std::to_string(st.value) + (st.guard >= 0 ? " if %" + std::to_string(st.guard) : "") + (st.in_order ? " in order\n" : "\n");
   }
   return s;
 }

@@ -32,7 +32,7 @@ struct Store {
   int32_t index = -1;  ///< node (i64) added to the element offset, or -1
   int32_t guard = -1;  ///< node (bool): write only where it holds, or -1
   Combine combine = Combine::None;
-  bool in_order = false;
+  bool in_order = false;  ///< asked for by Device::record; integers, minima and maxima come out the same without
 };
 
 struct Generic {

@@ -96,15 +96,19 @@ void Loop::store(const Operand& o, Val v) {
   g_.stores.push_back(s);
 }
 
-void Loop::store_at(const Operand& o, std::span<const Val> index, Val v, ir::Combine combine, Val guard) {
+void Loop::store_moved(const Operand& o, const Dims& strides, Val offset, Val v, ir::Combine combine, Val guard) {
   ir::Store s;
-  s.access = access(o, Dims::filled(g_.sizes.size(), 0));
+  s.access = access(o, strides);
   s.value = cast(v, o.dtype).id;
-  s.index = offset_of(o, index).id;
+  s.index = offset.id;
   s.guard = guard.id;
   s.combine = combine;
   s.in_order = lowering_.in_order && combine != ir::Combine::None;
   g_.stores.push_back(s);
+}
+
+void Loop::store_at(const Operand& o, std::span<const Val> index, Val v, ir::Combine combine, Val guard) {
+  store_moved(o, Dims::filled(g_.sizes.size(), 0), offset_of(o, index), v, combine, guard);
 }
 void Loop::store_at(const Operand& o, std::initializer_list<Val> index, Val v, ir::Combine combine, Val guard) {
   store_at(o, std::span(index.begin(), index.size()), v, combine, guard);
@@ -114,14 +118,7 @@ Val Loop::load_beside(const Operand& o, Val offset) {
   return ir::load(g_.body, o.dtype, access(o, strides_over(o, g_.sizes)), offset);
 }
 void Loop::store_beside(const Operand& o, Val offset, Val v, ir::Combine combine, Val guard) {
-  ir::Store s;
-  s.access = access(o, strides_over(o, g_.sizes));
-  s.value = cast(v, o.dtype).id;
-  s.index = offset.id;
-  s.guard = guard.id;
-  s.combine = combine;
-  s.in_order = lowering_.in_order && combine != ir::Combine::None;
-  g_.stores.push_back(s);
+  store_moved(o, strides_over(o, g_.sizes), offset, v, combine, guard);
 }
 
 void Loop::done() {

@@ -108,7 +108,8 @@ class Loop {
   /// As store, moved by a computed offset (i64, in elements).
   void store_beside(const ir::Operand&, ir::Val offset, ir::Val, ir::Combine = ir::Combine::None, ir::Val guard = {});
 
-  /// Several indices may have met in one element at the last store, which combines nothing: the last one stays, if the call asks for order.
+  /// After a store that combines nothing, and in which several indices may meet in one element: the last one stays, if the call asks for
+  /// order. (Stores that combine obey by themselves; those that write each element once need no order.)
   void may_repeat() { g_.stores.back().in_order = lowering_.in_order; }
 
   /// Adds the Generic to the Lowering.
@@ -117,6 +118,7 @@ class Loop {
  private:
   int access(const ir::Operand&, const Dims& strides);
   ir::Val offset_of(const ir::Operand&, std::span<const ir::Val> index);
+  void store_moved(const ir::Operand&, const Dims& strides, ir::Val offset, ir::Val, ir::Combine, ir::Val guard);
   Lowering& lowering_;
   ir::Generic g_;
 };

@@ -226,6 +226,7 @@ void lower_max_unpool(Lowering& l) {
     if (d > 0) rest = rest / loop.i64(dst.sizes[2 + d]);
   }
   loop.store_at(dst, at, loop.load(src), ir::Combine::None, ok);
+  loop.may_repeat();
   loop.done();
 }
 

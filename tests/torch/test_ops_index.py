@@ -139,9 +139,9 @@ def test_scatter_adds_every_row_once():
     src, i = torch.randn(5000), torch.randint(0, 3, (5000,))
     both(lambda s, i: torch.zeros(3, device=s.device).scatter_add_(0, i, s), (src * 8).round() / 8, i)
     runs = [torch.zeros(3, device=DEVICE).index_add_(0, i.to(DEVICE), src.to(DEVICE)).cpu() for _ in range(3)]
-    exact = anygpu.devices()[0]["backend"] == "cpu"
+    allowed = 0 if anygpu.devices()[0]["backend"] == "cpu" else 1e-4
     for run in runs[1:]:
-        torch.testing.assert_close(run, runs[0], rtol=0 if exact else 1e-5, atol=0 if exact else 1e-3)
+        torch.testing.assert_close(run, runs[0], rtol=0, atol=allowed)
 
 
 def test_deterministic_algorithms_scatter_in_order():
@@ -174,7 +174,9 @@ def test_deterministic_algorithms_scatter_in_order():
         for call in calls:
             runs = [call(DEVICE).cpu() for _ in range(4)]
             assert all(torch.equal(runs[0], r) for r in runs[1:])
-            torch.testing.assert_close(runs[0], call("cpu"), rtol=1e-4, atol=1e-3)
+            torch.testing.assert_close(runs[0], call("cpu"), rtol=1e-4, atol=1e-4)
+        places, values = torch.zeros(1, 1, 4, dtype=torch.int64, device=DEVICE), torch.arange(4.0, device=DEVICE).view(1, 1, 4)
+        assert F.max_unpool1d(values, places, 2).flatten().tolist() == [3.0] + [0.0] * 7  # PyTorch refuses this one on its CPU
     finally:
         torch.use_deterministic_algorithms(False)
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,18 @@ def test_a_bad_index_raises_and_the_device_lives(python):
         ANYGPU_DEVICES="vulkan",
     )
     assert out.strip() == "45.0"
+
+
+@needs_driver
+def test_indexing_and_scattering(python):
+    """Where Vulkan's schedules differ most from the CPU's: atomics, order, bad indices."""
+    assert "passed" in python(
+        f"""
+        import pytest
+        raise SystemExit(pytest.main(["-q", "-p", "no:cacheprovider", {str(Path(__file__).with_name("test_ops_index.py"))!r}]))
+        """,
+        ANYGPU_DEVICES="vulkan",
+    )
 
 
 def test_no_loader_is_said_plainly_and_the_rest_works(python):
