@@ -1,42 +1,12 @@
 // The runtime end to end on the reference backend: recording, fusion, memory, errors.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <numeric>
 
-#include "anygpu/device.h"
-#include "anygpu/ops.h"
+#include "runtime.h"
 
 namespace anygpu {
 namespace {
-
-Device& device() {
-  static Device& d = []() -> Device& {
-    setenv("ANYGPU_DEVICES", "reference", 1);
-    return Device::get(0);
-  }();
-  return d;
-}
-
-View make(const Dims& sizes, const std::vector<float>& values = {}) {
-  View v{device().allocate(product(sizes) * 4), DType::F32, 0, sizes, contiguous_strides(sizes)};
-  if (!values.empty()) device().upload(*v.buffer.get(), 0, values.data(), v.buffer->bytes);
-  return v;
-}
-
-std::vector<float> values(const View& v) {
-  std::vector<float> out(static_cast<size_t>(v.buffer->bytes / 4));
-  device().download(*v.buffer.get(), 0, out.data(), v.buffer->bytes);
-  return out;
-}
-
-void record(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {},
-            std::initializer_list<int64_t> attrs = {static_cast<int64_t>(DType::F32)}) {
-  std::vector<ViewArg> args(views.begin(), views.end());
-  std::vector<Scalar> s(scalars);
-  std::vector<int64_t> a(attrs);
-  device().record(op(name), args, s, a);
-}
 
 TEST(Runtime, AddsAndMultiplies) {
   View a = make({2, 3}, {1, 2, 3, 4, 5, 6}), b = make({2, 3}, {10, 20, 30, 40, 50, 60}), c = make({2, 3}), d = make({2, 3});

@@ -12,6 +12,7 @@
 namespace anygpu {
 
 class Device;
+struct Failure;  // src/runtime
 
 /// Memory as a backend knows it: a range of an allocation. `handle` is a host pointer on `cpu` and `reference`.
 struct Memory {
@@ -37,9 +38,9 @@ class Buffer {
   bool has_bytes = false;    ///< some flushed Plan or upload has written it
   uint64_t last_run = 0;     ///< ticket of the last Plan run that touches it
 
-  // Written by the Executor, or before the Executor has ever seen the Buffer.
+  // Written by the Executor, or before the Executor has ever seen the Buffer; read by who has told it (Executor::Reading).
   Memory memory;
-  std::shared_ptr<const Error> poison;  ///< why its contents are not what they should be, if they are not
+  std::shared_ptr<Failure> poison;  ///< why its contents are not what they should be, if they are not
 
   bool dead() const { return users_.load(std::memory_order_acquire) == 0; }
 

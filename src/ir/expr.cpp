@@ -212,6 +212,11 @@ const char* fault_message(Fault fault) {
   return "unknown fault";
 }
 
+Error fault_error(Fault fault, const std::string& name) {
+  const bool index = fault == Fault::IndexOutOfRange || fault == Fault::TargetOutOfRange;
+  return Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + name + "] " + fault_message(fault));
+}
+
 int arity(ExprOp op) {
   return kOps[static_cast<int>(op)].arity;
 }

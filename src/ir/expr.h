@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "anygpu/dtype.h"
+#include "anygpu/error.h"
 
 namespace anygpu::ir {
 
@@ -77,7 +78,7 @@ enum class ExprOp : uint8_t {
   Philox,   ///< Philox 4x32-10: a = counter (i64), b = key (i64), c = stream (i64); imm.i = word 0..3 of the block; result: the u32
             ///< zero-extended to i64
   Reduce,   ///< a reduced over the Generic's reduction dimensions: imm.i = ReduceKind; b = i64 index node for ArgMax/ArgMin
-  Check,    ///< a (bool) must hold, else the kernel fails with error code imm.i (Fault). Result: a
+  Check,    ///< a (bool) must hold, else the step fails with error code imm.i (Fault), and goes on: what needs no Check is right. Result: a
 };
 
 enum class ReduceKind : uint8_t {
@@ -94,6 +95,8 @@ enum class ReduceKind : uint8_t {
 /// What a Check may report. Its message is fault_message(fault).
 enum class Fault : uint8_t { None, IndexOutOfRange, BadProbability, DivisionByZero, TargetOutOfRange, BadArgument, OutOfBounds };
 const char* fault_message(Fault);
+/// What a frontend is told where a Check of the step `name` has failed: kind Index or Value.
+Error fault_error(Fault, const std::string& name);
 
 struct Node {
   ExprOp op;

@@ -212,10 +212,27 @@ class Verifier {
   const Named& n_;
 };
 
-/// Adds the bytes that indexing [0, sizes) with strides from offset reaches; nothing where a size is 0.
-void touch(std::vector<Touch>& out, int32_t slot, DType t, int64_t offset, const Dims& sizes, const Dims& strides, bool whole, bool write) {
-  if (whole) {
-    out.push_back({slot, 0, std::numeric_limits<int64_t>::max(), write});
+/// Whether indexing [0, sizes) with these strides leaves no element out between the first and the last.
+bool without_gaps(const Dims& sizes, const Dims& strides) {
+  std::vector<std::pair<int64_t, int64_t>> walked;  // stride, size
+  for (int d = 0; d < sizes.size(); ++d)
+    if (sizes[d] > 1 && strides[d] != 0) walked.emplace_back(std::abs(strides[d]), sizes[d]);
+  std::sort(walked.begin(), walked.end());
+  int64_t run = 1;  // elements in a row so far
+  for (const auto& [stride, size] : walked) {
+    if (stride > run) return false;
+    run += stride * (size - 1);
+  }
+  return true;
+}
+
+/// How a step goes through an access: it reads; writes each index's element; or writes some of them (guarded, or combined with what is there).
+enum class Way { Read, Write, WriteSome };
+
+/// Adds the bytes that indexing [0, sizes) with strides from offset reaches, with a computed offset any; nothing where a size is 0.
+void touch(std::vector<Touch>& out, int32_t slot, DType t, int64_t offset, const Dims& sizes, const Dims& strides, bool computed, Way way) {
+  if (computed) {
+    out.push_back({slot, 0, std::numeric_limits<int64_t>::max(), way != Way::Read});
     return;
   }
   int64_t lo = offset, hi = offset;
@@ -223,7 +240,8 @@ void touch(std::vector<Touch>& out, int32_t slot, DType t, int64_t offset, const
     if (sizes[d] == 0) return;
     (strides[d] < 0 ? lo : hi) += (sizes[d] - 1) * strides[d];
   }
-  out.push_back({slot, lo * size_of(t), (hi + 1) * size_of(t), write});
+  const bool covers = way == Way::Write && without_gaps(sizes, strides);
+  out.push_back({slot, lo * size_of(t), (hi + 1) * size_of(t), way != Way::Read, covers});
 }
 
 std::vector<Touch> touches(const Generic& g) {
@@ -248,22 +266,27 @@ std::vector<Touch> touches(const Generic& g) {
     for (int d = 0; d < g.rank(); ++d) {
       if (a.strides[d] == 0) read[d] = written[d];
     }
-    if (load[i]) touch(out, a.slot, a.dtype, a.offset, read, a.strides, load[i] == 2, false);
+    if (load[i]) touch(out, a.slot, a.dtype, a.offset, read, a.strides, load[i] == 2, Way::Read);
   }
   for (const Store& s : g.stores) {
     const Access& a = g.accesses[s.access];
     const Dims& sizes = varies[s.value] ? g.sizes : written;
-    if (s.combine != Combine::None) touch(out, a.slot, a.dtype, a.offset, sizes, a.strides, s.index >= 0, false);
-    touch(out, a.slot, a.dtype, a.offset, sizes, a.strides, s.index >= 0, true);
+    const bool some = s.guard >= 0 || s.combine != Combine::None;
+    if (s.combine != Combine::None) touch(out, a.slot, a.dtype, a.offset, sizes, a.strides, s.index >= 0, Way::Read);
+    touch(out, a.slot, a.dtype, a.offset, sizes, a.strides, s.index >= 0, some ? Way::WriteSome : Way::Write);
   }
   return out;
+}
+
+std::vector<Touch> touches(const Refused& r) {
+  return r.touches;
 }
 
 std::vector<Touch> touches(const Named& n) {
   std::vector<Touch> out;
   for (int i = 0; i < static_cast<int>(n.operands.size()); ++i) {
     const Operand& o = n.operands[i];
-    if (o.slot >= 0) touch(out, o.slot, o.dtype, o.offset, o.sizes, o.strides, false, writes(n.kind, i));
+    if (o.slot >= 0) touch(out, o.slot, o.dtype, o.offset, o.sizes, o.strides, false, writes(n.kind, i) ? Way::Write : Way::Read);
   }
   return out;
 }
@@ -332,6 +355,10 @@ std::string to_string(const Named& n) {
          list_of(o.sizes) + " strides " + list_of(o.strides) + (o.block > 1 ? " in blocks of " + std::to_string(o.block) : "") + "\n";
   }
   return s;
+}
+
+std::string to_string(const Refused& r) {
+  return std::string("refused \"") + r.name + "\": " + r.error.what() + "\n";
 }
 
 std::string to_string(const Step& step) {

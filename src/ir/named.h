@@ -65,13 +65,29 @@ struct Named {
   std::string name;  ///< for people: the operator that it came from
 };
 
-using Step = std::variant<Generic, Named>;
+/// Slots that a step reads and writes, with the byte range of each access.
+struct Touch {
+  int32_t slot;
+  int64_t begin, end;  // bytes; end exclusive
+  bool write;
+  bool covers = false;  ///< writes every byte of the range, whatever the data: what was there before cannot matter any more
+};
+
+/// A call that could not be described: `touches` is what it would have written. No backend is given one (see Plan::effects).
+struct Refused {
+  std::string name;
+  Error error;
+  std::vector<Touch> touches;
+};
+
+using Step = std::variant<Generic, Named, Refused>;
 
 /// Throws Error(Internal) where operands do not fit together.
 void verify(const Named&);
 /// Whether operand i of this kind is an output.
 bool writes(NamedKind, int operand);
 std::string to_string(const Named&);
+std::string to_string(const Refused&);
 std::string to_string(const Step&);
 
 /// The same computation as Generics; `temp(dtype, sizes)` gives a fresh contiguous temporary.
@@ -79,12 +95,6 @@ std::string to_string(const Step&);
 using MakeTemp = std::function<Operand(DType, const Dims& sizes)>;
 std::vector<Generic> lower(const Named&, const MakeTemp& temp);
 
-/// Slots that a step reads and writes, with the byte range of each access.
-struct Touch {
-  int32_t slot;
-  int64_t begin, end;  // bytes; end exclusive
-  bool write;
-};
 std::vector<Touch> touches(const Step&);
 /// Whether the order of the two matters: they share bytes, and one writes.
 inline bool conflict(const Touch& a, const Touch& b) {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <sstream>
 
 #include "ops/op.h"
@@ -21,6 +22,8 @@ namespace {
 // A Trace is flushed when it grows past either: planning time and memory stay bounded.
 constexpr int kMaxCalls = 8192;
 constexpr int64_t kMaxNewBytesDivisor = 2;  // of the device's memory
+// A loop that updates one View and is never read is planned once for so many rounds, and then found. A training step rewrites none so often.
+constexpr int kMaxRewrites = 64;
 constexpr int kRunsInFlight = 4;
 constexpr size_t kPlans = 128;  // some MiB each: a library keeps code for each shape
 
@@ -242,7 +245,7 @@ void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<
     std::lock_guard lock(mutex_);
     trace_.record(op, views, scalars, attrs, in_order);
     ++operators_;
-    if (trace_.calls() >= kMaxCalls || trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor || RuntimeOptions::get().eager) {
+    if (trace_.calls() >= kMaxCalls || trace_.rewrites() >= kMaxRewrites || trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor || RuntimeOptions::get().eager) {
       flush_locked();
       flushed = true;
     }
@@ -250,47 +253,42 @@ void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<
   if (flushed) executor.wait_for_room(kRunsInFlight);
 }
 
+std::shared_ptr<Plan> DeviceImpl::plan_locked() {
+  trace_.seal();
+  if (std::shared_ptr<Plan> known = plans_.find(trace_.words())) return known;
+  PlanOptions options;
+  options.fuse = !RuntimeOptions::get().eager;
+  options.keep_unfused = RuntimeOptions::get().verify;
+  const Timeline::HostSpan span("plan " + std::to_string(trace_.calls()) + " operators");
+  std::shared_ptr<Plan> plan = make_plan(trace_, *backend, options);
+  plans_.insert(trace_.words(), plan);
+  ++plans_compiled_;
+  return plan;
+}
+
 uint64_t DeviceImpl::flush_locked() {
   if (trace_.empty()) return last_ticket_;
-  trace_.seal();
-  std::shared_ptr<Plan> plan = plans_.find(trace_.words());
-  if (!plan) {
-    PlanOptions options;
-    options.fuse = !RuntimeOptions::get().eager;
-    options.keep_unfused = RuntimeOptions::get().verify;
-    try {
-      const Timeline::HostSpan span("plan " + std::to_string(trace_.calls()) + " operators");
-      plan = make_plan(trace_, *backend, options);
-    } catch (const Error& e) {
-      // What was recorded cannot run: its results are lost, the device is not.
-      auto shared = std::make_shared<const Error>(e);
-      uint64_t ticket = last_ticket_;
-      std::vector<BufferPin> buffers = trace_.take_buffers();
-      trace_.clear();
-      executor.wait(ticket);
-      for (BufferPin& b : buffers) b->poison = shared;
-      throw;
-    }
-    ++plans_compiled_;
-    plans_.insert(trace_.words(), plan);
+  Run run;
+  // Whatever happens, the next operator finds an empty Trace.
+  try {
+    run.plan = plan_locked();
+    recent_.push_front(run.plan);
+    if (recent_.size() > 16) recent_.pop_back();
+  } catch (...) {
+    run.plan = nullptr;
+    run.lost = std::make_shared<Failure>(error_of(std::current_exception()));
   }
   ++flushes_;
-  for (const auto& touches : plan->touches)
-    for (const ir::Touch& t : touches) {
-      const Slot& s = plan->slots[static_cast<size_t>(t.slot)];
-      if (t.write && s.buffer >= 0 && s.live_after) trace_.buffers()[static_cast<size_t>(s.buffer)]->has_bytes = true;
-    }
-  recent_.push_front(plan);
-  if (recent_.size() > 16) recent_.pop_back();
-  for (const BufferPin& b : trace_.buffers()) b->last_run = last_ticket_ + 1;
-  Run run;
-  run.plan = std::move(plan);
-  run.buffers = trace_.take_buffers();
+  for (size_t i = 0; i < trace_.buffers().size(); ++i) {
+    Buffer& b = *trace_.buffers()[i].get();
+    b.last_run = last_ticket_ + 1;
+    b.has_bytes |= run.plan && run.plan->slots[i].stored && run.plan->slots[i].live_after;
+  }
   run.scalars = trace_.take_scalars();
+  run.buffers = run.lost ? trace_.take_written() : trace_.take_buffers();
   trace_.clear();
-  uint64_t ticket = executor.submit(std::move(run));
-  last_ticket_ = ticket;
-  return ticket;
+  last_ticket_ = executor.submit(std::move(run));
+  return last_ticket_;
 }
 
 void DeviceImpl::flush() {
@@ -310,7 +308,7 @@ void DeviceImpl::synchronize() {
     ticket = flush_locked();
   }
   executor.wait(ticket);
-  if (auto e = executor.take_error()) throw *e;
+  executor.throw_untold(false);
 }
 
 std::shared_ptr<Marker> DeviceImpl::mark() {
@@ -358,19 +356,27 @@ void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
     throw Error(ErrorKind::Internal, "[download] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " +
                                          std::to_string(src.bytes));
   uint64_t ticket;
+  std::optional<Executor::Reading> reading;
   {
     std::lock_guard lock(mutex_);
     if (trace_.mentions(src)) flush_locked();
     ticket = src.last_run;
+    reading.emplace(executor, src, ticket);
   }
   executor.wait(ticket);
   if (src.poison) {
-    executor.take_error();  // this reader is being told
-    throw *src.poison;
+    src.poison->told = true;
+    throw Error(src.poison->error);
   }
+  executor.throw_untold(true);
   if (bytes == 0) return;
-  if (!src.memory.handle) src.memory = pool.allocate(src.bytes);  // never written: any bytes will do
-  backend->read(src.memory, at, dst, bytes);
+  Memory memory;
+  {
+    std::lock_guard lock(mutex_);  // other readers may be here
+    if (!src.memory.handle) src.memory = pool.allocate(src.bytes);  // never written: any bytes will do
+    memory = src.memory;
+  }
+  backend->read(memory, at, dst, bytes);
 }
 
 MemoryStats DeviceImpl::memory_stats() const {

@@ -64,8 +64,9 @@ class DeviceImpl {
   std::atomic<int64_t> allocated{0}, allocated_peak{0}, allocations{0}, frees{0}, limit{0}, out_of_memory{0};
 
  private:
-  /// Under the lock. Returns the ticket of the last run.
+  /// Under the lock. Returns the ticket of the last run. What cannot be planned is lost when its turn comes; nothing is thrown.
   uint64_t flush_locked();
+  std::shared_ptr<Plan> plan_locked();
 
   std::mutex mutex_;  // the recording lock
   Trace trace_;

@@ -1,6 +1,7 @@
 #include "runtime/executor.h"
 
-#include <cstring>
+#include <algorithm>
+#include <optional>
 
 #include "runtime/timeline.h"
 
@@ -44,11 +45,41 @@ void Executor::wait_for_room(int runs) {
   wait(target);
 }
 
-std::optional<Error> Executor::take_error() {
+void Executor::report(const Poison& failure) {
   std::lock_guard lock(mutex_);
-  std::optional<Error> e = std::move(error_);
-  error_.reset();
-  return e;
+  std::erase_if(untold_, [](const Poison& p) { return p->told.load(); });
+  for (const Poison& p : untold_)
+    if (p->withheld == failure->withheld) return;
+  untold_.push_back(failure);
+}
+
+void Executor::throw_untold(bool withheld_only) {
+  std::lock_guard lock(mutex_);
+  for (const Poison& p : untold_)
+    if ((p->withheld || !withheld_only) && !p->told.exchange(true)) throw Error(p->error);
+}
+
+Executor::Reading::Reading(Executor& e, const Buffer& b, uint64_t ticket) : executor_(e) {
+  std::lock_guard lock(e.readers_mutex_);
+  at_ = e.readers_.insert(e.readers_.end(), {&b, ticket});
+}
+
+Executor::Reading::~Reading() {
+  std::lock_guard lock(executor_.readers_mutex_);
+  executor_.readers_.erase(at_);
+  executor_.reader_left_.notify_all();
+}
+
+/// Readers of what earlier runs made come first. They wait for runs before this one only, so they all end.
+void Executor::wait_for_readers(const Run& run) {
+  std::unique_lock lock(readers_mutex_);
+  reader_left_.wait(lock, [&] {
+    for (const auto& [buffer, ticket] : readers_)
+      if (ticket < run.ticket)
+        for (const BufferPin& mine : run.buffers)
+          if (mine.get() == buffer) return false;
+    return true;
+  });
 }
 
 void Executor::loop() {
@@ -65,7 +96,12 @@ void Executor::loop() {
     }
     uint64_t ticket = run.ticket;
     if (run.marker) run.marker->at_us = now_us();
+    wait_for_readers(run);
     if (run.plan) execute(run);
+    if (run.lost) {
+      for (BufferPin& b : run.buffers) b->poison = run.lost;
+      report(run.lost);
+    }
     run = {};  // lets Buffers go before anyone is told
     {
       std::lock_guard lock(mutex_);
@@ -75,52 +111,93 @@ void Executor::loop() {
   }
 }
 
+namespace {
+
+/// Contents of slots that a withheld failure would spoil, put by before the run and put back after it: what depends on such a failure does
+/// not happen.
+class Withheld {
+ public:
+  Withheld(Backend& backend, const Plan& plan, const std::vector<Memory>& slots, const std::vector<Poison>& before) : backend_(backend) {
+    std::vector<Poison> after = before;
+    spread(plan.effects, plan.slots, {}, after);
+    for (size_t i = 0; i < slots.size(); ++i) {
+      if (!after[i] || !after[i]->withheld || before[i] || !plan.slots[i].has_bytes || !slots[i].handle) continue;
+      kept_.push_back({i, slots[i], std::vector<std::byte>(static_cast<size_t>(plan.slots[i].bytes))});
+      backend_.read(slots[i], 0, kept_.back().bytes.data(), plan.slots[i].bytes);
+    }
+  }
+  void put_back(std::vector<Poison>& poison) const {
+    for (const Kept& k : kept_) {
+      backend_.write(k.memory, 0, k.bytes.data(), static_cast<int64_t>(k.bytes.size()));
+      poison[k.slot] = nullptr;
+    }
+  }
+
+ private:
+  struct Kept {
+    size_t slot;
+    Memory memory;
+    std::vector<std::byte> bytes;
+  };
+  Backend& backend_;
+  std::vector<Kept> kept_;
+};
+
+}  // namespace
+
+/// All that the Plan writes is lost; if nothing ran, only what held nothing before.
+void Executor::lose_all(const Plan& plan, const Poison& why, std::vector<Poison>& poison) {
+  for (const Effect& e : plan.effects)
+    for (const ir::Touch& t : e.touches) {
+      const auto slot = static_cast<size_t>(t.slot);
+      if (t.write && !(why->withheld && plan.slots[slot].has_bytes)) poison[slot] = why;
+    }
+  report(why);
+}
+
+void Executor::bind(const Run& run, Memory& arena, std::vector<Memory>& slots) {
+  const Plan& plan = *run.plan;
+  if (plan.arena_bytes) arena = pool_.allocate(plan.arena_bytes, Use::Run);
+  for (size_t i = 0; i < plan.slots.size(); ++i) {
+    const Slot& s = plan.slots[i];
+    if (!s.used) continue;
+    if (s.arena_offset >= 0) {
+      slots[i] = {arena.handle, arena.offset + s.arena_offset, s.bytes};
+    } else {
+      Buffer& b = *run.buffers[static_cast<size_t>(s.buffer)].get();
+      if (!b.memory.handle) b.memory = pool_.allocate(b.bytes);
+      slots[i] = b.memory;
+    }
+  }
+}
+
 void Executor::execute(Run& run) {
   Plan& plan = *run.plan;
   std::vector<Memory> slots(plan.slots.size());
-  std::vector<std::shared_ptr<const Error>> errors(plan.slots.size());
+  std::vector<Poison> poison(plan.slots.size());
   for (size_t i = 0; i < plan.slots.size(); ++i)
-    if (plan.slots[i].buffer >= 0) errors[i] = run.buffers[static_cast<size_t>(plan.slots[i].buffer)]->poison;
+    if (plan.slots[i].buffer >= 0) poison[i] = run.buffers[static_cast<size_t>(plan.slots[i].buffer)]->poison;
   Memory arena;
+  bool bound = false;
   try {
-    if (plan.arena_bytes) arena = pool_.allocate(plan.arena_bytes, Use::Run);
-    for (size_t i = 0; i < plan.slots.size(); ++i) {
-      const Slot& s = plan.slots[i];
-      if (!s.used) continue;
-      if (s.arena_offset >= 0) {
-        slots[i] = {arena.handle, arena.offset + s.arena_offset, s.bytes};
-      } else {
-        Buffer& b = *run.buffers[static_cast<size_t>(s.buffer)].get();
-        if (!b.memory.handle) b.memory = pool_.allocate(b.bytes);
-        slots[i] = b.memory;
-      }
-    }
-    run_plan(run, slots, errors);
-  } catch (const Error& e) {
-    // Nothing ran, or nobody can tell what did: all that the Plan writes is lost.
-    auto shared = std::make_shared<const Error>(e);
-    for (const auto& touches : plan.touches)
-      for (const ir::Touch& t : touches)
-        if (t.write) errors[static_cast<size_t>(t.slot)] = shared;
-    std::lock_guard lock(mutex_);
-    if (!error_) error_ = e;
-  } catch (const std::exception& e) {
-    auto shared = std::make_shared<const Error>(ErrorKind::Internal, std::string("[executor] ") + e.what());
-    for (const auto& touches : plan.touches)
-      for (const ir::Touch& t : touches)
-        if (t.write) errors[static_cast<size_t>(t.slot)] = shared;
+    bind(run, arena, slots);
+    bound = true;
+    run_plan(run, slots, poison);
+  } catch (...) {
+    lose_all(plan, std::make_shared<Failure>(error_of(std::current_exception()), !bound), poison);
   }
   pool_.release(arena);
   for (size_t i = 0; i < plan.slots.size(); ++i)
-    if (plan.slots[i].buffer >= 0) run.buffers[static_cast<size_t>(plan.slots[i].buffer)]->poison = errors[i];
+    if (plan.slots[i].buffer >= 0) run.buffers[static_cast<size_t>(plan.slots[i].buffer)]->poison = poison[i];
 }
 
-void Executor::run_plan(Run& run, std::vector<Memory>& slots, std::vector<std::shared_ptr<const Error>>& errors) {
+void Executor::run_plan(Run& run, std::vector<Memory>& slots, std::vector<Poison>& poison) {
   Plan& plan = *run.plan;
-  bool poisoned = false;
-  for (const auto& e : errors) poisoned |= e != nullptr;
+  const bool poisoned = std::any_of(poison.begin(), poison.end(), [](const Poison& p) { return p != nullptr; });
+  std::optional<Withheld> withheld;
+  if (poisoned) withheld.emplace(backend_, plan, slots, poison);
   std::unique_ptr<Verification> verification;
-  if (verify_ && !poisoned) verification = std::make_unique<Verification>(plan, slots, backend_, run.scalars);
+  if (verify_ && !poisoned && !plan.refuses) verification = std::make_unique<Verification>(plan, slots, backend_, run.scalars);
 
   Timeline& timeline = Timeline::get();
   // Always timed: two readings of the clock a step are 50 ns, and a model's steps take microseconds to milliseconds.
@@ -129,31 +206,9 @@ void Executor::run_plan(Run& run, std::vector<Memory>& slots, std::vector<std::s
   kernels_run_.fetch_add(plan.program->launches(), std::memory_order_relaxed);
   if (timeline.wants_times()) timeline.add(plan, times_);
   if (verification && failures.empty()) verification->compare(slots);
-  if (poisoned || !failures.empty()) spread(plan, failures, errors);
-  if (!failures.empty()) {
-    std::lock_guard lock(mutex_);
-    if (!error_) error_ = failures.front().error;
-  }
-}
-
-/// What a failed or poisoned step writes is poisoned; a write over a whole slot by a sound step makes it sound again.
-void Executor::spread(const Plan& plan, const std::vector<StepFailure>& failures, std::vector<std::shared_ptr<const Error>>& errors) {
-  for (size_t step = 0; step < plan.steps.size(); ++step) {
-    std::shared_ptr<const Error> bad;
-    for (const StepFailure& f : failures)
-      if (f.step == static_cast<int32_t>(step) && !bad) bad = std::make_shared<const Error>(f.error);
-    for (const ir::Touch& t : plan.touches[step])
-      if (!bad && !t.write) bad = errors[static_cast<size_t>(t.slot)];
-    for (const ir::Touch& t : plan.touches[step]) {
-      if (!t.write) continue;
-      auto& e = errors[static_cast<size_t>(t.slot)];
-      if (bad) {
-        e = bad;
-      } else if (t.begin == 0 && t.end >= plan.slots[static_cast<size_t>(t.slot)].bytes) {
-        e = nullptr;
-      }
-    }
-  }
+  if (poisoned || plan.refuses || !failures.empty())
+    for (const Poison& p : spread(plan.effects, plan.slots, failures, poison)) report(p);
+  if (withheld) withheld->put_back(poison);
 }
 
 }  // namespace anygpu

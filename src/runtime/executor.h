@@ -3,21 +3,23 @@
 
 #include <condition_variable>
 #include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <vector>
 
+#include "runtime/effects.h"
 #include "runtime/plan.h"
 #include "runtime/pool.h"
 
 namespace anygpu {
 
-/// A Plan with what it runs on this time; or, without a Plan, a Marker.
+/// A Plan with what it runs on this time; without a Plan, a Marker, or what could not be planned.
 struct Run {
   std::shared_ptr<Plan> plan;
   std::vector<BufferPin> buffers;
+  Poison lost;  ///< without a Plan: why `buffers` will never be written
   std::vector<Scalar> scalars;
   std::shared_ptr<class QueueMarker> marker;
   uint64_t ticket = 0;
@@ -37,19 +39,38 @@ class Executor {
   /// To wait for what was queued behind it is an error from now on.
   void retire();
   uint64_t finished() const { return finished_.load(std::memory_order_acquire); }
-  /// The first error since the last call that no reader has been given.
-  std::optional<Error> take_error();
+  /// Throws the first failure that nobody has been told of; of those that left old contents in place (Failure::withheld) only, if asked so.
+  void throw_untold(bool withheld_only);
   int64_t kernels_run() const { return kernels_run_.load(); }
+
+  /// While one is held, runs after `ticket` that touch the Buffer wait: its memory, poison and bytes are the reader's. Made under the
+  /// recording lock; the reader then waits for the ticket.
+  class Reading {
+   public:
+    Reading(Executor&, const Buffer&, uint64_t ticket);
+    ~Reading();
+    Reading(const Reading&) = delete;
+
+   private:
+    Executor& executor_;
+    std::list<std::pair<const Buffer*, uint64_t>>::iterator at_;
+  };
 
  private:
   void loop();
+  void wait_for_readers(const Run&);
   void execute(Run&);
-  void run_plan(Run&, std::vector<Memory>& slots, std::vector<std::shared_ptr<const Error>>& slot_errors);
-  void spread(const Plan&, const std::vector<StepFailure>&, std::vector<std::shared_ptr<const Error>>& slot_errors);
+  void bind(const Run&, Memory& arena, std::vector<Memory>& slots);
+  void run_plan(Run&, std::vector<Memory>& slots, std::vector<Poison>& poison);
+  void lose_all(const Plan&, const Poison&, std::vector<Poison>& poison);
+  void report(const Poison&);
 
   Backend& backend_;
   Pool& pool_;
   const bool verify_;
+  std::mutex readers_mutex_;
+  std::condition_variable reader_left_;
+  std::list<std::pair<const Buffer*, uint64_t>> readers_;
   std::mutex mutex_;
   std::condition_variable work_, done_;
   std::deque<Run> queue_;
@@ -57,7 +78,7 @@ class Executor {
   uint64_t submitted_ = 0;
   std::atomic<uint64_t> finished_{0};
   std::atomic<int64_t> kernels_run_{0};
-  std::optional<Error> error_;
+  std::vector<Poison> untold_;  // at most one of each kind, withheld or not
   std::vector<StepTime> times_;  // of the run just done
   std::thread thread_;
 };

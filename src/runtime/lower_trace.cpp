@@ -1,4 +1,6 @@
 // Trace -> steps: each call's operator describes itself, and what the backend does not claim is lowered further.
+#include <limits>
+
 #include "ops/op.h"
 #include "runtime/overlap.h"
 #include "runtime/plan.h"
@@ -16,6 +18,16 @@ class StepSink : public ops::Lowering::Sink {
     s.bytes = bytes;
     slots_.push_back(s);
     return static_cast<int32_t>(slots_.size()) - 1;
+  }
+
+  size_t steps() const { return steps_.size(); }
+  /// The steps since there were `n` are replaced by one that says that the call is refused.
+  void refuse(size_t n, const Trace::Call& call, const Error& why) {
+    steps_.resize(n);
+    ir::Refused r{std::string(call.op->name), why, {}};
+    for (int i = 0; i < call.op->outputs && i < static_cast<int>(call.views.size()); ++i)
+      r.touches.push_back({call.views[static_cast<size_t>(i)].slot, 0, std::numeric_limits<int64_t>::max(), true});
+    steps_.push_back(std::move(r));
   }
 
   void add(ir::Step step) override {
@@ -106,8 +118,14 @@ std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vec
   std::vector<ir::Step> steps;
   StepSink sink(backend, slots, steps);
   for (const Trace::Call& call : trace.decode()) {
-    ops::Lowering lowering(*call.op, call.views, call.attrs, call.first_scalar, call.scalars, call.in_order, sink);
-    call.op->lower(lowering);
+    const size_t before = sink.steps();
+    try {
+      ops::Lowering lowering(*call.op, call.views, call.attrs, call.first_scalar, call.scalars, call.in_order, sink);
+      call.op->lower(lowering);
+    } catch (const Error& e) {
+      if (e.kind() == ErrorKind::OutOfMemory) throw;
+      sink.refuse(before, call, e);
+    }
   }
   return steps;
 }

@@ -18,6 +18,7 @@ int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, const st
       if (l.first < 0) l.first = groups[step];
       l.last = groups[step];
       slots[static_cast<size_t>(t.slot)].used = true;
+      slots[static_cast<size_t>(t.slot)].stored |= t.write;
     }
   std::vector<int32_t> temporaries;
   for (size_t i = 0; i < slots.size(); ++i)

@@ -8,6 +8,7 @@
 
 #include "backends/interface/backend.h"
 #include "ir/named.h"
+#include "runtime/effects.h"
 #include "runtime/trace.h"
 
 namespace anygpu {
@@ -20,6 +21,7 @@ struct Slot {
   bool live_after = false;    ///< is read after the Plan has run
   int64_t arena_offset = -1;  ///< temporaries that are still stored: byte offset in the arena
   bool used = false;          ///< some step touches it
+  bool stored = false;        ///< some step writes it
 };
 
 /// Why two neighbours were not fused; for explain().
@@ -46,6 +48,8 @@ struct Plan {
   std::vector<ir::Step> unfused;  ///< as the catalogue described them (kept for ANYGPU_VERIFY, else empty)
   std::vector<ir::Step> steps;
   std::vector<std::vector<ir::Touch>> touches;  ///< per step
+  std::vector<Effect> effects;                  ///< of the steps before fusion, refused ones included
+  bool refuses = false;                         ///< some effect never runs
   std::vector<Cut> cuts;
   int64_t arena_bytes = 0;
   int calls = 0;
@@ -62,21 +66,23 @@ struct PlanOptions {
 /// The Plan as a table for people.
 std::string explain(const Plan&);
 
-/// Plans a sealed Trace for a Backend.
+/// Plans a sealed Trace for a Backend. A call that cannot be described or prepared becomes an Effect that never runs; all others run.
+/// Throws what has nothing to do with the calls: std::bad_alloc, Error(OutOfMemory).
 std::shared_ptr<Plan> make_plan(const Trace&, Backend&, const PlanOptions&);
 
 // ---- its stages, apart for tests ----
 
-/// The calls of a Trace as steps; Nameds that the backend does not claim are lowered. Fills plan.slots.
+/// The calls of a Trace as steps; Nameds that the backend does not claim are lowered. Fills plan.slots. A call that breaks a rule of the IR
+/// is one Refused.
 std::vector<ir::Step> lower_trace(const Trace&, Backend&, std::vector<Slot>& slots);
-/// Joins steps that may run as one kernel. Order of effects is kept.
-std::vector<ir::Step> fuse(std::vector<ir::Step>, const std::vector<Slot>&, std::vector<Cut>& cuts);
+/// Joins steps that may run as one kernel. Order of effects is kept. `effects`: one a step given; each is told which step it becomes part of.
+std::vector<ir::Step> fuse(std::vector<ir::Step>, std::vector<Effect>& effects, const std::vector<Slot>&, std::vector<Cut>& cuts);
 /// The two as one Generic, `second` after `first`, or nothing, with the reason in `why`.
 bool fuse_pair(const ir::Generic& first, const ir::Generic& second, ir::Generic& fused, std::string& why);
 /// Replaces loads of values that are the same everywhere by the value.
 void inline_uniform(std::vector<ir::Step>&);
-/// Drops stores that nothing reads, and steps without stores.
-void drop_dead(std::vector<ir::Step>&, const std::vector<Slot>&);
+/// Drops stores that nothing reads, and steps without stores. Returns for each step given its position, -1 where it is gone.
+std::vector<int32_t> drop_dead(std::vector<ir::Step>&, const std::vector<Slot>&);
 /// Sorts dimensions by stride and collapses those that are one in memory. Size-1 dimensions go.
 void canonicalise(ir::Generic&);
 /// `g` over other dimensions: new dimension k runs over old dimension `parts[k].dim` (or none: -1) in units of `parts[k].unit`.

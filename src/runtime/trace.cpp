@@ -1,6 +1,9 @@
 #include "runtime/trace.h"
 
+#include <algorithm>
 #include <atomic>
+
+#include "ops/op.h"
 
 namespace anygpu {
 
@@ -14,8 +17,17 @@ int32_t Trace::number_of(Buffer& b) {
   b.trace_id = id_;
   b.trace_index = static_cast<int32_t>(buffers_.size());
   buffers_.emplace_back(&b);
+  written_.emplace_back();
   if (!b.has_bytes) new_bytes_ += b.bytes;
   return b.trace_index;
+}
+
+void Trace::note_write(int32_t buffer, const ViewArg& v) {
+  uint64_t view = static_cast<uint64_t>(v.offset) + (static_cast<uint64_t>(v.dtype) << 56);
+  for (int d = 0; d < v.rank; ++d) view = (view ^ static_cast<uint64_t>(v.sizes[d])) * 0x9e3779b97f4a7c15ull;
+  Written& w = written_[static_cast<size_t>(buffer)];
+  if (w.times == 0) w.first_view = view;
+  if (w.first_view == view) rewrites_ = std::max(rewrites_, w.times++);
 }
 
 void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
@@ -27,8 +39,11 @@ void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const
   int64_t* w = words_.data() + at;
   *w++ = reinterpret_cast<int64_t>(&op);
   *w++ = static_cast<int64_t>(views.size() | scalars.size() << 16 | attrs.size() << 32 | uint64_t{in_order} << 48);
+  int outputs = op.outputs;
   for (const ViewArg& v : views) {
-    *w++ = static_cast<int64_t>(number_of(*v.buffer)) << 32 | static_cast<int64_t>(v.dtype) << 8 | v.rank;
+    const int32_t number = number_of(*v.buffer);
+    if (outputs-- > 0) note_write(number, v);
+    *w++ = static_cast<int64_t>(number) << 32 | static_cast<int64_t>(v.dtype) << 8 | v.rank;
     *w++ = v.offset;
     for (int d = 0; d < v.rank; ++d) *w++ = v.sizes[d];
     for (int d = 0; d < v.rank; ++d) *w++ = v.strides[d];
@@ -42,11 +57,21 @@ void Trace::seal() {
   for (const BufferPin& b : buffers_) words_.push_back((b->has_bytes ? 1 : 0) | (b.get()->dead() ? 2 : 0));
 }
 
+std::vector<BufferPin> Trace::take_written() {
+  std::vector<BufferPin> all = take_buffers();
+  size_t n = 0;
+  for (size_t i = 0; i < all.size(); ++i)
+    if (writes(static_cast<int>(i))) std::swap(all[n++], all[i]);
+  all.erase(all.begin() + static_cast<int64_t>(n), all.end());
+  return all;
+}
+
 void Trace::clear() {
   words_.clear();
   buffers_.clear();
+  written_.clear();
   scalars_.clear();
-  calls_ = 0;
+  calls_ = rewrites_ = 0;
   new_bytes_ = 0;
   id_ = next_id();
 }

@@ -23,6 +23,10 @@ class Trace {
   /// Bytes of the Buffers that appear for the first time in this Trace without having any bytes yet.
   int64_t new_bytes() const { return new_bytes_; }
   bool mentions(const Buffer& b) const { return b.trace_id == id_; }
+  /// How often some View has been written again. A loop over one that nobody reads makes equal Traces if they end at a number of these.
+  int rewrites() const { return rewrites_; }
+  /// Whether some call writes Buffer i.
+  bool writes(int i) const { return written_[static_cast<size_t>(i)].times > 0; }
 
   /// Appends to the words what the Plan depends on beyond the calls: which Buffers have bytes, and which are dead by now.
   void seal();
@@ -33,6 +37,8 @@ class Trace {
   const std::vector<BufferPin>& buffers() const { return buffers_; }
   const std::vector<Scalar>& scalars() const { return scalars_; }
   std::vector<BufferPin> take_buffers() { return std::move(buffers_); }
+  /// Of these, what some call writes.
+  std::vector<BufferPin> take_written();
   std::vector<Scalar> take_scalars() { return std::move(scalars_); }
 
   /// Walks sealed words.
@@ -49,11 +55,17 @@ class Trace {
 
  private:
   int32_t number_of(Buffer&);
+  void note_write(int32_t buffer, const ViewArg&);
 
+  struct Written {
+    uint64_t first_view = 0;  // a hash of where and how it is first written
+    int32_t times = 0;        // how often so
+  };
   std::vector<int64_t> words_;
   std::vector<BufferPin> buffers_;
+  std::vector<Written> written_;  // by Buffer
   std::vector<Scalar> scalars_;
-  int calls_ = 0;
+  int calls_ = 0, rewrites_ = 0;
   int64_t new_bytes_ = 0;
   uint64_t id_ = next_id();
   static uint64_t next_id();

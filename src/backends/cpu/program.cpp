@@ -74,10 +74,7 @@ class CpuProgram : public Program {
         }
         if (part.generic) {
           const ir::Fault fault = part.generic->run(library(), bindings);
-          if (fault != ir::Fault::None) {
-            const bool index = fault == ir::Fault::IndexOutOfRange || fault == ir::Fault::TargetOutOfRange;
-            failed(Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + part.generic->name() + "] " + ir::fault_message(fault)));
-          }
+          if (fault != ir::Fault::None) failures.push_back(failed_check(static_cast<int32_t>(part.first), part.generic->name(), fault));
         } else {
           part.named->run(bindings.slots.data());
         }

@@ -22,7 +22,13 @@ struct Bindings {
 struct StepFailure {
   int32_t step;
   Error error;
+  /// Which Check did not hold: then what depends on no Check of the step is right all the same. None: all that it writes is undefined.
+  ir::Fault fault = ir::Fault::None;
 };
+/// The failure of a Check in the step of this name.
+inline StepFailure failed_check(int32_t step, const std::string& name, ir::Fault fault) {
+  return {step, ir::fault_error(fault, name), fault};
+}
 
 /// Time of each step in the last run, when asked for: both ends as of now_us().
 struct StepTime {
@@ -38,7 +44,7 @@ inline double now_us() {
 class Program {
  public:
   virtual ~Program() = default;
-  /// Runs all steps in order. Returns those that failed; a failed step leaves what it writes undefined.
+  /// Runs all steps in order. Returns those that failed.
   /// times: null, or filled with one entry a step.
   virtual std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times) = 0;
   /// Kernels and library calls that one run starts: fewer than it has steps where several start as one, more where a step takes several.

@@ -32,7 +32,8 @@ class ReferenceProgram : public Program {
       const double begin = now_us();
       try {
         if (auto* g = std::get_if<reference::Interpreter>(&steps_[i])) {
-          g->run(bindings);
+          const ir::Fault fault = g->run(bindings);
+          if (fault != ir::Fault::None) failures.push_back(failed_check(static_cast<int32_t>(i), g->name(), fault));
         } else {
           reference::run_named(std::get<ir::Named>(steps_[i]), bindings);
         }

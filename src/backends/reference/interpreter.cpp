@@ -188,10 +188,8 @@ void Interpreter::evaluate(int id) {
       return;
     case ExprOp::Check: {
       r = values_[n.a];
-      if (r.i) return;
-      const auto fault = static_cast<ir::Fault>(n.imm.i);
-      const bool is_index = fault == ir::Fault::IndexOutOfRange || fault == ir::Fault::TargetOutOfRange;
-      throw Error(is_index ? ErrorKind::Index : ErrorKind::Value, "[" + g_.name + "] " + ir::fault_message(fault));
+      if (!r.i) fault_ = std::max(fault_, static_cast<ir::Fault>(n.imm.i));
+      return;
     }
     default: {
       const bool two = ir::arity(n.op) == 2;
@@ -210,7 +208,8 @@ void Interpreter::write(const ir::Store& s) {
   store(t, at, v);
 }
 
-void Interpreter::run(const Bindings& bindings) {
+ir::Fault Interpreter::run(const Bindings& bindings) {
+  fault_ = ir::Fault::None;
   slots_ = bindings.slots;
   scalars_ = bindings.scalars;
   std::fill(std::begin(index_), std::end(index_), 0);
@@ -242,6 +241,7 @@ void Interpreter::run(const Bindings& bindings) {
     }
     for (const ir::Store& s : once_) write(s);
   });
+  return fault_;
 }
 
 }  // namespace anygpu::reference

@@ -16,8 +16,9 @@ class Interpreter {
  public:
   explicit Interpreter(ir::Generic);
 
-  /// Throws Error: Index or Value for a Check that fails, Internal for an address outside of its slot.
-  void run(const Bindings&);
+  /// Returns the fault of a Check that has failed, of several the greatest. Throws Error(Internal) for an address outside of its slot.
+  ir::Fault run(const Bindings&);
+  const std::string& name() const { return g_.name; }
 
  private:
   struct Stage {
@@ -43,6 +44,7 @@ class Interpreter {
   std::span<const Scalar> scalars_;
   std::vector<Value> values_;
   int64_t index_[kMaxRank] = {};
+  ir::Fault fault_ = ir::Fault::None;
 };
 
 /// Runs one Named by plain loops.

@@ -383,10 +383,7 @@ std::vector<StepFailure> VulkanProgram::failures() const {
     uint32_t word;
     std::memcpy(&word, host_pointer(faults_) + fault_at_[i], 4);
     if (word == 0) continue;
-    const auto fault = static_cast<ir::Fault>(word);
-    const bool index = fault == ir::Fault::IndexOutOfRange || fault == ir::Fault::TargetOutOfRange;
-    all.push_back(
-        {static_cast<int32_t>(i), Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + names_[i] + "] " + ir::fault_message(fault))});
+    all.push_back(failed_check(static_cast<int32_t>(i), names_[i], static_cast<ir::Fault>(word)));
   }
   return all;
 }
