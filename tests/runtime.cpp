@@ -122,5 +122,41 @@ TEST(Runtime, UploadIntoUsedBufferIsOrdered) {
   EXPECT_EQ(values(a), next);
 }
 
+TEST(Runtime, OnePlanForAViewWhereverItLies) {
+  std::vector<float> ones(64, 1);
+  View x = make({64}, ones), y = make({64}, ones);
+  device().synchronize();
+  const RunStats before = device().run_stats();
+  for (int i = 0; i < 64; ++i) {
+    View at = x, from = y;
+    at.sizes = from.sizes = {1};
+    at.offset = i;
+    from.offset = 63 - i;
+    record("add_scaled", {at, at, from}, {Scalar(static_cast<double>(i))});
+    device().flush();
+  }
+  const std::vector<float> got = values(x);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(got[static_cast<size_t>(i)], static_cast<float>(1 + i));
+  EXPECT_LE(device().run_stats().plans_compiled - before.plans_compiled, 2);
+}
+
+TEST(Runtime, RelationsOfViewsArePartOfThePlan) {
+  // x[i:i+3] += x[i+1:i+4] by way of a temporary, and then with the two apart: another Plan.
+  View x = make({16}, std::vector<float>(16, 1));
+  auto add = [&](int64_t dst, int64_t src) {
+    View a = x, b = x, t = make({3});
+    a.sizes = b.sizes = {3};
+    a.offset = dst;
+    b.offset = src;
+    record("add", {t, a, b});
+    record("copy", {a, t});
+    device().flush();
+  };
+  add(0, 1);
+  add(4, 5);
+  add(8, 12);
+  EXPECT_EQ(values(x), (std::vector<float>{2, 2, 2, 1, 2, 2, 2, 1, 2, 2, 2, 1, 1, 1, 1, 1}));
+}
+
 }  // namespace
 }  // namespace anygpu

@@ -254,7 +254,7 @@ void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<
 }
 
 std::shared_ptr<Plan> DeviceImpl::plan_locked() {
-  trace_.seal();
+  trace_.seal(*backend);
   if (std::shared_ptr<Plan> known = plans_.find(trace_.words())) return known;
   PlanOptions options;
   options.fuse = !RuntimeOptions::get().eager;
@@ -282,6 +282,7 @@ uint64_t DeviceImpl::flush_locked() {
   for (size_t i = 0; i < trace_.buffers().size(); ++i) {
     Buffer& b = *trace_.buffers()[i].get();
     b.last_run = last_ticket_ + 1;
+    run.bases.push_back(trace_.base(static_cast<int>(i)));
     b.has_bytes |= run.plan && run.plan->slots[i].stored && run.plan->slots[i].live_after;
   }
   run.scalars = trace_.take_scalars();

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "runtime/plan.h"
-
 namespace anygpu {
 
 Error error_of(const std::exception_ptr& thrown) {
@@ -60,7 +58,7 @@ class Failures {
 
 }  // namespace
 
-std::vector<Poison> spread(const std::vector<Effect>& effects, const std::vector<Slot>& slots, const std::vector<StepFailure>& failures,
+std::vector<Poison> spread(const std::vector<Effect>& effects, const std::vector<int64_t>& whole, const std::vector<StepFailure>& failures,
                            std::vector<Poison>& poison) {
   Failures own(failures);
   std::vector<Poison> began;
@@ -74,7 +72,7 @@ std::vector<Poison> spread(const std::vector<Effect>& effects, const std::vector
       Poison& p = poison[static_cast<size_t>(t.slot)];
       if (bad) {
         p = bad;
-      } else if (t.covers && t.begin <= 0 && t.end >= slots[static_cast<size_t>(t.slot)].bytes) {
+      } else if (t.covers && t.begin <= 0 && t.end >= whole[static_cast<size_t>(t.slot)]) {
         p = nullptr;
       }
     }

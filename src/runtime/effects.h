@@ -12,8 +12,6 @@
 
 namespace anygpu {
 
-struct Slot;
-
 /// Why some results are not there. Shared by all that it has spoiled.
 struct Failure {
   Error error;
@@ -38,7 +36,9 @@ struct Effect {
 Effect effect_of(const ir::Step&);
 
 /// Carries poison through a run: what depends on a failure, or on a slot that is poisoned before, is poisoned; what a sound effect covers is
-/// sound again. `poison`: one a slot, before the run and after it. Returns the failures that began here.
-std::vector<Poison> spread(const std::vector<Effect>&, const std::vector<Slot>&, const std::vector<StepFailure>&, std::vector<Poison>& poison);
+/// sound again. `whole`: bytes that must be covered for that, by slot; `poison`: by slot, before the run and after it. Returns the failures that
+/// began here.
+std::vector<Poison> spread(const std::vector<Effect>&, const std::vector<int64_t>& whole, const std::vector<StepFailure>&,
+                           std::vector<Poison>& poison);
 
 }  // namespace anygpu

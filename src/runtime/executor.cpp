@@ -113,13 +113,24 @@ void Executor::loop() {
 
 namespace {
 
+/// By slot: bytes, counted from where the slot begins, that a write must cover so that nothing else is left in the Buffer.
+std::vector<int64_t> whole_slots(const Run& run) {
+  std::vector<int64_t> whole;
+  for (const Slot& s : run.plan->slots) {
+    const auto i = static_cast<size_t>(s.buffer);
+    whole.push_back(s.buffer < 0 ? s.bytes : run.bases[i] > 0 ? INT64_MAX : run.buffers[i]->bytes);
+  }
+  return whole;
+}
+
 /// Contents of slots that a withheld failure would spoil, put by before the run and put back after it: what depends on such a failure does
 /// not happen.
 class Withheld {
  public:
-  Withheld(Backend& backend, const Plan& plan, const std::vector<Memory>& slots, const std::vector<Poison>& before) : backend_(backend) {
+  Withheld(Backend& backend, const Run& run, const std::vector<Memory>& slots, const std::vector<Poison>& before) : backend_(backend) {
+    const Plan& plan = *run.plan;
     std::vector<Poison> after = before;
-    spread(plan.effects, plan.slots, {}, after);
+    spread(plan.effects, whole_slots(run), {}, after);
     for (size_t i = 0; i < slots.size(); ++i) {
       if (!after[i] || !after[i]->withheld || before[i] || !plan.slots[i].has_bytes || !slots[i].handle) continue;
       kept_.push_back({i, slots[i], std::vector<std::byte>(static_cast<size_t>(plan.slots[i].bytes))});
@@ -166,7 +177,8 @@ void Executor::bind(const Run& run, Memory& arena, std::vector<Memory>& slots) {
     } else {
       Buffer& b = *run.buffers[static_cast<size_t>(s.buffer)].get();
       if (!b.memory.handle) b.memory = pool_.allocate(b.bytes);
-      slots[i] = b.memory;
+      const int64_t base = run.bases[static_cast<size_t>(s.buffer)];
+      slots[i] = {b.memory.handle, b.memory.offset + base, b.memory.bytes - base};
     }
   }
 }
@@ -195,7 +207,7 @@ void Executor::run_plan(Run& run, std::vector<Memory>& slots, std::vector<Poison
   Plan& plan = *run.plan;
   const bool poisoned = std::any_of(poison.begin(), poison.end(), [](const Poison& p) { return p != nullptr; });
   std::optional<Withheld> withheld;
-  if (poisoned) withheld.emplace(backend_, plan, slots, poison);
+  if (poisoned) withheld.emplace(backend_, run, slots, poison);
   std::unique_ptr<Verification> verification;
   if (verify_ && !poisoned && !plan.refuses) verification = std::make_unique<Verification>(plan, slots, backend_, run.scalars);
 
@@ -207,7 +219,7 @@ void Executor::run_plan(Run& run, std::vector<Memory>& slots, std::vector<Poison
   if (timeline.wants_times()) timeline.add(plan, times_);
   if (verification && failures.empty()) verification->compare(slots);
   if (poisoned || plan.refuses || !failures.empty())
-    for (const Poison& p : spread(plan.effects, plan.slots, failures, poison)) report(p);
+    for (const Poison& p : spread(plan.effects, whole_slots(run), failures, poison)) report(p);
   if (withheld) withheld->put_back(poison);
 }
 

@@ -19,6 +19,7 @@ namespace anygpu {
 struct Run {
   std::shared_ptr<Plan> plan;
   std::vector<BufferPin> buffers;
+  std::vector<int64_t> bases;  ///< where in its Buffer a slot begins, bytes
   Poison lost;  ///< without a Plan: why `buffers` will never be written
   std::vector<Scalar> scalars;
   std::shared_ptr<class QueueMarker> marker;

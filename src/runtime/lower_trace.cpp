@@ -109,7 +109,7 @@ std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vec
   slots.clear();
   for (size_t i = 0; i < trace.buffers().size(); ++i) {
     Slot s;
-    s.bytes = trace.buffers()[i].get()->bytes;
+    s.bytes = trace.extent(static_cast<int>(i));
     s.buffer = static_cast<int32_t>(i);
     s.has_bytes = trace.buffer_has_bytes(static_cast<int>(i));
     s.live_after = !trace.buffer_dies(static_cast<int>(i));

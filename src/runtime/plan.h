@@ -15,7 +15,7 @@ namespace anygpu {
 
 /// What a slot of a Plan is.
 struct Slot {
-  int64_t bytes = 0;
+  int64_t bytes = 0;          ///< of a Buffer, what the Trace sees
   int32_t buffer = -1;        ///< number of the Trace's Buffer, or -1: a temporary
   bool has_bytes = false;     ///< holds something before the Plan runs
   bool live_after = false;    ///< is read after the Plan has run

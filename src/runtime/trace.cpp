@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "backends/interface/backend.h"
 #include "ops/op.h"
 
 namespace anygpu {
@@ -17,7 +18,7 @@ int32_t Trace::number_of(Buffer& b) {
   b.trace_id = id_;
   b.trace_index = static_cast<int32_t>(buffers_.size());
   buffers_.emplace_back(&b);
-  written_.emplace_back();
+  seen_.emplace_back();
   if (!b.has_bytes) new_bytes_ += b.bytes;
   return b.trace_index;
 }
@@ -25,9 +26,23 @@ int32_t Trace::number_of(Buffer& b) {
 void Trace::note_write(int32_t buffer, const ViewArg& v) {
   uint64_t view = static_cast<uint64_t>(v.offset) + (static_cast<uint64_t>(v.dtype) << 56);
   for (int d = 0; d < v.rank; ++d) view = (view ^ static_cast<uint64_t>(v.sizes[d])) * 0x9e3779b97f4a7c15ull;
-  Written& w = written_[static_cast<size_t>(buffer)];
-  if (w.times == 0) w.first_view = view;
-  if (w.first_view == view) rewrites_ = std::max(rewrites_, w.times++);
+  Seen& s = seen_[static_cast<size_t>(buffer)];
+  if (s.times == 0) s.first_write = view;
+  if (s.first_write == view) rewrites_ = std::max(rewrites_, s.times++);
+}
+
+void Trace::note_view(int32_t buffer, const ViewArg& v) {
+  Seen& s = seen_[static_cast<size_t>(buffer)];
+  const int64_t item = size_of(v.dtype);
+  int64_t last = v.offset;
+  bool empty = false;
+  for (int d = 0; d < v.rank; ++d) {
+    last += (v.sizes[d] - 1) * v.strides[d];
+    empty |= v.sizes[d] == 0;
+  }
+  s.begin = std::min(s.begin, v.offset * item);
+  s.end = std::max(s.end, empty ? v.offset * item : (last + 1) * item);
+  s.item = std::max(s.item, item);
 }
 
 void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
@@ -42,8 +57,10 @@ void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const
   int outputs = op.outputs;
   for (const ViewArg& v : views) {
     const int32_t number = number_of(*v.buffer);
+    note_view(number, v);
     if (outputs-- > 0) note_write(number, v);
     *w++ = static_cast<int64_t>(number) << 32 | static_cast<int64_t>(v.dtype) << 8 | v.rank;
+    if (v.offset != 0) offsets_.push_back(static_cast<size_t>(w - words_.data()));
     *w++ = v.offset;
     for (int d = 0; d < v.rank; ++d) *w++ = v.sizes[d];
     for (int d = 0; d < v.rank; ++d) *w++ = v.strides[d];
@@ -53,7 +70,12 @@ void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const
   ++calls_;
 }
 
-void Trace::seal() {
+void Trace::seal(const Backend& backend) {
+  for (size_t i = 0; i < seen_.size(); ++i) seen_[i].begin &= -std::max(seen_[i].item, backend.moves_by(buffers_[i]->bytes));
+  for (size_t at : offsets_) {
+    const int64_t view = words_[at - 1];
+    words_[at] -= base(static_cast<int>(view >> 32)) / size_of(static_cast<DType>(view >> 8 & 0xff));
+  }
   for (const BufferPin& b : buffers_) words_.push_back((b->has_bytes ? 1 : 0) | (b.get()->dead() ? 2 : 0));
 }
 
@@ -69,7 +91,8 @@ std::vector<BufferPin> Trace::take_written() {
 void Trace::clear() {
   words_.clear();
   buffers_.clear();
-  written_.clear();
+  seen_.clear();
+  offsets_.clear();
   scalars_.clear();
   calls_ = rewrites_ = 0;
   new_bytes_ = 0;

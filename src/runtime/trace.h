@@ -11,9 +11,11 @@
 
 namespace anygpu {
 
+class Backend;
+
 /// Words of one call: the Op's address; counts, and above them whether it runs in order; per view {buffer number, dtype, rank}, offset,
-/// sizes, strides; attrs. Buffers are numbered by first appearance, so two rounds of a training loop give equal words though their Buffers
-/// differ.
+/// sizes, strides; attrs. Buffers are numbered by first appearance, and once sealed, offsets count from the first byte that a Trace sees of a
+/// Buffer: so two rounds of a training loop give equal words though their Buffers differ, and so do x[3] += 1 and x[5] += 1.
 class Trace {
  public:
   void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs, bool in_order);
@@ -26,10 +28,13 @@ class Trace {
   /// How often some View has been written again. A loop over one that nobody reads makes equal Traces if they end at a number of these.
   int rewrites() const { return rewrites_; }
   /// Whether some call writes Buffer i.
-  bool writes(int i) const { return written_[static_cast<size_t>(i)].times > 0; }
+  bool writes(int i) const { return seen_[static_cast<size_t>(i)].times > 0; }
+  /// Of a sealed Trace: the byte of Buffer i from which offsets count, and how many from there on are seen.
+  int64_t base(int i) const { return seen_[static_cast<size_t>(i)].begin; }
+  int64_t extent(int i) const { return seen_[static_cast<size_t>(i)].end - base(i); }
 
   /// Appends to the words what the Plan depends on beyond the calls: which Buffers have bytes, and which are dead by now.
-  void seal();
+  void seal(const Backend&);
   /// Starts the next Trace; keeps the vectors' capacity.
   void clear();
 
@@ -55,15 +60,20 @@ class Trace {
 
  private:
   int32_t number_of(Buffer&);
+  void note_view(int32_t buffer, const ViewArg&);
   void note_write(int32_t buffer, const ViewArg&);
 
-  struct Written {
-    uint64_t first_view = 0;  // a hash of where and how it is first written
-    int32_t times = 0;        // how often so
+  /// What the calls see of a Buffer.
+  struct Seen {
+    int64_t begin = INT64_MAX, end = 0;  // bytes
+    int64_t item = 1;                    // the largest element's bytes
+    uint64_t first_write = 0;            // a hash of where and how it is first written
+    int32_t times = 0;                   // how often so
   };
   std::vector<int64_t> words_;
   std::vector<BufferPin> buffers_;
-  std::vector<Written> written_;  // by Buffer
+  std::vector<Seen> seen_;        // by Buffer
+  std::vector<size_t> offsets_;   // words that are offsets other than 0
   std::vector<Scalar> scalars_;
   int calls_ = 0, rewrites_ = 0;
   int64_t new_bytes_ = 0;

@@ -73,6 +73,8 @@ class CpuBackend : public Backend {
   }
 
   bool supports(const ir::Named& n) const override { return library().supports(n); }
+  // Only stores past the caches (kStreamBytes in schedule.cpp) ask for more than an element's own alignment.
+  int64_t moves_by(int64_t bytes) const override { return bytes < (1 << 20) ? 1 : 64; }
   int64_t channel_block(const ir::Named& n, int operand) const override { return library().channel_block(n, operand); }
   std::vector<int32_t> groups(std::span<const ir::Step> steps) const override { return groups_of(steps); }
   std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(steps); }

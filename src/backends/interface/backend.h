@@ -74,6 +74,8 @@ class Backend {
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
     return ids;
   }
+  /// A Program serves a slot of so many bytes that has moved by a multiple of this (a power of two), too.
+  virtual int64_t moves_by(int64_t /*bytes*/) const { return 256; }
   /// Throws Error(Type) where a step needs a dtype that the device lacks.
   virtual std::unique_ptr<Program> prepare(std::span<const ir::Step>) = 0;
 

@@ -70,6 +70,7 @@ class ReferenceBackend : public Backend {
     if (bytes) std::memcpy(dst, static_cast<const char*>(src.handle) + src.offset + at, static_cast<size_t>(bytes));
   }
 
+  int64_t moves_by(int64_t) const override { return 1; }
   bool supports(const ir::Named&) const override { return true; }
   std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return std::make_unique<ReferenceProgram>(steps); }
   int64_t kernels_compiled() const override { return 0; }
