@@ -11,11 +11,12 @@
 
 namespace anygpu {
 
-/// Words of one call: the Op's address; counts, and above them whether it runs in order; per view {buffer number, dtype, rank}, offset,
-/// sizes, strides; attrs. Buffers are numbered by first appearance, so two rounds of a training loop give equal words though their Buffers
+/// Words of one call: the Op's address; how many views and attrs (32 bits each); how many scalars, and below whether it runs in order; per
+/// view {buffer number (32 bits), dtype (8), rank (8)}, offset, sizes, strides; attrs. Buffers are numbered by first appearance, so two rounds of a training loop give equal words though their Buffers
 /// differ.
 class Trace {
  public:
+  /// Throws, and records nothing, where a count does not fit its place.
   void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs, bool in_order);
 
   bool empty() const { return calls_ == 0; }
