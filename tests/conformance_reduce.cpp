@@ -336,6 +336,60 @@ TEST_P(Conformance, StagesOfReductions) {
   }
 }
 
+/// Values that are the same all along the reduction, and are stored all along it: what an expanded tensor's softmax is made of.
+TEST_P(Conformance, RowConstantsStoredAlongTheRow) {
+  Maker m(113);
+  std::vector<Space> spaces(std::begin(kRows), std::end(kRows));
+  spaces.insert(spaces.end(), {{{2, 40000}, 0b10}, {{4097, 3}, 0b01}, {{600, 200}, 0b01}, {{70, 3, 9}, 0b001}, {{2, 1, 9}, 0b110}});
+  enum What { Softmax, Reduced, Loaded, Constant, Guarded, Placed, All };
+  for (DType t : {DType::F32, DType::I64, DType::U8, DType::BF16}) {
+    for (const Space& s : spaces) {
+      for (int what = Softmax; what <= All; ++what) {
+        if (what == Softmax && !is_float(t)) continue;
+        Case c;
+        c.name = "row_constant_" + std::to_string(what) + "_" + name_of(t) + shape_of(s.sizes, s.mask);
+        Generic g;
+        g.name = c.name;
+        g.sizes = s.sizes;
+        g.reduce = s.mask;
+        const uint32_t kept = all_of(s.sizes) & ~s.mask;
+        const auto n = static_cast<double>(reduced(s.sizes, s.mask));
+        const int x = access(g, m.input(c, t, s.sizes, Layout::Dense, Fill::Small)),
+                  p = access(g, m.input(c, t, masked(s.sizes, kept), Layout::Odd, Fill::Small), kept);
+        auto out = [&](Tolerance tolerance = {}) { return m.output(c, t, s.sizes, Layout::Odd, tolerance); };
+        const auto is = [&](What w) { return what == w || (what == All && w != Softmax); };
+        const Val same = load_c(g, p);
+        if (is(Softmax)) {
+          const Val e = exp(same - reduce(ReduceKind::Max, same));
+          store(g, access(g, out({1, (16 + n) * epsilon(compute_type(t))})), e / reduce(ReduceKind::Sum, e));
+        }
+        if (is(Reduced)) store(g, access(g, out()), reduce(ReduceKind::Max, load_c(g, x)));
+        if (is(Loaded)) store(g, access(g, out()), same);
+        if (is(Constant)) store(g, access(g, out()), ir::constant(g.body, compute_type(t), 3.0));
+        if (is(Guarded)) {
+          store(g, access(g, out()), same);
+          g.stores.back().guard = (load_c(g, x) < 1.0).id;
+        }
+        if (is(Placed)) {  // the place alone says where in the row
+          const ir::Operand o = out();
+          int at = 0;
+          Val place = ir::constant(g.body, DType::I64, int64_t{0});
+          ir::Access row{o.slot, o.dtype, o.offset, Dims::filled(g.rank(), 0)};
+          for (int d = 0; d < g.rank(); ++d, ++at) {
+            if (!g.reduces(d)) row.strides[d] = o.strides[at];
+            if (g.reduces(d)) place = place + ir::index(g.body, d) * static_cast<double>(o.strides[at]);
+          }
+          g.accesses.push_back(row);
+          store(g, static_cast<int>(g.accesses.size()) - 1, same);
+          g.stores.back().index = place.id;
+        }
+        c.steps.push_back(g);
+        check(c);
+      }
+    }
+  }
+}
+
 /// A value varies along a reduction dimension of size 1 alone: it is of the inner level all the same, and is applied at every index
 /// of the other reduction dimension. Whoever drops dimensions of size 1 must decide the levels first.
 TEST_P(Conformance, LevelsDoNotDependOnSizes) {

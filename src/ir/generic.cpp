@@ -22,9 +22,8 @@ class Verifier {
     space();
     for (size_t i = 0; i < g_.accesses.size(); ++i) access(static_cast<int>(i));
     for (int i = 0; i < g_.body.size(); ++i) node(i);
-    const std::vector<bool> varies = varies_in_reduction(g_);
     if (g_.stores.empty() && !has_check_) fail("it stores nothing");
-    for (size_t i = 0; i < g_.stores.size(); ++i) store(static_cast<int>(i), varies);
+    for (size_t i = 0; i < g_.stores.size(); ++i) store(static_cast<int>(i));
   }
 
  private:
@@ -162,7 +161,7 @@ class Verifier {
     if (is_arg) require(g_.body[n.b].type == DType::I64, [&] { return name() + "'s index is not i64"; });
   }
 
-  void store(int i, const std::vector<bool>& varies) const {
+  void store(int i) const {
     const Store& s = g_.stores[i];
     const auto name = [i] { return "store " + std::to_string(i); };
     auto in_body = [&](int id) { return id >= 0 && id < g_.body.size(); };
@@ -176,15 +175,6 @@ class Verifier {
       require(in_body(s.index) && g_.body[s.index].type == DType::I64, [&] { return name() + "'s index is not an i64 node"; });
     if (s.guard != -1)
       require(in_body(s.guard) && g_.body[s.guard].type == DType::Bool, [&] { return name() + "'s guard is not a bool node"; });
-    if (varies[s.value]) return;
-    // Written once per parallel index: nothing about it may ask for more.
-    require(s.index < 0 || !varies[s.index], [&] { return name() + "'s index varies with a reduction dimension, its value does not"; });
-    require(s.guard < 0 || !varies[s.guard], [&] { return name() + "'s guard varies with a reduction dimension, its value does not"; });
-    for (int d = 0; d < g_.rank(); ++d) {
-      require(!g_.reduces(d) || a.strides[d] == 0, [&] {
-        return name() + " is written once per parallel index, but has a stride along reduction dimension " + std::to_string(d);
-      });
-    }
   }
 
   const Generic& g_;
@@ -246,6 +236,17 @@ std::vector<bool> varies_in_reduction(const Generic& g) {
     varies[i] = v;
   }
   return varies;
+}
+
+std::vector<bool> stored_at_every_index(const Generic& g) {
+  const std::vector<bool> varies = varies_in_reduction(g);
+  std::vector<bool> full;
+  for (const Store& s : g.stores) {
+    bool f = varies[s.value] || (s.index >= 0 && varies[s.index]) || (s.guard >= 0 && varies[s.guard]);
+    for (int d = 0; d < g.rank(); ++d) f |= g.reduces(d) && g.sizes[d] != 1 && g.accesses[s.access].strides[d] != 0;
+    full.push_back(f);
+  }
+  return full;
 }
 
 uint32_t dims_of(const Generic& g, int id) {

@@ -20,10 +20,8 @@ struct Access {
 
 enum class Combine : uint8_t { None, Add, Mul, Max, Min };
 
-/// Writes `value` through `access`. A value that depends on no reduction dimension outside a Reduce is written once per
-/// parallel index, and then the access's strides along reduction dimensions are 0; any other is written at every index.
-/// Strides decide that, never sizes: a stride along a reduction dimension of size 1 makes a value vary (varies_in_reduction).
-/// Index and guard vary only where the value does. Every Check of a body is made, whether or not its result is used.
+/// Writes `value` through `access`: once per parallel index where nothing about it varies with a reduction dimension, at every index of
+/// the space otherwise (stored_at_every_index). Every Check of a body is made, whether or not its result is used.
 /// With `combine`, or a computed `index`, several indices may meet one element: they are applied one after another, in the order of
 /// indices if `in_order` (else any, where a backend is faster that way).
 struct Store {
@@ -50,6 +48,9 @@ struct Generic {
 
 /// Bit i: node i varies with a reduction dimension (outside any Reduce), so it belongs to the inner loops.
 std::vector<bool> varies_in_reduction(const Generic&);
+/// Per store: at every index of the space, not once per parallel index. So where its value, index or guard varies with a reduction
+/// dimension (outside any Reduce), or the element does: softmax of a row of equal numbers is stored all along the row.
+std::vector<bool> stored_at_every_index(const Generic&);
 /// Bit d: node `id` depends on the index of dimension d (through Index, or a Load whose stride there is not 0).
 uint32_t dims_of(const Generic&, int id);
 

@@ -23,13 +23,8 @@ LoopNest::LoopNest(const Generic& g) {
     dims_.push_back(dim);
   }
   nodes_ = g.body.nodes();
-  const std::vector<bool> varies = varies_in_reduction(g);
-  for (const Store& s : g.stores) {
-    bool full = varies[s.value];
-    for (int d = 0; d < g.rank(); ++d) full = full || (g.reduces(d) && g.accesses[s.access].strides[d] != 0);
-    stores_.push_back(s);
-    full_.push_back(full);
-  }
+  stores_ = g.stores;
+  full_ = stored_at_every_index(g);
   for (const Access& a : g.accesses) accesses_.push_back({a.slot, a.dtype, a.offset});
 }
 

@@ -46,7 +46,7 @@ class LoopNest {
   std::vector<Dim> dims_;
   std::vector<Node> nodes_;
   std::vector<Store> stores_;
-  std::vector<bool> full_;  // per store: at every index of the reduction, not once per parallel index
+  std::vector<bool> full_;  // per store: stored_at_every_index
   std::vector<Place> accesses_;
 
  private:

@@ -253,7 +253,7 @@ std::vector<Touch> touches(const Generic& g) {
     empty |= written[d] == 0;
   }
   if (empty) return out;
-  const std::vector<bool> varies = varies_in_reduction(g);
+  const std::vector<bool> full = stored_at_every_index(g);
   // Loads of one access, with no computed offset in any of them, are one touch.
   std::vector<int> load(g.accesses.size(), 0);  // 1: plain, 2: computed
   for (const Node& n : g.body.nodes()) {
@@ -268,9 +268,10 @@ std::vector<Touch> touches(const Generic& g) {
     }
     if (load[i]) touch(out, a.slot, a.dtype, a.offset, read, a.strides, load[i] == 2, Way::Read);
   }
-  for (const Store& s : g.stores) {
+  for (size_t i = 0; i < g.stores.size(); ++i) {
+    const Store& s = g.stores[i];
     const Access& a = g.accesses[s.access];
-    const Dims& sizes = varies[s.value] ? g.sizes : written;
+    const Dims& sizes = full[i] ? g.sizes : written;
     const bool some = s.guard >= 0 || s.combine != Combine::None;
     if (s.combine != Combine::None) touch(out, a.slot, a.dtype, a.offset, sizes, a.strides, s.index >= 0, Way::Read);
     touch(out, a.slot, a.dtype, a.offset, sizes, a.strides, s.index >= 0, some ? Way::WriteSome : Way::Write);

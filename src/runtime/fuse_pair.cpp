@@ -143,7 +143,6 @@ bool has_reduce(const Generic& g) {
 /// More than one pass over a row: something inside the reduction's loops needs a Reduce's result.
 bool multi_stage(const Generic& g) {
   std::vector<bool> after(static_cast<size_t>(g.body.size()));  // depends on a Reduce
-  std::vector<bool> inner = ir::varies_in_reduction(g);
   for (int i = 0; i < g.body.size(); ++i) {
     const Node& n = g.body[i];
     bool dep = n.op == ExprOp::Reduce;
@@ -154,8 +153,9 @@ bool multi_stage(const Generic& g) {
       }
     after[static_cast<size_t>(i)] = dep;
   }
-  for (const ir::Store& s : g.stores)
-    if (inner[static_cast<size_t>(s.value)] && after[static_cast<size_t>(s.value)]) return true;
+  const std::vector<bool> full = ir::stored_at_every_index(g);
+  for (size_t i = 0; i < g.stores.size(); ++i)
+    if (full[i] && after[static_cast<size_t>(g.stores[i].value)]) return true;
   return false;
 }
 
@@ -246,25 +246,18 @@ Generic join(const Generic& f, const Generic& s) {
   return r;
 }
 
-/// Row constants may not be written along the reduction (see Store), and limits hold.
+/// Whether limits hold.
 bool acceptable(const Generic& g, std::string& why) {
   if (g.body.size() > kMaxNodes || static_cast<int>(g.accesses.size()) > kMaxAccesses || static_cast<int>(g.stores.size()) > kMaxStores) {
     why = "the kernel would grow too large";
     return false;
   }
-  std::vector<bool> inner = ir::varies_in_reduction(g);
   int64_t bytes_per_point = 0;
   for (const Access& a : g.accesses) {
     bool along = false;
     for (int d = 0; d < g.rank(); ++d) along |= g.reduces(d) && a.strides[d] != 0;
     if (along) bytes_per_point += size_of(a.dtype);
   }
-  for (const ir::Store& s : g.stores)
-    for (int d = 0; d < g.rank(); ++d)
-      if (g.reduces(d) && g.accesses[static_cast<size_t>(s.access)].strides[d] != 0 && !inner[static_cast<size_t>(s.value)]) {
-        why = "a reduced value is spread over the reduced dimensions";
-        return false;
-      }
   if (multi_stage(g)) {
     int64_t row = extent(g, true), rows = extent(g, false);
     if (row * rows > kSmall && (row * bytes_per_point > kMaxRowBytes || rows < kMinRows)) {

@@ -90,16 +90,8 @@ void inline_uniform(std::vector<ir::Step>& steps) {
           if (s.index >= 0) s.index = to[static_cast<size_t>(s.index)];
           if (s.guard >= 0) s.guard = to[static_cast<size_t>(s.guard)];
         }
-        // A row constant may not be stored along a reduction: keep the load where replacing it would make one.
-        std::vector<bool> inner = ir::varies_in_reduction(r);
-        bool fine = true;
-        for (const ir::Store& s : r.stores)
-          for (int d = 0; d < r.rank(); ++d)
-            fine &= !(r.reduces(d) && r.accesses[static_cast<size_t>(s.access)].strides[d] != 0 && !inner[static_cast<size_t>(s.value)]);
-        if (fine) {
-          prune(r);
-          *g = std::move(r);
-        }
+        prune(r);
+        *g = std::move(r);
       }
     }
     for (const ir::Touch& t : ir::touches(step))

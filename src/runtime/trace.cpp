@@ -2,11 +2,25 @@
 
 #include <algorithm>
 #include <atomic>
+#include <string>
 
 #include "backends/interface/backend.h"
 #include "ops/op.h"
 
 namespace anygpu {
+
+namespace {
+
+// Views, attrs, scalars and Buffers are counted in 32 bits, in the words and in Generics.
+constexpr size_t kMostOfAKind = INT32_MAX;
+
+void check_fits(const Op& op, const char* what, size_t n, size_t most = kMostOfAKind) {
+  if (n <= most) return;
+  throw Error(ErrorKind::NotImplemented,
+              "[" + std::string(op.name) + "] more than " + std::to_string(most) + " " + what + " are not supported: " + std::to_string(n));
+}
+
+}  // namespace
 
 uint64_t Trace::next_id() {
   static std::atomic<uint64_t> counter{1};
@@ -47,13 +61,20 @@ void Trace::note_view(int32_t buffer, const ViewArg& v) {
 
 void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
                    bool in_order) {
-  size_t need = 2 + attrs.size();
-  for (const ViewArg& v : views) need += 2 + 2 * static_cast<size_t>(v.rank);
+  check_fits(op, "operands and buffers", views.size() + buffers_.size());
+  check_fits(op, "attributes", attrs.size());
+  check_fits(op, "scalars", scalars.size() + scalars_.size());
+  size_t need = 3 + attrs.size();
+  for (const ViewArg& v : views) {
+    check_fits(op, "dimensions", static_cast<size_t>(v.rank), kMaxRank);
+    need += 2 + 2 * static_cast<size_t>(v.rank);
+  }
   size_t at = words_.size();
   words_.resize(at + need);
   int64_t* w = words_.data() + at;
   *w++ = reinterpret_cast<int64_t>(&op);
-  *w++ = static_cast<int64_t>(views.size() | scalars.size() << 16 | attrs.size() << 32 | uint64_t{in_order} << 48);
+  *w++ = static_cast<int64_t>(views.size() | attrs.size() << 32);
+  *w++ = static_cast<int64_t>(scalars.size() << 1 | uint64_t{in_order});
   int outputs = op.outputs;
   for (const ViewArg& v : views) {
     const int32_t number = number_of(*v.buffer);
@@ -107,9 +128,10 @@ std::vector<Trace::Call> Trace::decode() const {
   for (int c = 0; c < calls_; ++c) {
     Call call;
     call.op = reinterpret_cast<const Op*>(*w++);
-    int64_t counts = *w++;
-    int views = static_cast<int>(counts & 0xffff), scalars = static_cast<int>(counts >> 16 & 0xffff),
-        attrs = static_cast<int>(counts >> 32 & 0xffff);
+    const int views = static_cast<int>(*w & INT32_MAX), attrs = static_cast<int>(*w >> 32);
+    const int scalars = static_cast<int>(w[1] >> 1);
+    call.in_order = w[1] & 1;
+    w += 2;
     for (int i = 0; i < views; ++i) {
       ir::Operand o;
       o.slot = static_cast<int32_t>(*w >> 32);
@@ -125,7 +147,6 @@ std::vector<Trace::Call> Trace::decode() const {
     w += attrs;
     call.first_scalar = first_scalar;
     call.scalars = scalars;
-    call.in_order = counts >> 48 & 1;
     first_scalar += scalars;
     calls.push_back(std::move(call));
   }

@@ -13,11 +13,13 @@ namespace anygpu {
 
 class Backend;
 
-/// Words of one call: the Op's address; counts, and above them whether it runs in order; per view {buffer number, dtype, rank}, offset,
-/// sizes, strides; attrs. Buffers are numbered by first appearance, and once sealed, offsets count from the first byte that a Trace sees of a
-/// Buffer: so two rounds of a training loop give equal words though their Buffers differ, and so do x[3] += 1 and x[5] += 1.
+/// Words of one call: the Op's address; how many views and attrs (32 bits each); how many scalars, and below whether it runs in order; per
+/// view {buffer number (32 bits), dtype (8), rank (8)}, offset, sizes, strides; attrs. Buffers are numbered by first appearance, and once
+/// sealed, offsets count from the first byte that a Trace sees of a Buffer: so two rounds of a training loop give equal words though their
+/// Buffers differ, and so do x[3] += 1 and x[5] += 1.
 class Trace {
  public:
+  /// Throws, and records nothing, where a count does not fit its place.
   void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs, bool in_order);
 
   bool empty() const { return calls_ == 0; }

@@ -255,6 +255,13 @@ def test_roll_and_flip():
         x.to(DEVICE).flip(0, 0)
 
 
+def test_cat_and_stack_of_any_number():
+    x = torch.arange(2 * 65_536).reshape(65_536, 2)
+    rows = x.to(DEVICE).unbind()
+    assert torch.equal(torch.cat(rows).cpu(), x.flatten())
+    assert torch.equal(torch.stack(rows[1:], 1).cpu(), x[1:].t())
+
+
 def test_cat_promotes_and_checks():
     both(lambda a: torch.cat([a, a.half(), a.int()], 1), torch.randn(2, 3))
     both(lambda a: torch.cat([torch.empty(0, device=a.device), a]), torch.randn(2, 3))

@@ -95,7 +95,8 @@ Interpreter::Interpreter(ir::Generic g) : g_(std::move(g)) {
     if (g_.body[i].op == ExprOp::Reduce) ++stage[i];
     last = std::max(last, stage[i]);
   }
-  for (const ir::Store& s : g_.stores) (varies[s.value] ? always_ : once_).push_back(s);
+  const std::vector<bool> full = ir::stored_at_every_index(g_);
+  for (size_t i = 0; i < g_.stores.size(); ++i) (full[i] ? always_ : once_).push_back(g_.stores[i]);
 
   stages_.resize(last + 1);
   for (int s = 0; s <= last; ++s) {
@@ -218,7 +219,7 @@ ir::Fault Interpreter::run(const Bindings& bindings) {
     for (const Stage& stage : stages_) {
       for (int id : stage.outer) evaluate(id);
       const bool last = &stage == &stages_.back();
-      if (stage.inner.empty() && stage.reduces.empty()) continue;
+      if (stage.inner.empty() && stage.reduces.empty() && !(last && !always_.empty())) continue;
       accumulators.resize(stage.reduces.size());
       for (size_t k = 0; k < stage.reduces.size(); ++k) {
         const ir::Node& n = g_.body[stage.reduces[k]];
