@@ -161,16 +161,19 @@ bool is_plain_host(const at::Tensor& t) {
 
 }  // namespace
 
+void check_broadcasts(const at::TensorBase& dst, const at::TensorBase& src) {
+  if (C10_LIKELY(dst.sizes() == src.sizes())) return;
+  const at::DimVector shape = at::infer_size_dimvector(dst.sizes(), src.sizes());
+  TORCH_CHECK(dst.sizes() == shape, "output with shape ", dst.sizes(), " doesn't match the broadcast shape ", at::IntArrayRef(shape));
+}
+
 void copy_tensor(const at::Tensor& dst, const at::Tensor& src) {
   TORCH_CHECK_NOT_IMPLEMENTED(!src.is_meta(), "Cannot copy out of meta tensor; no data!");
   const bool here = is_anygpu(dst), from_here = is_anygpu(src);
   TORCH_CHECK_NOT_IMPLEMENTED((here || is_plain_host(dst)) && (from_here || is_plain_host(src)), "anygpu: cannot copy from ", src.device(),
                               " (", src.layout(), ") to ", dst.device(), " (", dst.layout(), ")");
-  if (dst.numel() == 0) {
-    TORCH_CHECK(at::is_expandable_to(src.sizes(), dst.sizes()), "The size of tensor a ", src.sizes(), " must match the size of tensor b ",
-                dst.sizes());
-    return;
-  }
+  check_broadcasts(dst, src);
+  if (dst.numel() == 0) return;
   if (here && from_here && dst.get_device() == src.get_device()) {
     const bool onto_itself = dst.is_alias_of(src) && dst.storage_offset() == src.storage_offset() && dst.sizes() == src.sizes() &&
                              dst.strides() == src.strides() && dst.scalar_type() == src.scalar_type() && same_bits(dst, src);

@@ -88,6 +88,9 @@ View restrided(const at::TensorBase& t, at::IntArrayRef sizes, at::IntArrayRef s
 
 View expand_to(const at::TensorBase& t, at::IntArrayRef sizes) {
   if (t.sizes() == sizes) return own_view_of(t);
+  TORCH_CHECK(t.dim() <= static_cast<int64_t>(sizes.size()), "expand(", t.toString(), "{", t.sizes(), "}, size=", sizes,
+              "): the number of sizes provided (", sizes.size(), ") must be greater or equal to the number of dimensions in the tensor (",
+              t.dim(), ")");
   const auto geometry = at::inferExpandGeometry_dimvector(t.sizes(), t.strides(), sizes);
   return restrided(t, geometry.sizes, geometry.strides);
 }
