@@ -19,6 +19,8 @@ struct Options {
   Interpolation interpolation;
   Padding padding;
   bool align_corners;
+  /// PyTorch's 3-D kernel passes over what lies outside; its 2-D one counts it as 0, which an infinite weight makes NaN.
+  bool passes_over() const { return n == 3; }
   explicit Options(const Lowering& l)
       : n(static_cast<int>(l.attr(0))),
         interpolation(static_cast<Interpolation>(l.attr(1))),
@@ -58,14 +60,17 @@ Position bounded(Position p, int64_t size, const Options& o) {
 /// From [-1, 1] to elements.
 Position unnormalised(Val c, int64_t size, const Options& o) {
   const double s = static_cast<double>(size);
-  return o.align_corners ? Position{(c + 1.0) / 2.0 * (s - 1), like(c, (s - 1) / 2)}
-                         : Position{((c + 1.0) * s - 1.0) / 2.0, like(c, s / 2)};
+  return o.align_corners ? Position{(c + 1.0) * ((s - 1) / 2), like(c, (s - 1) / 2)} : Position{(c + 1.0) * (s / 2) - 0.5, like(c, s / 2)};
 }
 
 Taps taps_of(Loop& loop, Val coordinate, int64_t size, const Options& o) {
   const DType t = coordinate.type();
   Position p = unnormalised(coordinate, size, o);
-  auto tap = [&](Val i, Val weight, Val slope) { return Tap{clamp(i, 0, size - 1), weight, slope, within(i, 0, size)}; };
+  auto tap = [&](Val i, Val weight, Val slope) {
+    Val inside = within(i, 0, size);
+    if (o.padding == kZeros) inside = inside & !isnan(coordinate);  // NaN is nowhere, but an integer is made of it
+    return Tap{clamp(i, 0, size - 1), weight, slope, inside};
+  };
   if (o.interpolation == kNearestSample) return {tap(cast(round(bounded(p, size, o).x), DType::I64), {}, {})};
   if (o.interpolation == kBilinear) {
     p = bounded(p, size, o);
@@ -112,8 +117,9 @@ void lower_grid_sample(Lowering& l) {
   Val sum;
   for_each_combination(all_taps(loop, l.view(2), where, src, o), [&](const std::vector<const Tap*>& taps, Val weight, Val inside) {
     Val v = cast(loop.load_at(src, element(loop.index(0), loop.index(1), taps)), t);
-    v = select(inside, v, like(v, 0));
+    if (!o.passes_over()) v = select(inside, v, like(v, 0));
     if (weight.body) v = v * cast(weight, t);
+    if (o.passes_over()) v = select(inside, v, like(v, 0));
     sum = sum.body ? sum + v : v;
   });
   loop.store(dst, sum);
@@ -160,6 +166,7 @@ void lower_grid_sample_grid_grad(Lowering& l) {
     for (int d = 0; d < o.n; ++d) {
       Val term = v;
       for (int e = 0; e < o.n; ++e) term = term * cast(e == d ? taps[e]->slope : taps[e]->weight, t);
+      if (o.passes_over()) term = select(inside, term, like(term, 0));
       sums[d] = sums[d].body ? sums[d] + term : term;
     }
   });

@@ -20,17 +20,27 @@ void check_pointwise(const CallArgs& call) {
   }
 }
 
+namespace {
+
+/// The dtype that the call computes in, as PyTorch sees it: f16 and bf16 are themselves.
+DType asked_type(const Lowering& l) {
+  return static_cast<DType>(l.attr(0) & 0xff);
+}
+
+DType pointwise_type(const Lowering& l) {
+  return asked_type(l) == DType::Bool ? DType::U8 : compute_type(asked_type(l));
+}
+
+}  // namespace
+
 void lower_pointwise(Lowering& l) {
   Loop loop(l, l.view(0).sizes);
   Pointwise p(l, loop);
   ir::Val v = reinterpret_cast<PointwiseBody>(const_cast<void*>(l.op.detail))(p);
+  // A result of another dtype holds what the dtype asked for can: half 40000 + 40000 is inf, also in a float.
+  if (v.body && v.type() == p.type) v = cast(v, asked_type(l));
   if (v.body) loop.store(l.view(0), v);
   loop.done();
-}
-
-static DType pointwise_type(const Lowering& l) {
-  DType t = static_cast<DType>(l.attr(0) & 0xff);
-  return t == DType::Bool ? DType::U8 : compute_type(t);
 }
 
 Pointwise::Pointwise(Lowering& l, Loop& loop) : type(pointwise_type(l)), lowering(l), loop(loop) {}

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import anygpu
 
 DEV = "anygpu"
+INF, NAN = float("inf"), float("nan")
 
 
 def same(got, want, **kw):
@@ -203,3 +204,39 @@ def test_ctc_loss(reduction, zero_infinity):
     want.sum().backward()
     got.sum().backward()
     same(b.grad, a.grad, rtol=1e-4, atol=1e-4)
+
+
+# ---- sampling ----
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("coordinate", [INF, -INF, NAN, 3e38])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_grid_sample_far_outside(n, coordinate, mode, axis):
+    """Zeros, but in 2-D the weights of an endless coordinate times zero are NaN, as PyTorch's."""
+    grid = torch.zeros(1, *[1] * n, n)
+    grid[..., axis % n] = coordinate
+    results = []
+    for d in ("cpu", DEV):
+        x = torch.arange(1.0, 1 + 2**n, device=d).view(1, 1, *[2] * n).requires_grad_()
+        g = grid.clone().to(d).requires_grad_()
+        y = F.grid_sample(x, g, mode=mode, align_corners=False)
+        if coordinate == coordinate or mode == "bilinear":  # PyTorch's backward of nearest writes anywhere where a coordinate is NaN
+            y.sum().backward()
+        results.append([y, *(t for t in (x.grad, g.grad) if t is not None)])
+    for want, got in zip(*results):
+        same(got, want)
+    if n == 3:
+        assert all(not t.any() for t in results[1])
+
+
+def test_dropout_backward_of_integers_gives_floats():
+    mask = torch.tensor([True, False, True])
+    for dtype in (torch.int64, torch.uint8, torch.bool, torch.float16, torch.float64):
+        for mask_dtype in (torch.bool, torch.uint8, torch.float64):
+            dy = torch.tensor([1, 2, 3]).to(dtype)
+            want = torch.ops.aten.native_dropout_backward(dy, mask.to(mask_dtype), 1.5)
+            got = torch.ops.aten.native_dropout_backward(dy.to(DEV), mask.to(mask_dtype).to(DEV), 1.5)
+            assert got.dtype == want.dtype
+            same(got, want)

@@ -137,6 +137,65 @@ def test_sort_is_stable_and_whole():
     torch.testing.assert_close(x.float().to(DEVICE).gather(1, indices).cpu(), values.cpu())
 
 
+ORDERED = [
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.bool,
+]
+
+
+@pytest.mark.parametrize("dtype", ORDERED)
+@pytest.mark.parametrize("n", [1, 17, 300, 8000])
+def test_equal_elements_keep_their_order(dtype, n):
+    x = torch.randint(0, 2 if dtype is torch.bool else 9, (3, n)).to(dtype)
+    if dtype.is_floating_point:
+        for i, v in enumerate([0.0, -0.0, NAN, INF, -INF]):
+            x[x == i + 1] = v
+        x = torch.where(torch.arange(n) % 3 == 0, -x, x)  # NaNs of both signs
+    for t in (x, x.t()):
+        for dim in (0, 1):
+            for descending in (False, True):
+                values, indices = t.sort(dim=dim, descending=descending, stable=True)
+                d = t.to(DEVICE)
+                for got in (d.sort(dim=dim, descending=descending), d.sort(dim=dim, descending=descending, stable=False)):
+                    torch.testing.assert_close(got[0].cpu(), values, equal_nan=True)
+                    assert torch.equal(got[1].cpu(), indices)
+                assert torch.equal(d.argsort(dim=dim, descending=descending).cpu(), indices)
+
+
+@pytest.mark.filterwarnings("ignore:unique")
+@pytest.mark.parametrize("n", [4, 8, 16, 17, 40, 300])
+def test_unique_rows_with_nan(n):
+    rows = torch.tensor([[NAN, 1.0], [0.0, NAN], [2.0, 1.0], [0.0, 1.0], [NAN, 1.0], [1.0, NAN], [0.0, 1.0], [1.0, 2.0]])
+    x = rows.repeat((n + 7) // 8, 1)[:n]
+    for t in (x, x.half(), x[:, :1], x[:, 0], x[:, 1]):
+        both(lambda t: torch.unique(t, dim=0, return_inverse=True, return_counts=True), t)
+    both(lambda t: torch.unique(t, dim=1, return_inverse=True), x.t())
+
+
+@pytest.mark.parametrize("reduce", ["prod", "sum", "mean", "max", "min"])
+@pytest.mark.parametrize("initial", [None, 2.0])
+@pytest.mark.parametrize(
+    "data",
+    [[1, NAN, 3, 4, 0, 2], [0, NAN, 0, 4, NAN, 2], [NAN, NAN, 1, 0, 0, 5], [NAN, 0, 7, INF, 0, 2], [1.5, 2, 3, NAN, INF, -2]],
+)
+def test_segments_and_their_gradients_beside_nan(reduce, initial, data):
+    def run(t):
+        t = t.detach().requires_grad_()
+        y = torch.segment_reduce(t, reduce, lengths=torch.tensor([3, 3], device=t.device), initial=initial)
+        y.backward(torch.tensor([2.0, 3.0], device=t.device))  # PyTorch's CPU shares only positive gradients among equals
+        return y.detach(), t.grad
+
+    both(run, torch.tensor(data, dtype=torch.float32))
+
+
 def test_unique_in_all_its_forms():
     x = torch.randint(0, 4, (6, 5))
     for kwargs in ({}, {"return_inverse": True}, {"return_counts": True, "return_inverse": True}):

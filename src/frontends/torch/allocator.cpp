@@ -195,14 +195,26 @@ Block* find_block(const void* address) {
   return pool().find(address);
 }
 
-Block* unusual_block(const c10::Storage& storage) {
+/// What storages without bytes have for a Buffer, wherever they point.
+Buffer* empty_buffer(c10::DeviceIndex index) {
+  static std::mutex mutex;
+  static auto* made = new std::map<c10::DeviceIndex, c10::DataPtr>;  // leaked, as the pool
+  std::lock_guard<std::mutex> lock(mutex);
+  c10::DataPtr& p = (*made)[index];
+  if (!p.get_context()) p = allocate_on(index, 0);
+  return static_cast<Block*>(p.get_context())->buffer.get();
+}
+
+Place unusual_place(const c10::Storage& storage) {
   TORCH_CHECK(storage && storage.device_type() == c10::DeviceType::PrivateUse1,
               "Expected all tensors to be on the same device, but found at least two devices, anygpu and ",
               storage ? storage.device().str() : std::string("a tensor without storage"), "!");
-  // Wrapped by someone else's deleter, with our address inside.
-  Block* b = find_block(storage.unsafeGetStorageImpl()->data_ptr().get());
+  const c10::DataPtr& p = storage.unsafeGetStorageImpl()->data_ptr();
+  if (p.get_deleter() == &release_block) return {static_cast<Block*>(p.get_context())->buffer.get(), 0};
+  if (storage.nbytes() == 0) return {empty_buffer(index_of(storage.device())), 0};
+  const Block* b = find_block(p.get());
   TORCH_CHECK(b, "anygpu: a tensor's memory was not allocated by this device");
-  return b;
+  return {b->buffer.get(), static_cast<const char*>(p.get()) - b->address};
 }
 
 REGISTER_ALLOCATOR(c10::DeviceType::PrivateUse1, &allocator())

@@ -30,8 +30,15 @@ c10::DataPtr allocate_on(c10::DeviceIndex device, size_t bytes);
 /// The Block that an address belongs to, however far inside; null for a stranger's address or a freed one.
 Block* find_block(const void* address);
 
-/// The Block of a storage. Slow path of buffer_of(): for storages whose deleter is not ours. Throws for other devices.
-Block* unusual_block(const c10::Storage&);
+/// Where a storage's bytes are.
+struct Place {
+  Buffer* buffer;
+  int64_t offset;  ///< of the storage's first byte in the Buffer
+};
+
+/// Slow path of place_of(): for storages whose deleter is not ours. Slices of a storage, and memory that came by DLPack, point into a
+/// Block, anywhere. Throws for other devices.
+Place unusual_place(const c10::Storage&);
 
 }  // namespace anygpu::torch_frontend
 #pragma GCC visibility pop

@@ -29,12 +29,25 @@ Device& device_for(const at::TensorBase& t) {
   return device_at(t.get_device());
 }
 
+/// The bytes from a tensor's first element to its last, sent to its Buffer or read from there.
+void upload_bytes(const at::TensorBase& t, const void* from) {
+  const ByteRange r = bytes_of(t);
+  const Place p = place_of(t);
+  translated([&] { device_for(t).upload(*p.buffer, p.offset + r.begin, from, r.end - r.begin); });
+}
+void download_bytes(const at::TensorBase& t, void* to) {
+  const ByteRange r = bytes_of(t);
+  const Place p = place_of(t);
+  translated([&] { device_for(t).download(*p.buffer, p.offset + r.begin, to, r.end - r.begin); });
+}
+
 // ---- within one device ----
 
 /// The tensor as integers of its width, for copies that must not care what the bits mean; 16-byte elements as pairs.
 View raw_view(const at::TensorBase& t, at::IntArrayRef sizes) {
   const auto geometry = at::inferExpandGeometry_dimvector(t.sizes(), t.strides(), sizes);
-  View v{BufferRef(buffer_of(t)), DType::U8, t.storage_offset(), Dims(geometry.sizes.data(), static_cast<int>(geometry.sizes.size())),
+  const Place p = place_of(t);
+  View v{BufferRef(p.buffer), DType::U8, offset_of(t, p), Dims(geometry.sizes.data(), static_cast<int>(geometry.sizes.size())),
          Dims(geometry.strides.data(), static_cast<int>(geometry.strides.size()))};
   switch (t.itemsize()) {
     case 1:
@@ -128,8 +141,7 @@ void upload(const at::Tensor& dst, const at::Tensor& cpu) {
     staged = at::empty_strided(dst.sizes(), dst.strides(), cpu.options().dtype(dst.scalar_type()).pinned_memory(false));
     staged.copy_(cpu);
   }
-  const ByteRange range = bytes_of(dst);
-  translated([&] { device_for(dst).upload(*buffer_of(dst), range.begin, staged.const_data_ptr(), range.end - range.begin); });
+  upload_bytes(dst, staged.const_data_ptr());
 }
 
 // ---- device to host ----
@@ -149,7 +161,7 @@ at::Tensor download(const at::Tensor& src) {
     return download(dense);
   }
   at::Tensor span = at::empty({bytes / item}, options);
-  translated([&] { device_for(src).download(*buffer_of(src), range.begin, span.mutable_data_ptr(), bytes); });
+  download_bytes(src, span.mutable_data_ptr());
   at::Tensor result = span.as_strided(src.sizes(), src.strides());
   set_bits(result, src);
   return result;
@@ -161,16 +173,19 @@ bool is_plain_host(const at::Tensor& t) {
 
 }  // namespace
 
+void check_broadcasts(const at::TensorBase& dst, const at::TensorBase& src) {
+  if (C10_LIKELY(dst.sizes() == src.sizes())) return;
+  const at::DimVector shape = at::infer_size_dimvector(dst.sizes(), src.sizes());
+  TORCH_CHECK(dst.sizes() == shape, "output with shape ", dst.sizes(), " doesn't match the broadcast shape ", at::IntArrayRef(shape));
+}
+
 void copy_tensor(const at::Tensor& dst, const at::Tensor& src) {
   TORCH_CHECK_NOT_IMPLEMENTED(!src.is_meta(), "Cannot copy out of meta tensor; no data!");
   const bool here = is_anygpu(dst), from_here = is_anygpu(src);
   TORCH_CHECK_NOT_IMPLEMENTED((here || is_plain_host(dst)) && (from_here || is_plain_host(src)), "anygpu: cannot copy from ", src.device(),
                               " (", src.layout(), ") to ", dst.device(), " (", dst.layout(), ")");
-  if (dst.numel() == 0) {
-    TORCH_CHECK(at::is_expandable_to(src.sizes(), dst.sizes()), "The size of tensor a ", src.sizes(), " must match the size of tensor b ",
-                dst.sizes());
-    return;
-  }
+  check_broadcasts(dst, src);
+  if (dst.numel() == 0) return;
   if (here && from_here && dst.get_device() == src.get_device()) {
     const bool onto_itself = dst.is_alias_of(src) && dst.storage_offset() == src.storage_offset() && dst.sizes() == src.sizes() &&
                              dst.strides() == src.strides() && dst.scalar_type() == src.scalar_type() && same_bits(dst, src);
@@ -186,8 +201,7 @@ void copy_tensor(const at::Tensor& dst, const at::Tensor& src) {
     const bool straight = dst.scalar_type() == src.scalar_type() && dst.sizes() == src.sizes() && dst.strides() == src.strides() &&
                           dst.is_non_overlapping_and_dense() && same_bits(dst, src);
     if (straight) {
-      const ByteRange range = bytes_of(src);
-      translated([&] { device_for(src).download(*buffer_of(src), range.begin, dst.mutable_data_ptr(), range.end - range.begin); });
+      download_bytes(src, dst.mutable_data_ptr());
     } else {
       dst.copy_(download(src));
     }
@@ -224,8 +238,8 @@ void resize_storage(c10::StorageImpl* storage, size_t bytes) {
   const size_t kept = std::min(bytes, storage->nbytes());
   c10::DataPtr fresh = allocate_on(storage->device().index(), bytes);
   if (kept) {
-    Block* old = unusual_block(c10::Storage(c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(storage)));
-    copy_bytes(*static_cast<Block*>(fresh.get_context())->buffer.get(), 0, *old->buffer.get(), 0, static_cast<int64_t>(kept));
+    const Place old = unusual_place(c10::Storage(c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(storage)));
+    copy_bytes(*static_cast<Block*>(fresh.get_context())->buffer.get(), 0, *old.buffer, old.offset, static_cast<int64_t>(kept));
   }
   storage->set_data_ptr_noswap(std::move(fresh));
   storage->set_nbytes(bytes);

@@ -5,6 +5,9 @@
 
 namespace anygpu::torch_frontend {
 
+/// Throws what PyTorch does where `src` does not broadcast to the sizes of `dst`.
+void check_broadcasts(const at::TensorBase& dst, const at::TensorBase& src);
+
 /// dst.copy_(src): broadcasts, converts, resolves conjugate and negative bits. At least one of them is on this device.
 /// Host sources may be changed as soon as this returns; host destinations are complete when it returns.
 void copy_tensor(const at::Tensor& dst, const at::Tensor& src);

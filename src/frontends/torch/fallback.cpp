@@ -125,7 +125,8 @@ class CpuCall {
     s.bytes = at::empty({size}, at::TensorOptions().dtype(at::kByte).device(at::kCPU));
     if (size == 0) return;
     const at::Tensor all = at::empty({0}, at::TensorOptions().dtype(at::kByte).device(s.device.device())).set_(s.device);
-    translated([&] { device_of(all).download(*buffer_of(all), s.begin, s.bytes.mutable_data_ptr(), size); });
+    const Place p = place_of(all);
+    translated([&] { device_of(all).download(*p.buffer, p.offset + s.begin, s.bytes.mutable_data_ptr(), size); });
   }
 
   at::Tensor moved(const at::Tensor& t, bool write) {

@@ -1,6 +1,7 @@
 // The operators that make, view and copy tensors: those that no other operator can do without.
 #include <ATen/Context.h>
 #include <ATen/native/Resize.h>
+#include <ATen/native/ResizeCommon.h>
 #include <ATen/native/TensorFactories.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
@@ -24,10 +25,11 @@ void check_factory(std::optional<at::Layout> layout, std::optional<bool> pin_mem
 }
 
 /// torch.use_deterministic_algorithms(True) asks that uninitialised memory is the same each time.
+bool fills_new_memory() {
+  return C10_UNLIKELY(at::globalContext().deterministicAlgorithms() && at::globalContext().deterministicFillUninitializedMemory());
+}
 at::Tensor filled_if_deterministic(at::Tensor t) {
-  if (C10_UNLIKELY(at::globalContext().deterministicAlgorithms() && at::globalContext().deterministicFillUninitializedMemory())) {
-    at::native::fill_empty_deterministic_(t);
-  }
+  if (fills_new_memory()) at::native::fill_empty_deterministic_(t);
   return t;
 }
 
@@ -75,7 +77,9 @@ at::Scalar _local_scalar_dense(const at::Tensor& self) {
 // ---- sizes and storages ----
 
 const at::Tensor& resize_(const at::Tensor& self, at::IntArrayRef sizes, std::optional<at::MemoryFormat> format) {
+  const size_t before = self.unsafeGetTensorImpl()->unsafe_storage().nbytes();
   resize_tensor(self.unsafeGetTensorImpl(), sizes, std::nullopt);
+  if (fills_new_memory()) at::native::fill_resize_deterministic_(self, static_cast<int64_t>(before));
   if (format) {
     TORCH_CHECK(*format != at::MemoryFormat::Preserve, "Unsupported memory format", *format);
     self.unsafeGetTensorImpl()->empty_tensor_restride(*format);

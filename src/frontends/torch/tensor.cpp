@@ -75,19 +75,30 @@ at::ScalarType scalar_type_of(DType t) {
 
 // ---- views ----
 
+int64_t elements_before(const Place& p, const at::TensorBase& t) {
+  const int64_t item = static_cast<int64_t>(t.itemsize());
+  TORCH_CHECK_NOT_IMPLEMENTED(p.offset % item == 0, "anygpu: elements of ", t.scalar_type(), " at byte ", p.offset,
+                              " of a storage: operators want them at multiples of ", item, " bytes; clone the bytes first");
+  return p.offset / item;
+}
+
 View own_view_of(const at::TensorBase& t) {
   return restrided(t, t.sizes(), t.strides());
 }
 
 View restrided(const at::TensorBase& t, at::IntArrayRef sizes, at::IntArrayRef strides, int64_t offset) {
+  const Place p = place_of(t);
   return translated([&] {
-    return View{BufferRef(buffer_of(t)), dtype_of(t.scalar_type()), t.storage_offset() + offset,
+    return View{BufferRef(p.buffer), dtype_of(t.scalar_type()), offset_of(t, p) + offset,
                 Dims(sizes.data(), static_cast<int>(sizes.size())), Dims(strides.data(), static_cast<int>(strides.size()))};
   });
 }
 
 View expand_to(const at::TensorBase& t, at::IntArrayRef sizes) {
   if (t.sizes() == sizes) return own_view_of(t);
+  TORCH_CHECK(t.dim() <= static_cast<int64_t>(sizes.size()), "expand(", t.toString(), "{", t.sizes(), "}, size=", sizes,
+              "): the number of sizes provided (", sizes.size(), ") must be greater or equal to the number of dimensions in the tensor (",
+              t.dim(), ")");
   const auto geometry = at::inferExpandGeometry_dimvector(t.sizes(), t.strides(), sizes);
   return restrided(t, geometry.sizes, geometry.strides);
 }

@@ -86,14 +86,25 @@ inline int64_t attr(DType t) {
 
 // ---- views ----
 
-/// The Buffer behind a tensor. Throws where the tensor is not on this device.
-inline Buffer* buffer_of(const at::TensorBase& t) {
+/// Where the bytes of a tensor's storage are. Throws where the tensor is not on this device.
+inline Place place_of(const at::TensorBase& t) {
   const c10::Storage& s = t.unsafeGetTensorImpl()->unsafe_storage();
   if (C10_LIKELY(s.unsafeGetStorageImpl() != nullptr)) {
     const c10::DataPtr& p = s.unsafeGetStorageImpl()->data_ptr();
-    if (C10_LIKELY(p.get_deleter() == &release_block)) return static_cast<Block*>(p.get_context())->buffer.get();
+    if (C10_LIKELY(p.get_deleter() == &release_block)) return {static_cast<Block*>(p.get_context())->buffer.get(), 0};
   }
-  return unusual_block(s)->buffer.get();
+  return unusual_place(s);
+}
+/// The Buffer behind a tensor.
+inline Buffer* buffer_of(const at::TensorBase& t) {
+  return place_of(t).buffer;
+}
+/// As elements of `t`. Throws where elements do not begin at multiples of their size in the Buffer: no operator can reach those.
+int64_t elements_before(const Place&, const at::TensorBase& t);
+/// Elements from the start of the Buffer to the tensor's first.
+inline int64_t offset_of(const at::TensorBase& t, const Place& p) {
+  const int64_t offset = t.unsafeGetTensorImpl()->storage_offset();
+  return C10_LIKELY(p.offset == 0) ? offset : offset + elements_before(p, t);
 }
 /// (An object, not a function, for the reason given at `empty`.)
 inline constexpr struct DeviceOf {
@@ -103,7 +114,8 @@ inline constexpr struct DeviceOf {
 /// The tensor as a View that owns nothing: valid as long as the tensor lives and its sizes do not change.
 inline ViewArg view_of(const at::TensorBase& t) {
   const c10::TensorImpl* impl = t.unsafeGetTensorImpl();
-  return ViewArg(buffer_of(t), dtype_of(t.scalar_type()), impl->storage_offset(), static_cast<int>(impl->dim()), impl->sizes().data(),
+  const Place p = place_of(t);
+  return ViewArg(p.buffer, dtype_of(t.scalar_type()), offset_of(t, p), static_cast<int>(impl->dim()), impl->sizes().data(),
                  impl->strides().data());
 }
 /// A View with sizes, strides of its own (and the Buffer held).

@@ -1,4 +1,5 @@
 // Filling, and tensors made from indices.
+#include <ATen/MemoryOverlap.h>
 #include <ATen/NativeFunctions.h>
 #include <ATen/native/RangeFactories.h>
 #include <ATen/native/TensorFactories.h>
@@ -49,9 +50,28 @@ Tensor zeros_for_gradients(IntArrayRef sizes, std::optional<ScalarType> t, std::
 
 // ---- lines ----
 
+/// Gives f(a vector of out's elements in row-major order) to fill: `out` may have any shape and strides.
+template <class F>
+Tensor& fill_in_order(Tensor& out, F&& f) {
+  if (out.numel() == 0) return out;
+  at::assert_no_internal_overlap(out);
+  const bool straight = out.dim() == 1 || out.is_contiguous();
+  const Tensor flat = out.dim() == 1 ? out : straight ? out.view({-1}) : torch_frontend::empty(IntArrayRef{out.numel()}, out);
+  f(flat);
+  if (!straight) out.copy_(flat.view(out.sizes()));
+  return out;
+}
+
+void refuse_truth(const char* name, const Tensor& out) {
+  TORCH_CHECK_NOT_IMPLEMENTED(out.scalar_type() != kBool, "\"", name, "\" not implemented for 'Bool'");
+}
+
 REGISTER_PRIVATEUSE1_DISPATCH(
     arange_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar&, const c10::Scalar& step) {
-      record_iter(ANYGPU_OP("arange"), iter, {number(start, iter), number(step, iter)});
+      Tensor out(iter.output_base(0));
+      fill_in_order(out, [&](const Tensor& flat) {
+        record_pointwise(ANYGPU_OP("arange"), 1, {flat}, flat.scalar_type(), {number(start, iter), number(step, iter)});
+      });
     })
 
 /// An end of linspace, converted to the result's type first, as PyTorch does.
@@ -63,35 +83,40 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     linspace_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar& end, int64_t steps) {
       double a = end_of(start, iter.dtype());
       double b = end_of(end, iter.dtype());
-      record_iter(ANYGPU_OP("linspace"), iter, {N(a), N(b), N((b - a) / static_cast<double>(steps - 1))});
+      Tensor out(iter.output_base(0));
+      refuse_truth("linspace_cpu", out);
+      fill_in_order(out, [&](const Tensor& flat) {
+        record_pointwise(ANYGPU_OP("linspace"), 1, {flat}, flat.scalar_type(), {N(a), N(b), N((b - a) / static_cast<double>(steps - 1))});
+      });
     })
 
 Tensor& logspace_to(const at::Scalar& start, const at::Scalar& end, int64_t steps, double base, Tensor& out) {
   TORCH_CHECK(steps >= 0, "number of steps must be non-negative");
   if (out.numel() != steps) out.resize_({steps});
   if (steps == 0) return out;
+  if (steps > 1) refuse_truth("logspace_cpu", out);
   double a = end_of(start, out.scalar_type()), b = end_of(end, out.scalar_type());
   if (steps == 1)
     return out.fill_(at::isIntegralType(out.scalar_type(), true) ? at::Scalar(static_cast<int64_t>(std::pow(base, a)))
                                                                  : at::Scalar(std::pow(base, a)));
-  Tensor flat = out.dim() == 1 ? out : torch_frontend::empty(IntArrayRef{steps}, out);
-  record_pointwise(ANYGPU_OP("logspace"), 1, {flat}, out.scalar_type(), {N(a), N(b), N((b - a) / static_cast<double>(steps - 1)), N(base)});
-  if (!flat.is_same(out)) out.copy_(flat.view(out.sizes()));
-  return out;
+  return fill_in_order(out, [&](const Tensor& flat) {
+    record_pointwise(ANYGPU_OP("logspace"), 1, {flat}, out.scalar_type(),
+                     {N(a), N(b), N((b - a) / static_cast<double>(steps - 1)), N(base)});
+  });
 }
 
 Tensor& range_to(const at::Scalar& start, const at::Scalar& end, const at::Scalar& step, Tensor& out) {
+  refuse_truth("range_cpu", out);
   double a = start.to<double>(), b = end.to<double>(), d = step.to<double>();
   TORCH_CHECK(d > 0 || d < 0, "step must be nonzero");
   TORCH_CHECK(std::isfinite(a) && std::isfinite(b), "unsupported range: ", a, " -> ", b);
   TORCH_CHECK((d > 0 && b >= a) || (d < 0 && b <= a), "upper bound and lower bound inconsistent with step sign");
   int64_t n = static_cast<int64_t>((b - a) / d + 1);
   if (out.numel() != n) out.resize_({n});
-  Tensor flat = out.dim() == 1 ? out : torch_frontend::empty(IntArrayRef{n}, out);
   DType t = dtype_of(out.scalar_type());
-  record_pointwise(ANYGPU_OP("arange"), 1, {flat}, out.scalar_type(), {to_scalar(start, t), to_scalar(step, t)});
-  if (!flat.is_same(out)) out.copy_(flat.view(out.sizes()));
-  return out;
+  return fill_in_order(out, [&](const Tensor& flat) {
+    record_pointwise(ANYGPU_OP("arange"), 1, {flat}, out.scalar_type(), {to_scalar(start, t), to_scalar(step, t)});
+  });
 }
 
 // ---- matrices ----

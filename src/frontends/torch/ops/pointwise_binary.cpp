@@ -1,5 +1,4 @@
 // Pointwise operators of two or three tensors: arithmetic, comparison, logic, selection.
-#include <ATen/ExpandUtils.h>
 #include <ATen/MemoryOverlap.h>
 #include <ATen/NativeFunctions.h>
 #include <ATen/native/BinaryOps.h>
@@ -9,6 +8,7 @@
 #include <ATen/native/Pow.h>
 #include <ATen/native/TensorCompare.h>
 
+#include "copy.h"
 #include "hot.h"
 
 namespace at::native {
@@ -139,7 +139,7 @@ Tensor& masked_fill_tensor(Tensor& self, const Tensor& mask, const Tensor& value
         "Use of masked_fill_ on expanded tensors is deprecated. Please clone() the tensor before performing this operation. "
         "This also applies to advanced indexing e.g. tensor[mask] = scalar");
   at::assert_no_partial_overlap(self, mask);
-  expand_inplace(self, mask, "masked_fill_");
+  check_broadcasts(self, mask);
   record_pointwise(ANYGPU_OP("masked_fill"), 1, {self, self, mask, value}, self.scalar_type());
   return self;
 }

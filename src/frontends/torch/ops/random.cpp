@@ -197,6 +197,7 @@ std::tuple<Tensor, Tensor> dropout_forward(const Tensor& x, double p, std::optio
   return {y, mask};
 }
 Tensor dropout_backward(const Tensor& dy, const Tensor& mask, double scale) {
+  if (!dy.is_floating_point() || mask.scalar_type() != kBool || dy.sizes() != mask.sizes()) return dy.mul(mask).mul(scale);
   Tensor dx = torch_frontend::empty_like(dy);
   record_pointwise(ANYGPU_OP("dropout_grad"), 1, {dx, dy, mask}, dy.scalar_type(), {N(scale)});
   return dx;

@@ -4,6 +4,8 @@
 #include <ATen/ops/linalg_cross_meta.h>
 #include <ATen/ops/renorm_meta.h>
 
+#include <algorithm>
+
 #include "index.h"
 #include "structured.h"
 
@@ -68,6 +70,38 @@ Tensor row_changes(const Tensor& rows) {
   return begins;
 }
 
+/// The order of a matrix's rows by their columns. NaN has no place among numbers: where a row holds one, PyTorch's order is what std::sort
+/// makes of a comparison that a NaN never decides, and only the host can follow it.
+Tensor order_on_host(const Tensor& rows) {
+  TORCH_WARN_ONCE("unique(dim): rows that hold NaN have no order; they are read back and sorted on the CPU");
+  const Tensor host = rows.to(at::kDouble).cpu().contiguous();
+  const double* x = host.const_data_ptr<double>();
+  const int64_t n = host.size(0), columns = host.size(1);
+  const auto before = [&](int64_t a, int64_t b) {
+    if (a == n || b == n) return false;
+    for (int64_t c = 0; c < columns; ++c) {
+      const double l = x[a * columns + c], r = x[b * columns + c];
+      if (l < r) return true;
+      if (l > r) return false;
+    }
+    return false;
+  };
+  // std::sort may step over the ends where a comparison is none: there it meets n, and stops.
+  Tensor guarded = at::arange(-1, n + 1, at::TensorOptions().dtype(at::kLong));
+  int64_t* order = guarded.mutable_data_ptr<int64_t>() + 1;
+  order[-1] = order[n] = n;
+  std::sort(order, order + n, before);
+  return guarded.slice(0, 1, n + 1).to(rows.device());
+}
+Tensor order_of_rows(const Tensor& rows) {
+  if (rows.is_floating_point() && rows.isnan().any().item<bool>()) return order_on_host(rows);
+  Tensor order = at::arange(rows.size(0), rows.options().dtype(at::kLong));
+  // Lexicographic: stable sorts from the last column to the first.
+  for (int64_t c = rows.size(1) - 1; c >= 0; --c)
+    order = order.index({std::get<1>(rows.select(1, c).index({order}).sort(/*stable=*/true, 0, false))});
+  return order;
+}
+
 Triple unique_rows(const Tensor& self, int64_t dim, bool consecutive, bool inverse, bool counts) {
   dim = at::maybe_wrap_dim(dim, self.dim());
   if (self.size(dim) == 0) {
@@ -78,13 +112,7 @@ Triple unique_rows(const Tensor& self, int64_t dim, bool consecutive, bool inver
   }
   TORCH_CHECK(self.numel() > 0, "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
   const Tensor moved = self.moveaxis(dim, 0), rows = moved.reshape({moved.size(0), -1});
-  Tensor order = at::arange(rows.size(0), rows.options().dtype(at::kLong)), sorted = rows;
-  if (!consecutive) {
-    // Lexicographic: stable sorts from the last column to the first.
-    for (int64_t c = rows.size(1) - 1; c >= 0; --c)
-      order = order.index({std::get<1>(rows.select(1, c).index({order}).sort(/*stable=*/true, 0, false))});
-    sorted = rows.index({order});
-  }
+  const Tensor order = consecutive ? Tensor() : order_of_rows(rows), sorted = consecutive ? rows : rows.index({order});
   const Groups g = groups_of(row_changes(sorted), counts);
   Tensor where = no_longs(self);
   if (inverse) where = consecutive ? g.group : at::empty_like(order).scatter_(0, order, g.group);
@@ -264,13 +292,14 @@ Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const T
     const Tensor hit = (data == y).logical_or_(data.isnan());
     return at::where(hit, g / total(hit), at::zeros({}, data.options())).masked_fill(outside, 0);
   }
-  // The product of the others: by division, but around zeros by counting them.
-  const Tensor zero = data == 0, zeros = total(zero);
-  const Tensor others_than_zero = data.masked_fill(zero.logical_or(outside), 1);
-  const Tensor rest =
-      per_row(at::full(grad.sizes(), initial.value_or(1), data.options()).scatter_reduce_(axis, index, others_than_zero, "prod", true));
-  const Tensor others = at::where(zeros == 0, y / data, at::where(zero.logical_and(zeros == 1), rest, at::zeros({}, data.options())));
-  return (g * others).masked_fill(outside, 0);
+  // The product of the others: by division, but of zeros and NaNs, by which nothing can be divided, by counting the others of them.
+  const Tensor zero = data == 0, nan = data.isnan(), special = zero.logical_or(nan);
+  const Tensor plain = data.masked_fill(special.logical_or(outside), 1);
+  Tensor others =
+      per_row(at::full(grad.sizes(), initial.value_or(1), data.options()).scatter_reduce_(axis, index, plain, "prod", true));
+  const auto among_others = [&](const Tensor& rows) { return total(rows) > rows; };
+  others = others.mul(among_others(zero).logical_not()).masked_fill(among_others(nan), std::numeric_limits<double>::quiet_NaN());
+  return at::where(special, g * others, g * y / data).masked_fill(outside, 0);
 }
 
 // ---- rows held to a norm; vector products ----
