@@ -193,14 +193,21 @@ at::Tensor EmptyStrided::operator()(at::IntArrayRef sizes, at::IntArrayRef strid
   return t;
 }
 
+at::Tensor EmptyIn::operator()(at::MemoryFormat format, at::IntArrayRef sizes, at::ScalarType type, c10::DeviceIndex device) const {
+  at::Tensor t = empty(sizes, type, device);
+  if (format != at::MemoryFormat::Contiguous) t.unsafeGetTensorImpl()->empty_tensor_restride(format);
+  return t;
+}
+
 at::Tensor EmptyLike::operator()(const at::TensorBase& like, at::ScalarType type) const {
-  if (like.is_contiguous()) return empty(like.sizes(), type, like.get_device());
   if (like.is_non_overlapping_and_dense()) return empty_strided(like.sizes(), like.strides(), type, like.get_device());
   return empty_strided(like.sizes(), at::infer_dense_strides(like.sizes(), like.strides()), type, like.get_device());
 }
 
-void resize_out(const at::Tensor& out, at::IntArrayRef sizes) {
-  if (out.sizes() != sizes) at::native::resize_output(out, sizes);
+void resize_out(const at::Tensor& out, at::IntArrayRef sizes, at::MemoryFormat format) {
+  if (out.sizes() == sizes) return;
+  at::native::resize_output(out, sizes);
+  if (format != at::MemoryFormat::Contiguous) out.unsafeGetTensorImpl()->empty_tensor_restride(format);
 }
 
 }  // namespace anygpu::torch_frontend

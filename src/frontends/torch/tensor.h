@@ -185,7 +185,17 @@ struct EmptyStrided {
 };
 inline constexpr EmptyStrided empty_strided;
 
-/// Sizes of `like`, and strides in the same order, dense (what torch.empty_like does by default).
+/// Dense, in the order that a memory format asks for.
+struct EmptyIn {
+  at::Tensor operator()(at::MemoryFormat, at::IntArrayRef sizes, at::ScalarType, c10::DeviceIndex device) const;
+  at::Tensor operator()(at::MemoryFormat f, at::IntArrayRef sizes, const at::TensorBase& like) const {
+    return (*this)(f, sizes, like.scalar_type(), like.get_device());
+  }
+};
+inline constexpr EmptyIn empty_in;
+
+/// What torch.empty_like makes by default: sizes of `like` and its strides; where those leave gaps or overlap, dense ones in their order.
+/// Which of the three an operator's result is, is PyTorch's choice for each operator: tests/torch/test_strides.py compares them all.
 struct EmptyLike {
   at::Tensor operator()(const at::TensorBase& like, at::ScalarType) const;
   at::Tensor operator()(const at::TensorBase& like) const { return (*this)(like, like.scalar_type()); }
@@ -193,7 +203,7 @@ struct EmptyLike {
 inline constexpr EmptyLike empty_like;
 
 /// Gives `out` these sizes as an out= argument: no work where it has them, a warning where it holds elements of other sizes.
-void resize_out(const at::Tensor& out, at::IntArrayRef sizes);
+void resize_out(const at::Tensor& out, at::IntArrayRef sizes, at::MemoryFormat = at::MemoryFormat::Contiguous);
 
 }  // namespace anygpu::torch_frontend
 #pragma GCC visibility pop

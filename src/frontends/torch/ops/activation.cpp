@@ -90,7 +90,7 @@ struct GeluBackward : at::meta::structured_gelu_backward {
 
 Tensor relu_of(const Tensor& self) {
   TORCH_CHECK(self.scalar_type() != at::kBool, "Boolean inputs not supported for relu");
-  Tensor out = torch_frontend::empty_like(self);
+  Tensor out = torch_frontend::iterated_like(self);
   if (self.numel()) hot_record(ANYGPU_OP("relu"), out, self);
   return out;
 }
@@ -102,7 +102,7 @@ Tensor& relu_in_place(Tensor& self) {
 }
 
 std::tuple<Tensor, Tensor> log_sigmoid(const Tensor& self) {
-  Tensor out = torch_frontend::empty_like(self);
+  Tensor out = torch_frontend::empty(self.sizes(), self);
   record_pointwise(ANYGPU_OP("log_sigmoid"), 1, {out, self}, self.scalar_type());
   return {out, torch_frontend::empty(IntArrayRef{0}, self)};  // the gradient needs no buffer
 }
@@ -112,7 +112,7 @@ std::tuple<Tensor&, Tensor&> log_sigmoid_out_(const Tensor& self, Tensor& out, T
   return {out, buffer};
 }
 Tensor log_sigmoid_grad(const Tensor& dy, const Tensor& self, const Tensor&) {
-  Tensor dx = torch_frontend::empty_like(self);
+  Tensor dx = torch_frontend::empty_like(dy);
   record_pointwise(ANYGPU_OP("log_sigmoid_grad"), 1, {dx, dy, self}, self.scalar_type());
   return dx;
 }

@@ -10,20 +10,19 @@ namespace {
 using at::IntArrayRef;
 using at::Tensor;
 
-at::MemoryFormat format_of(const Tensor& a, const Tensor& b) {
-  for (const Tensor* t : {&a, &b}) {
+/// Whether PyTorch's CPU leaves a 3-D convolution to oneDNN: its own kernels for it know no channels_last.
+bool has_channels_last_3d(const Tensor& input, const Tensor& weight, int64_t groups) {
+  if (input.scalar_type() == at::kDouble) return false;
+  return groups > 1 || (weight.size(-1) > 3 && weight.size(-2) > 3) || input.size(0) > 1 || input.numel() / input.size(-1) > 20480;
+}
+
+at::MemoryFormat format_of(const Tensor& input, const Tensor& weight, int64_t groups) {
+  if (input.numel() && input.dim() == 5 && !has_channels_last_3d(input, weight, groups)) return at::MemoryFormat::Contiguous;
+  for (const Tensor* t : {&input, &weight}) {
     const at::MemoryFormat f = t->suggest_memory_format();
     if (f == at::MemoryFormat::ChannelsLast || f == at::MemoryFormat::ChannelsLast3d) return f;
   }
   return at::MemoryFormat::Contiguous;
-}
-
-Tensor empty_in(IntArrayRef sizes, const Tensor& like, at::MemoryFormat format) {
-  if (format == at::MemoryFormat::ChannelsLast)
-    return empty_strided(sizes, c10::get_channels_last_strides_2d(sizes), like.scalar_type(), like.get_device());
-  if (format == at::MemoryFormat::ChannelsLast3d)
-    return empty_strided(sizes, c10::get_channels_last_strides_3d(sizes), like.scalar_type(), like.get_device());
-  return empty(sizes, like);
 }
 
 /// n, stride, padding, dilation, groups; a list of one stands for all dimensions.
@@ -46,7 +45,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
     sizes.push_back(transposed ? (input.size(2 + d) - 1) * s - 2 * p + reach + extra : (input.size(2 + d) + 2 * p - reach) / s + 1);
     TORCH_CHECK(sizes.back() >= 0, "Given input size per channel: ", input.sizes().slice(2), ", the calculated output size is too small");
   }
-  Tensor out = empty_in(sizes, input, format_of(input, weight));
+  Tensor out = empty_in(format_of(input, weight, groups), sizes, input);
   if (out.numel() == 0) return out;
   c10::SmallVector<Operand, 4> operands{out, input, weight};
   if (bias && bias->defined()) operands.emplace_back(*bias);
@@ -58,17 +57,18 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, cons
                                                         IntArrayRef padding, IntArrayRef dilation, bool transposed,
                                                         IntArrayRef output_padding, int64_t groups, std::array<bool, 3> mask) {
   const auto attrs = geometry(input.dim() - 2, stride, padding, dilation, groups);
+  const at::MemoryFormat format = format_of(input, weight, groups);
   Tensor dx, dw, db;
   const bool nothing = grad.numel() == 0 || input.numel() == 0;
   if (mask[0]) {
-    dx = empty_in(input.sizes(), input, format_of(input, weight));
+    dx = empty_in(format, input.sizes(), input);
     if (nothing)
       dx.zero_();
     else
       record(transposed ? ANYGPU_OP("conv") : ANYGPU_OP("conv_src_grad"), {dx, grad, weight}, {}, attrs);
   }
   if (mask[1]) {
-    dw = empty_like(weight);
+    dw = empty_in(format, weight.sizes(), weight);
     // A transposed convolution is the gradient of a plain one, whose input is this one's output.
     if (nothing)
       dw.zero_();

@@ -62,16 +62,28 @@ void call(const Op& op, const Tensor& out, std::initializer_list<const Tensor*> 
   record(op, operands, values, {torch_frontend::pointwise_attr(out.scalar_type(), mask)});
 }
 
-/// Outputs of a functional call, and each of them filled by f(i, out).
-template <class F>
-Tensors made(TensorList a, F&& f) {
+/// Outputs of a functional call, each in the layout that like(i) has and filled by f(i, out).
+template <class Like, class F>
+Tensors made(size_t n, Like&& like, F&& f) {
   Tensors out;
-  out.reserve(a.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    out.push_back(torch_frontend::empty_like(a[i]));
+  out.reserve(n);
+  for (size_t i = 0; i < n; ++i) {
+    out.push_back(like(i));
     f(i, out.back());
   }
   return out;
+}
+template <class F>
+Tensors made(TensorList a, F&& f) {
+  return made(a.size(), [&](size_t i) { return torch_frontend::iterated_like(a[i]); }, std::forward<F>(f));
+}
+template <class F>
+Tensors made(TensorList a, TensorList b, F&& f) {
+  return made(a.size(), [&](size_t i) { return torch_frontend::iterated_like(a[i], b[i], a[i].scalar_type()); }, std::forward<F>(f));
+}
+template <class F>
+Tensors made_with_number(TensorList a, F&& f) {
+  return made(a.size(), [&](size_t i) { return torch_frontend::numbered_like(a[i]); }, std::forward<F>(f));
 }
 template <class F>
 void changed(TensorList a, F&& f) {
@@ -109,7 +121,7 @@ void unary_(TensorList a) {
 template <class O, auto Slow>
 Tensors with_scalar(TensorList a, const S& s) {
   if (!plain(a) || !real_number(s)) return Slow(a, s);
-  return made(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i]}, {value_of(s)}, 1); });
+  return made_with_number(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i]}, {value_of(s)}, 1); });
 }
 template <class O, auto Slow>
 void with_scalar_(TensorList a, const S& s) {
@@ -120,7 +132,7 @@ void with_scalar_(TensorList a, const S& s) {
 template <class O, auto Slow>
 Tensors with_scalars(TensorList a, Scalars s) {
   if (!plain(a) || !real_numbers(s, a)) return Slow(a, s);
-  return made(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i]}, {value_of(s[i])}, 1); });
+  return made_with_number(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i]}, {value_of(s[i])}, 1); });
 }
 template <class O, auto Slow>
 void with_scalars_(TensorList a, Scalars s) {
@@ -131,7 +143,7 @@ void with_scalars_(TensorList a, Scalars s) {
 template <class O, auto Slow>
 Tensors with_list(TensorList a, TensorList b) {
   if (!plain(a, b)) return Slow(a, b);
-  return made(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &b[i]}); });
+  return made(a, b, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &b[i]}); });
 }
 template <class O, auto Slow>
 void with_list_(TensorList a, TensorList b) {
@@ -143,7 +155,7 @@ template <class O, class Scaled, auto Slow>
 Tensors with_alpha(TensorList a, TensorList b, const S& alpha) {
   if (!plain(a, b) || !real_number(alpha)) return Slow(a, b, alpha);
   double k = value_of(alpha);
-  return made(a, [&](size_t i, const Tensor& out) {
+  return made(a, b, [&](size_t i, const Tensor& out) {
     if (k == 1)
       call(O::op(), out, {&a[i], &b[i]});
     else
@@ -170,7 +182,7 @@ bool common_operand(TensorList a, const Tensor& t) {
 template <class O, auto Slow>
 Tensors with_tensor(TensorList a, const Tensor& t) {
   if (!common_operand(a, t)) return Slow(a, t);
-  return made(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &t}); });
+  return made_with_number(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &t}); });
 }
 template <class O, auto Slow>
 void with_tensor_(TensorList a, const Tensor& t) {
@@ -181,7 +193,7 @@ void with_tensor_(TensorList a, const Tensor& t) {
 template <class O, auto Slow>
 Tensors ternary(TensorList a, TensorList b, TensorList c, const S& s) {
   if (!plain(a, b, c) || !real_number(s)) return Slow(a, b, c, s);
-  return made(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &b[i], &c[i]}, {value_of(s)}); });
+  return made(a, b, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &b[i], &c[i]}, {value_of(s)}); });
 }
 template <class O, auto Slow>
 void ternary_(TensorList a, TensorList b, TensorList c, const S& s) {
@@ -191,7 +203,7 @@ void ternary_(TensorList a, TensorList b, TensorList c, const S& s) {
 template <class O, auto Slow>
 Tensors ternary_scalars(TensorList a, TensorList b, TensorList c, Scalars s) {
   if (!plain(a, b, c) || !real_numbers(s, a)) return Slow(a, b, c, s);
-  return made(a, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &b[i], &c[i]}, {value_of(s[i])}); });
+  return made(a, b, [&](size_t i, const Tensor& out) { call(O::op(), out, {&a[i], &b[i], &c[i]}, {value_of(s[i])}); });
 }
 template <class O, auto Slow>
 void ternary_scalars_(TensorList a, TensorList b, TensorList c, Scalars s) {
@@ -201,7 +213,7 @@ void ternary_scalars_(TensorList a, TensorList b, TensorList c, Scalars s) {
 
 Tensors lerp_scalar(TensorList a, TensorList b, const S& w) {
   if (!plain(a, b) || !real_number(w)) return foreach_tensor_lerp_list_kernel_slow(a, b, w);
-  return made(a, [&](size_t i, const Tensor& out) { call(Lerp::op(), out, {&a[i], &b[i]}, {value_of(w)}, 1); });
+  return made(a, b, [&](size_t i, const Tensor& out) { call(Lerp::op(), out, {&a[i], &b[i]}, {value_of(w)}, 1); });
 }
 void lerp_scalar_(TensorList a, TensorList b, const S& w) {
   if (!plain(a, b) || !real_number(w)) return foreach_tensor_lerp_list_kernel_slow_(a, b, w);

@@ -96,15 +96,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tensor, Ten
                               "anygpu: _scaled_dot_product_fused_attention_overrideable is for float32 tensors of one batch size, not "
                               "empty, without dropout; got query ",
                               q.sizes(), ", key ", k.sizes(), ", value ", v.sizes(), ", ", q.scalar_type(), ", dropout ", dropout);
-  // In memory [B, T, H, E]: what follows is a transpose, and then a linear layer.
-  Tensor out;
-  if (q.dim() == 4) {
-    out = empty({q.size(0), q.size(2), q.size(1), v.size(3)}, q).transpose(1, 2);
-  } else {
-    c10::SmallVector<int64_t, 4> sizes(q.sizes().begin(), q.sizes().end());
-    sizes.back() = v.size(-1);
-    out = empty(sizes, q);
-  }
+  // As on the CPU: in the query's order, mostly [B, T, H, E] for the transpose and the linear layer that follow; row-major where the
+  // CPU has no fused kernel.
+  c10::SmallVector<int64_t, 4> sizes(q.sizes().begin(), q.sizes().end());
+  sizes.back() = v.size(-1);
+  const bool like_query = q.dim() == 4 && q.sizes() == at::IntArrayRef(sizes) && q.stride(3) == 1 && k.stride(3) == 1 && v.stride(3) == 1;
+  Tensor out = like_query ? empty_like(q) : empty(sizes, q);
   const auto rows = four(q.sizes(), 1);
   Tensor logsumexp = empty({rows[0], rows[1], rows[2]}, q);
   const View o = four(out), a = four(q), b = four(k), c = four(v);

@@ -52,6 +52,9 @@ inline bool apart(const at::TensorBase& a, const at::TensorBase& b) {
 inline at::Tensor plain_like(const at::Tensor& a) {
   return empty(a.sizes(), a);
 }
+inline at::Tensor plain_like(const at::Tensor& a, const at::TensorBase& b) {
+  return is_anygpu(b) ? plain_like(a) : numbered_like(a);
+}
 
 template <class O, class S, class Op>
 at::Tensor hot_unary(const at::Tensor& a) {
@@ -76,7 +79,7 @@ void hot_unary_faces(torch::Library& m) {
 template <class O, class S, class Op>
 at::Tensor hot_pair(const at::Tensor& a, const at::Tensor& b) {
   if (C10_UNLIKELY(!plain_pair(a, b))) return real<Op, &Face<S, Op>::call>(a, b);
-  at::Tensor out = plain_like(a);
+  at::Tensor out = plain_like(a, b);
   hot_binary(O::op(), out, a, b);
   return out;
 }
@@ -99,7 +102,7 @@ inline bool alpha_is_one(const at::Scalar& alpha) {
 template <class O, class S, class Op>
 at::Tensor hot_sum(const at::Tensor& a, const at::Tensor& b, const at::Scalar& alpha) {
   if (C10_UNLIKELY(!plain_pair(a, b) || !alpha_is_one(alpha))) return real<Op, &Face<S, Op>::call>(a, b, alpha);
-  at::Tensor out = plain_like(a);
+  at::Tensor out = plain_like(a, b);
   hot_binary(O::op(), out, a, b);
   return out;
 }

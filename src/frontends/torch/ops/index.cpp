@@ -8,9 +8,10 @@
 #include <ATen/native/TensorAdvancedIndexingUtils.h>
 #include <ATen/ops/index_add_meta.h>
 #include <ATen/ops/index_copy_meta.h>
+#include <ATen/ops/index_meta.h>
 #include <ATen/ops/index_reduce_meta.h>
 
-#include "structured.h"
+#include "pointwise.h"
 
 namespace anygpu::torch_frontend {
 
@@ -93,9 +94,18 @@ void record_index(const Indexed& x, const Tensor& out) {
   record(ANYGPU_OP("index"), operands, {}, {x.before, 1});
 }
 
+/// A new result of an indexing: row-major, or ordered as PyTorch's iterator over permuted operands is.
+Tensor indexed_result(const Tensor& self, const OptTensorList& list, const Indexed& x) {
+  const auto contiguous = [](const std::optional<Tensor>& t) { return !t || !t->defined() || t->is_contiguous(); };
+  if (self.is_contiguous() && std::all_of(list.begin(), list.end(), contiguous)) return empty(x.sizes, self);
+  Iterated<at::meta::structured_index_Tensor, 1> iterated;
+  iterated.meta(self, list);
+  return iterated.outs[0];
+}
+
 Tensor index(const Tensor& self, const OptTensorList& list) {
   Indexed x = indexed(self, list);
-  Tensor out = empty(x.sizes, self);
+  Tensor out = indexed_result(self, list, x);
   record_index(x, out);
   return out;
 }
@@ -299,7 +309,8 @@ Tensor& nonzero_out(const Tensor& self, Tensor& out) {
   at::assert_no_internal_overlap(out);
   at::assert_no_overlap(out, self);
   const Counts c = count_nonzeros(self);
-  at::native::resize_output(out, {c.total, self.dim()});
+  // One dimension's indices after another's, as PyTorch.
+  if (at::native::resize_output(out, {c.total, self.dim()})) out.as_strided_({c.total, self.dim()}, {1, c.total});
   if (out.numel()) record(ANYGPU_OP("nonzero"), {out, self, c.before});
   return out;
 }
@@ -378,12 +389,14 @@ Tensor roll_by(const Tensor& self, at::IntArrayRef shifts, at::IntArrayRef dims)
   TORCH_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
   c10::SmallVector<anygpu::Scalar, 4> by;
   c10::SmallVector<int64_t, 4> along;
+  at::MemoryFormat format = self.suggest_memory_format();
   for (size_t i = 0; i < dims.size(); ++i) {
     const int64_t d = at::maybe_wrap_dim(dims[i], self.dim(), /*wrap_scalar=*/false), n = std::max<int64_t>(self.size(d), 1);
     along.push_back(d);
     by.push_back(anygpu::Scalar((shifts[i] % n + n) % n));
+    if (shifts[i] % n == 0) format = at::MemoryFormat::Contiguous;  // PyTorch joins two parts, of which one is empty
   }
-  Tensor out = empty_like(self);
+  Tensor out = empty_in(format, self.sizes(), self);
   if (out.numel()) record(ANYGPU_OP("roll"), {out, self}, by, along);
   return out;
 }

@@ -19,6 +19,13 @@ bool half(const Tensor& t) {
   return at::isReducedFloatingType(t.scalar_type());
 }
 
+/// The memory format of a batch norm's results.
+at::MemoryFormat format_of(const Tensor& x) {
+  const at::MemoryFormat last = x.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
+  if (x.is_contiguous()) return at::MemoryFormat::Contiguous;
+  return x.is_contiguous(last) ? last : x.suggest_memory_format();
+}
+
 void check_float(const Tensor& t, const char* op) {
   TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
 }
@@ -90,7 +97,7 @@ Three batch_norm(const Tensor& x, const OptTensor& weight, const OptTensor& bias
   check_float(x, "batch_norm");
   TORCH_CHECK(x.dim() >= 2, "batch_norm: expected an input of at least 2 dimensions, got ", x.dim());
   const auto type = parameter_type(x, {&weight, &bias, &running_mean, &running_var});
-  Tensor y = empty_like(x);
+  Tensor y = empty_in(format_of(x), x.sizes(), x);
   if (!training) {
     TORCH_CHECK(given(running_mean) && given(running_var), "Expected running_mean and running_var to be defined when training=False");
     if (x.numel()) batch_norm_eval_into(y, x, weight, bias, *running_mean, *running_var, eps);
@@ -153,7 +160,7 @@ Three batch_norm_backward(const Tensor& grad, const Tensor& x, const OptTensor& 
                           std::array<bool, 3> mask) {
   Tensor dx, dw, db;
   const auto type = given(weight) ? weight->scalar_type() : x.scalar_type();
-  if (mask[0]) dx = empty_like(x);
+  if (mask[0]) dx = empty_in(format_of(x), x.sizes(), x);
   if (mask[1]) dw = empty({x.size(1)}, type, x);
   if (mask[2]) db = empty({x.size(1)}, type, x);
   if (x.numel() == 0) {
@@ -231,7 +238,7 @@ Three layer_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape
                           const OptTensor& weight, const OptTensor& bias, std::array<bool, 3> mask) {
   Tensor dx, dw, db;
   const auto type = given(weight) ? weight->scalar_type() : given(bias) ? bias->scalar_type() : x.scalar_type();
-  if (mask[0]) dx = empty_like(x);
+  if (mask[0]) dx = empty(x.sizes(), x);
   if (mask[1]) dw = empty(shape, type, x);
   if (mask[2]) db = empty(shape, type, x);
   const int outputs = mask[0] + mask[1] + mask[2];
@@ -278,8 +285,8 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, IntArrayRef shape, const Op
 std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape, const Tensor& rstd,
                                              const OptTensor& weight, std::array<bool, 2> mask) {
   Tensor dx, dw;
-  if (mask[0]) dx = empty_like(x);
-  if (mask[1] && given(weight)) dw = empty_like(*weight);
+  if (mask[0]) dx = empty(x.sizes(), x);
+  if (mask[1] && given(weight)) dw = empty(weight->sizes(), *weight);
   if (x.numel() == 0) return {dx, dw.defined() ? dw.zero_() : dw};
   Call call;
   for (const Tensor& t : {dx, dw}) call.maybe(OptTensor(t));
@@ -294,9 +301,10 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x
 
 // ---- group ----
 
-/// x[N,C,*] as [N,G,C/G,*]; v[C] as [G,C/G,1].
+/// x[N,C,*] as [N,G,C/G,*], contiguous or with channels last; v[C] as [G,C/G,1].
 View grouped(const Tensor& x, int64_t n, int64_t g, int64_t d, int64_t s) {
-  return restrided(x, {n, g, d, s}, {g * d * s, d * s, s, 1});
+  if (x.is_contiguous()) return restrided(x, {n, g, d, s}, {g * d * s, d * s, s, 1});
+  return restrided(x, {n, g, d, s}, {g * d * s, d, 1, g * d});
 }
 View grouped(const Tensor& v, int64_t g, int64_t d) {
   return restrided(v, {g, d, 1}, {d * v.stride(0), v.stride(0), 0});
@@ -314,8 +322,9 @@ Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& 
                   input.sizes());
   check_float(input, "GroupNormKernelImpl");
   const auto type = parameter_type(input, {&weight, &bias});
-  const Tensor x = input.contiguous();
-  Tensor y = empty(x.sizes(), x), mean = empty({n, group}, type, x), rstd = empty({n, group}, type, x);
+  const at::MemoryFormat format = input.suggest_memory_format();
+  const Tensor x = input.contiguous(format);
+  Tensor y = empty_in(format, x.sizes(), x), mean = empty({n, group}, type, x), rstd = empty({n, group}, type, x);
   if (x.numel() == 0) return {y, mean.zero_(), rstd.fill_(std::numeric_limits<double>::quiet_NaN())};
   const int64_t d = c / group;
   const View yv = grouped(y, n, group, d, hw), xv = grouped(x, n, group, d, hw);
@@ -334,10 +343,11 @@ Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& 
 
 Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor& mean_in, const Tensor& rstd_in, const OptTensor& weight,
                           int64_t n, int64_t c, int64_t hw, int64_t group, std::array<bool, 3> mask) {
-  const Tensor dy = grad.contiguous(), x = input.contiguous(), mean = mean_in.contiguous(), rstd = rstd_in.contiguous();
+  const at::MemoryFormat format = input.suggest_memory_format();
+  const Tensor dy = grad.contiguous(format), x = input.contiguous(format), mean = mean_in.contiguous(), rstd = rstd_in.contiguous();
   const auto type = given(weight) ? weight->scalar_type() : x.scalar_type();
   Tensor dx, dw, db;
-  if (mask[0]) dx = empty(x.sizes(), x);
+  if (mask[0]) dx = empty_in(format, x.sizes(), x);
   if (mask[1]) dw = empty({c}, type, x);
   if (mask[2]) db = empty({c}, type, x);
   if (x.numel() == 0) {
@@ -373,13 +383,13 @@ Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor&
 
 std::tuple<Tensor, Tensor> weight_norm(const Tensor& v, const Tensor& g, int64_t dim) {
   check_float(v, "weight_norm");
-  Tensor w = empty_like(v), norms = empty(g.sizes(), half(g) ? at::kFloat : g.scalar_type(), g);
+  Tensor w = empty(v.sizes(), v), norms = empty(g.sizes(), half(g) ? at::kFloat : g.scalar_type(), g);
   if (v.numel()) record(ANYGPU_OP("weight_norm"), {w, norms, v, g}, {}, {dim});
   return {w, norms};
 }
 
 std::tuple<Tensor, Tensor> weight_norm_backward(const Tensor& grad, const Tensor& v, const Tensor& g, const Tensor& norms, int64_t dim) {
-  Tensor dv = empty_like(v), dg = empty_like(g);
+  Tensor dv = empty(v.sizes(), v), dg = empty(g.sizes(), g);
   if (v.numel()) record(ANYGPU_OP("weight_norm_grad"), {dv, dg, grad, v, g, norms}, {}, {dim});
   return {dv, dg};
 }

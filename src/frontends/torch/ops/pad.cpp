@@ -1,4 +1,5 @@
-// Padding by reflection and replication, unfolding, channel shuffles.
+// Padding by reflection and replication, unfolding, shuffles of channels and pixels.
+#include <ATen/native/PixelShuffle.h>
 #include <ATen/native/im2col_shape_check.h>
 #include <ATen/ops/reflection_pad1d_backward_meta.h>
 #include <ATen/ops/reflection_pad1d_meta.h>
@@ -36,17 +37,34 @@ void pad_grad(bool reflect, const Tensor& grad, IntArrayRef padding, const Tenso
   record(ANYGPU_OP("pad_grad"), {dx, grad}, {}, pad_attrs(reflect, padding));
 }
 
+/// meta_out with the input's memory format where the output is resized: PyTorch's kernels choose it after their meta functions.
+template <class Meta, class... Args>
+void shape_out(const Tensor& out, const Tensor& input, Args&&... args) {
+  const c10::SmallVector<int64_t, 5> before(out.sizes().begin(), out.sizes().end());
+  meta_out<Meta>({&out}, std::forward<Args>(args)...);
+  if (out.sizes() != IntArrayRef(before)) out.unsafeGetTensorImpl()->empty_tensor_restride(input.suggest_memory_format());
+}
 template <class Meta, bool reflect>
 Tensor& pad_out(const Tensor& self, IntArrayRef padding, Tensor& out) {
-  meta_out<Meta>({&out}, self, padding);
+  shape_out<Meta>(out, self, self, padding);
   pad(reflect, self, padding, out);
   return out;
 }
 template <class Meta, bool reflect>
+Tensor pad_new(const Tensor& self, IntArrayRef padding) {
+  Tensor out = empty({0}, self);
+  return pad_out<Meta, reflect>(self, padding, out);
+}
+template <class Meta, bool reflect>
 Tensor& pad_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef padding, Tensor& dx) {
-  meta_out<Meta>({&dx}, grad, self, padding);
+  shape_out<Meta>(dx, self, grad, self, padding);
   pad_grad(reflect, grad, padding, dx);
   return dx;
+}
+template <class Meta, bool reflect>
+Tensor pad_backward(const Tensor& grad, const Tensor& self, IntArrayRef padding) {
+  Tensor dx = empty({0}, self);
+  return pad_backward_out<Meta, reflect>(grad, self, padding, dx);
 }
 
 // ---- those that PyTorch has no meta function for ----
@@ -70,7 +88,7 @@ Tensor& reflection_pad2d_out(const Tensor& self, IntArrayRef padding, Tensor& ou
   const auto sizes = padded_sizes(self, padding);
   TORCH_CHECK(sizes.end()[-1] >= 1 || sizes.end()[-2] >= 1, "input of ", self.sizes(), " is too small. Calculated output ",
               IntArrayRef(sizes));
-  resize_out(out, sizes);
+  resize_out(out, sizes, self.suggest_memory_format());
   pad(true, self, padding, out);
   return out;
 }
@@ -85,13 +103,13 @@ Tensor& checked_pad_backward_out(const Tensor& grad, const Tensor& self, IntArra
               " does not fit an input of ", self.sizes());
   const auto sizes = padded_sizes(self, padding);
   TORCH_CHECK(grad.sizes() == IntArrayRef(sizes), "grad_output of ", grad.sizes(), " unexpected. Expected: ", IntArrayRef(sizes));
-  resize_out(dx, self.sizes());
+  resize_out(dx, self.sizes(), self.suggest_memory_format());
   pad_grad(reflect, grad, padding, dx);
   return dx;
 }
 template <bool reflect>
 Tensor checked_pad_backward(const Tensor& grad, const Tensor& self, IntArrayRef padding) {
-  Tensor dx = empty(self.sizes(), self);
+  Tensor dx = empty({0}, self);
   return checked_pad_backward_out<reflect>(grad, self, padding, dx);
 }
 
@@ -177,7 +195,7 @@ Tensor channel_shuffle(const Tensor& self, int64_t groups) {
   const int64_t c = self.size(1);
   TORCH_CHECK(groups > 0, "Number of groups to divide channels in must be positive. Value of groups:", groups);
   TORCH_CHECK(c % groups == 0, "Number of channels must be divisible by groups. Got ", c, " channels and ", groups, " groups.");
-  Tensor out = empty_like(self);
+  Tensor out = empty_in(self.suggest_memory_format(), self.sizes(), self);
   if (self.numel() == 0) return out;
   // Seen with the channel dimension split, either side the other way round: one copy.
   c10::SmallVector<int64_t, 6> to(self.sizes().begin(), self.sizes().end());
@@ -195,6 +213,32 @@ Tensor channel_shuffle(const Tensor& self, int64_t groups) {
   return out;
 }
 
+// ---- pixels to channels and back ----
+
+/// The image [.., C, H * r, W * r] seen as the channels [.., C, r, r, H, W].
+Tensor as_channels(const Tensor& image, int64_t r) {
+  const int64_t h = image.size(-2) / r, w = image.size(-1) / r;
+  return image.unflatten(-1, {w, r}).unflatten(-3, {h, r}).movedim({-3, -1}, {-4, -3});
+}
+Tensor pixel_shuffle(const Tensor& self, int64_t r) {
+  at::native::check_pixel_shuffle_shapes(self, r);
+  const int64_t c = self.size(-3) / (r * r);
+  c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end() - 3);
+  sizes.append({c, self.size(-2) * r, self.size(-1) * r});
+  Tensor out = empty_in(self.suggest_memory_format(), sizes, self);
+  if (out.numel()) as_channels(out, r).copy_(self.unflatten(-3, {c, r, r}));
+  return out;
+}
+Tensor pixel_unshuffle(const Tensor& self, int64_t r) {
+  at::native::check_pixel_unshuffle_shapes(self, r);
+  const int64_t c = self.size(-3);
+  c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end() - 3);
+  sizes.append({c * r * r, self.size(-2) / r, self.size(-1) / r});
+  Tensor out = empty_in(self.suggest_memory_format(), sizes, self);
+  if (out.numel()) out.unflatten(-3, {c, r, r}).copy_(as_channels(self, r));
+  return out;
+}
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("reflection_pad1d.out", real<at::_ops::reflection_pad1d_out, pad_out<at::meta::structured_reflection_pad1d, true>>);
   m.impl("reflection_pad1d_backward.grad_input",
@@ -203,15 +247,20 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("reflection_pad2d.out", real<at::_ops::reflection_pad2d_out, reflection_pad2d_out>);
   m.impl("reflection_pad2d_backward", real<at::_ops::reflection_pad2d_backward, checked_pad_backward<true>>);
   m.impl("reflection_pad2d_backward.grad_input", real<at::_ops::reflection_pad2d_backward_grad_input, checked_pad_backward_out<true>>);
+  m.impl("reflection_pad3d", real<at::_ops::reflection_pad3d, pad_new<at::meta::structured_reflection_pad3d, true>>);
   m.impl("reflection_pad3d.out", real<at::_ops::reflection_pad3d_out, pad_out<at::meta::structured_reflection_pad3d, true>>);
+  m.impl("reflection_pad3d_backward",
+         real<at::_ops::reflection_pad3d_backward, pad_backward<at::meta::structured_reflection_pad3d_backward, true>>);
   m.impl("reflection_pad3d_backward.grad_input",
          real<at::_ops::reflection_pad3d_backward_grad_input, pad_backward_out<at::meta::structured_reflection_pad3d_backward, true>>);
   m.impl("replication_pad1d.out", real<at::_ops::replication_pad1d_out, pad_out<at::meta::structured_replication_pad1d, false>>);
   m.impl("replication_pad1d_backward.grad_input",
          real<at::_ops::replication_pad1d_backward_grad_input, pad_backward_out<at::meta::structured_replication_pad1d_backward, false>>);
+  m.impl("replication_pad2d", real<at::_ops::replication_pad2d, pad_new<at::meta::structured_replication_pad2d, false>>);
   m.impl("replication_pad2d.out", real<at::_ops::replication_pad2d_out, pad_out<at::meta::structured_replication_pad2d, false>>);
   m.impl("replication_pad2d_backward", real<at::_ops::replication_pad2d_backward, checked_pad_backward<false>>);
   m.impl("replication_pad2d_backward.grad_input", real<at::_ops::replication_pad2d_backward_grad_input, checked_pad_backward_out<false>>);
+  m.impl("replication_pad3d", real<at::_ops::replication_pad3d, pad_new<at::meta::structured_replication_pad3d, false>>);
   m.impl("replication_pad3d.out", real<at::_ops::replication_pad3d_out, pad_out<at::meta::structured_replication_pad3d, false>>);
   m.impl("replication_pad3d_backward", real<at::_ops::replication_pad3d_backward, checked_pad_backward<false>>);
   m.impl("replication_pad3d_backward.grad_input", real<at::_ops::replication_pad3d_backward_grad_input, checked_pad_backward_out<false>>);
@@ -220,6 +269,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("col2im", real<at::_ops::col2im, col2im>);
   m.impl("col2im.out", real<at::_ops::col2im_out, col2im_out>);
   m.impl("channel_shuffle", channel_shuffle);
+  m.impl("pixel_shuffle", pixel_shuffle);
+  m.impl("pixel_unshuffle", pixel_unshuffle);
 }
 
 }  // namespace

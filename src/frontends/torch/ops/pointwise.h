@@ -2,6 +2,7 @@
 // is ours: it records the iterator's operands under a name of the catalogue.
 #pragma once
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/native/DispatchStub.h>
 #include <ATen/native/TensorIterator.h>
 
@@ -46,6 +47,30 @@ inline Scalar number(const at::Scalar& s, const at::TensorIteratorBase& iter) {
   return to_scalar(s, dtype_of(compute_dtype(iter)));
 }
 
+/// The output that TensorIterator makes of two inputs of one shape (or of one): the memory format that both have, else a's order.
+inline at::Tensor iterated_like(const at::Tensor& a, const at::Tensor& b, at::ScalarType t) {
+  constexpr at::MemoryFormat last = at::MemoryFormat::ChannelsLast;
+  if (a.is_contiguous() && b.is_contiguous()) return empty(a.sizes(), t, a);
+  if (a.is_contiguous(last) && b.is_contiguous(last)) return empty_in(last, a.sizes(), t, a.get_device());
+  if (a.strides() == b.strides() && a.is_non_overlapping_and_dense()) return empty_like(a, t);
+  return empty_strided(a.sizes(), at::infer_dense_strides(a.sizes(), a.strides()), t, a.get_device());
+}
+inline at::Tensor iterated_like(const at::Tensor& a, at::ScalarType t) {
+  return iterated_like(a, a, t);
+}
+/// The output that it makes of a tensor and a number: strides in a's order, those of sizes of 1 as well.
+inline at::Tensor numbered_like(const at::Tensor& a) {
+  const at::IntArrayRef sizes = a.sizes(), strides = a.strides();
+  bool row_major = true;
+  int64_t n = 1;
+  for (size_t d = sizes.size(); d-- > 0; n *= sizes[d]) row_major &= strides[d] == n;
+  if (C10_LIKELY(row_major)) return empty(sizes, a);
+  return empty_strided(sizes, at::infer_dense_strides(sizes, strides), a.scalar_type(), a.get_device());
+}
+inline at::Tensor iterated_like(const at::Tensor& a) {
+  return iterated_like(a, a.scalar_type());
+}
+
 /// The stub of a native function that takes an iterator alone.
 #define ANYGPU_STUB(stub, op_name) \
   REGISTER_PRIVATEUSE1_DISPATCH(   \
@@ -77,7 +102,8 @@ class Iterated final : public S {
     if (!out.defined()) {
       at::ScalarType t = c10::typeMetaToScalarType(options.dtype());
       c10::DeviceIndex d = index_of(options.device());
-      out = strides.empty() ? empty(sizes, t, d) : empty_strided(sizes, strides, t, d);
+      out = strides.empty() ? empty_in(options.memory_format_opt().value_or(at::MemoryFormat::Contiguous), sizes, t, d)
+                            : empty_strided(sizes, strides, t, d);
     } else if (in_place) {
       TORCH_CHECK(options.dtype() == out.dtype(), "Bad in-place call: input tensor dtype ", out.dtype(), " and output tensor dtype ",
                   options.dtype(), " should match");

@@ -92,7 +92,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     })
 
 at::Tensor is_nan(const Tensor& self) {
-  Tensor out = torch_frontend::empty_like(self, kBool);
+  Tensor out = torch_frontend::iterated_like(self, kBool);
   if (at::isFloatingType(self.scalar_type()))
     record_pointwise(ANYGPU_OP("isnan"), 1, {out, self}, self.scalar_type());
   else

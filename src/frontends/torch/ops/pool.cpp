@@ -85,8 +85,8 @@ std::tuple<Tensor&, Tensor&> max_pool3d_out(const Tensor& self, IntArrayRef kern
                                             IntArrayRef dilation, bool ceil_mode, Tensor& out, Tensor& indices) {
   const auto sizes = max_pool3d_sizes(self, kernel, stride, padding, dilation, ceil_mode);
   refuse_bool(self, "max_pool3d");
-  resize_out(out, sizes);
-  resize_out(indices, sizes);
+  resize_out(out, sizes, self.suggest_memory_format());
+  resize_out(indices, sizes, self.suggest_memory_format());
   if (out.numel()) record(ANYGPU_OP("max_pool"), {out, indices, self}, {}, window(3, kernel, stride, padding, dilation));
   return {out, indices};
 }
@@ -103,7 +103,7 @@ Tensor& max_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArray
   TORCH_CHECK(grad.sizes() == IntArrayRef(sizes) && indices.sizes() == IntArrayRef(sizes),
               "max_pool3d_with_indices_backward: expected a gradient and indices of ", IntArrayRef(sizes), ", got ", grad.sizes(), " and ",
               indices.sizes());
-  resize_out(dx, self.sizes());
+  resize_out(dx, self.sizes(), self.suggest_memory_format());
   if (dx.numel()) record(ANYGPU_OP("max_pool_grad"), {dx, grad, indices}, {}, window(3, kernel, stride, padding, dilation));
   return dx;
 }
@@ -168,7 +168,7 @@ Tensor& adaptive_avg_pool_out(const Tensor& self, IntArrayRef output_size, Tenso
   check_float(self, n == 2 ? "adaptive_avg_pool2d" : "adaptive_avg_pool3d_cpu");
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
-  if (out.sizes() != IntArrayRef(sizes)) at::native::resize_output(out, sizes);
+  resize_out(out, sizes, n == 2 ? self.suggest_memory_format() : at::MemoryFormat::Contiguous);
   if (out.numel()) record(ANYGPU_OP("adaptive_avg_pool"), {out, self}, {}, {n});
   return out;
 }
@@ -186,13 +186,13 @@ Tensor& adaptive_avg_pool_backward_out(const Tensor& grad, const Tensor& self, T
   TORCH_CHECK(grad.dim() == self.dim(), "__func__: Expected dimensions ", self.dim(), " for `gradOutput` but got dimensions ", grad.dim());
   TORCH_CHECK(self.scalar_type() == grad.scalar_type(), "expected dtype ", self.scalar_type(), " for `grad_output` but got dtype ",
               grad.scalar_type());
-  resize_out(dx, self.sizes());
+  resize_out(dx, self.sizes(), n == 2 ? self.suggest_memory_format() : at::MemoryFormat::Contiguous);
   if (dx.numel()) record(ANYGPU_OP("adaptive_avg_pool_grad"), {dx, grad}, {}, {n});
   return dx;
 }
 template <int64_t n>
 Tensor adaptive_avg_pool_backward(const Tensor& grad, const Tensor& self) {
-  Tensor dx = empty(self.sizes(), self);
+  Tensor dx = empty({0}, self);
   return adaptive_avg_pool_backward_out<n>(grad, self, dx);
 }
 
@@ -277,7 +277,7 @@ void max_unpool_into(const Tensor& self, const Tensor& indices, IntArrayRef outp
   refuse_bool(self, "max_unpool");
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
-  if (out.sizes() != IntArrayRef(sizes)) at::native::resize_output(out, sizes);
+  resize_out(out, sizes, n == 2 ? self.suggest_memory_format() : at::MemoryFormat::Contiguous);
   if (out.numel()) record(ANYGPU_OP("max_unpool"), {out, self, indices}, {}, {n});
 }
 

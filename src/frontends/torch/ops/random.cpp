@@ -188,7 +188,7 @@ std::tuple<Tensor, Tensor> dropout_forward(const Tensor& x, double p, std::optio
     ones.fill_(true);
     return {x.clone(), ones};
   }
-  Tensor y = torch_frontend::empty_like(x), mask = torch_frontend::empty_like(x, kBool);
+  Tensor y = torch_frontend::iterated_like(x), mask = torch_frontend::empty_like(x, kBool);
   if (x.numel()) {
     Philox key = philox_for(x, std::nullopt);
     record_pointwise(ANYGPU_OP("dropout"), 2, {y, mask, x}, x.scalar_type(),
@@ -198,7 +198,7 @@ std::tuple<Tensor, Tensor> dropout_forward(const Tensor& x, double p, std::optio
 }
 Tensor dropout_backward(const Tensor& dy, const Tensor& mask, double scale) {
   if (!dy.is_floating_point() || mask.scalar_type() != kBool || dy.sizes() != mask.sizes()) return dy.mul(mask).mul(scale);
-  Tensor dx = torch_frontend::empty_like(dy);
+  Tensor dx = torch_frontend::iterated_like(dy, mask, dy.scalar_type());
   record_pointwise(ANYGPU_OP("dropout_grad"), 1, {dx, dy, mask}, dy.scalar_type(), {N(scale)});
   return dx;
 }
@@ -215,7 +215,7 @@ Tensor& rrelu_to(const Tensor& x, Tensor& noise, const at::Scalar& lower, const 
   return out;
 }
 Tensor rrelu(const Tensor& x, Tensor& noise, const at::Scalar& lower, const at::Scalar& upper, bool training, Gen gen) {
-  Tensor out = torch_frontend::empty_like(x);
+  Tensor out = torch_frontend::empty(x.sizes(), x);
   return rrelu_to(x, noise, lower, upper, training, gen, out);
 }
 Tensor& rrelu_in_place(Tensor& x, Tensor& noise, const at::Scalar& lower, const at::Scalar& upper, bool training, Gen gen) {

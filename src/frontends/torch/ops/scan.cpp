@@ -39,7 +39,7 @@ Tensor& logcumsumexp_out(const Tensor& self, int64_t dim, Tensor& out) {
   return out;
 }
 Tensor logcumsumexp(const Tensor& self, int64_t dim) {
-  Tensor out = empty_like(self);
+  Tensor out = empty({0}, self);
   return logcumsumexp_out(self, dim, out);
 }
 void cummax(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {

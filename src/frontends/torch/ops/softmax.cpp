@@ -43,7 +43,7 @@ Tensor softmax(const Tensor& self, int64_t dim, bool half_to_float) {
     return softmax_out<logarithm>(self, dim, half_to_float, out);
   }
   dim = wrapped(dim, self);
-  Tensor out = empty_like(self);
+  Tensor out = empty(self.sizes(), self);
   forward<logarithm>(self, dim, out);
   return out;
 }
@@ -68,7 +68,7 @@ Tensor softmax_backward(const Tensor& grad, const Tensor& output, int64_t dim, a
     Tensor out = empty({0}, input_dtype, grad);
     return softmax_backward_out<logarithm>(grad, output, dim, input_dtype, out);
   }
-  Tensor out = empty_like(grad);
+  Tensor out = empty(grad.sizes(), grad);
   backward<logarithm>(grad, output, dim, out);
   return out;
 }
@@ -77,7 +77,7 @@ Tensor safe_softmax(const Tensor& self, int64_t dim, std::optional<at::ScalarTyp
   const Tensor x = dtype ? self.to(*dtype) : self;
   refuse_integers(x, "softmax");
   dim = wrapped(dim, x);
-  Tensor out = empty_like(x);
+  Tensor out = empty(x.sizes(), x);
   if (out.numel()) record(ANYGPU_OP("safe_softmax"), {out, x}, {}, {dim});
   return out;
 }

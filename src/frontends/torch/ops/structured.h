@@ -28,7 +28,7 @@ inline void set_out(const at::Tensor& out, at::IntArrayRef sizes, at::IntArrayRe
   TORCH_CHECK(options.device() == out.device(), "Expected out tensor to have device ", options.device(), ", but got ", out.device(),
               " instead");
   if (out.sizes() == sizes) return;
-  at::native::resize_output(out, sizes);
+  resize_out(out, sizes, options.memory_format_opt().value_or(at::MemoryFormat::Contiguous));
   if (!strides.empty()) out.as_strided_(sizes, strides);
 }
 
