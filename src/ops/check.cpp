@@ -34,20 +34,32 @@ uint64_t signature_of(const CallArgs& call) {
 constexpr size_t kKnown = 4096;
 std::array<std::atomic<uint64_t>, kKnown> known;
 
-/// Takes a description and verifies it, and keeps nothing.
+/// Takes a description and verifies it, and keeps of it what it computes in.
 class Verify : public Lowering::Sink {
  public:
   int32_t new_slot(int64_t) override { return slots_++; }
   void add(ir::Step step) override {
-    std::visit([](const auto& s) { ir::verify(s); }, step);
+    if (const auto* g = std::get_if<ir::Generic>(&step)) {
+      ir::verify(*g);
+      // Of i64, indices may be computed in 32 bits, but what is stored is stored.
+      for (const ir::Node& n : g->body.nodes()) types_ |= n.type == DType::I64 ? 0 : bit(n.type);
+      for (const ir::Store& s : g->stores) types_ |= bit(g->accesses[static_cast<size_t>(s.access)].dtype);
+    } else if (const auto* n = std::get_if<ir::Named>(&step)) {
+      ir::verify(*n);
+      for (const ir::Operand& o : n->operands) types_ |= o.slot < 0 ? 0 : bit(o.dtype);
+    }
   }
   explicit Verify(int slots) : slots_(slots) {}
+  uint32_t types() const { return types_; }
 
  private:
+  static uint32_t bit(DType t) { return 1u << static_cast<int>(t); }
   int32_t slots_;
+  uint32_t types_ = 0;
 };
 
-void describe(const CallArgs& call) {
+/// Returns the dtypes that the call computes in, a bit each.
+uint32_t describe(const CallArgs& call) {
   std::vector<ir::Operand> operands;
   operands.reserve(call.views.size());
   for (const ViewArg& v : call.views) {
@@ -62,22 +74,28 @@ void describe(const CallArgs& call) {
   Verify sink(static_cast<int>(operands.size()));
   Lowering lowering(call.op, operands, call.attrs, 0, static_cast<int>(call.scalars.size()), false, sink);
   call.op.lower(lowering);
+  return sink.types();
 }
 
 }  // namespace
 
-void check_call(const CallArgs& call) {
+void check_call(const CallArgs& call, uint32_t lacking) {
   if (call.op.check) call.op.check(call);
-  const uint64_t signature = signature_of(call);
+  const uint64_t signature = lacking ? mix(signature_of(call), lacking) | 1 : signature_of(call);
   std::atomic<uint64_t>& place = known[signature / 2 % kKnown];
   if (place.load(std::memory_order_relaxed) == signature) [[likely]]
     return;
+  uint32_t types = 0;
   try {
-    describe(call);
+    types = describe(call);
   } catch (const Error& e) {
     const std::string why = e.what();
     throw Error(ErrorKind::NotImplemented, "[" + std::string(call.op.name) + "] cannot be done: " + why.substr(0, why.find('\n')));
   }
+  for (int t = 0; t < kDTypes; ++t)
+    if (types & lacking & 1u << t)
+      throw Error(ErrorKind::Type, "[" + std::string(call.op.name) + "] this device cannot compute in " + name_of(static_cast<DType>(t)) +
+                                       ": convert the tensors to another dtype first");
   place.store(signature, std::memory_order_relaxed);
 }
 

@@ -239,13 +239,15 @@ void DeviceImpl::on_user_gone(Buffer& b) {
 void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
                         bool in_order) {
   refuse_in_child();
-  ops::check_call({op, views, scalars, attrs});
+  ops::check_call({op, views, scalars, attrs}, lacking_);
   bool flushed = false;
   {
     std::lock_guard lock(mutex_);
     trace_.record(op, views, scalars, attrs, in_order);
     ++operators_;
-    if (trace_.calls() >= kMaxCalls || trace_.rewrites() >= kMaxRewrites || trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor || RuntimeOptions::get().eager) {
+    const bool full = trace_.calls() >= kMaxCalls || trace_.rewrites() >= kMaxRewrites ||
+                      trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor;
+    if (full || RuntimeOptions::get().eager) {
       flush_locked();
       flushed = true;
     }

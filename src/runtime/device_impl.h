@@ -68,6 +68,7 @@ class DeviceImpl {
   uint64_t flush_locked();
   std::shared_ptr<Plan> plan_locked();
 
+  const uint32_t lacking_ = backend->lacking();
   std::mutex mutex_;  // the recording lock
   Trace trace_;
   PlanCache plans_;

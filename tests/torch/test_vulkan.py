@@ -120,3 +120,28 @@ def test_no_loader_is_said_plainly_and_the_rest_works(python):
 def test_a_bad_number_is_said_plainly(python):
     err = python("import torch, anygpu; torch.empty(1, device='anygpu')", fails=True, ANYGPU_DEVICES="vulkan:one")
     assert "vulkan:one" in err and "not a number" in err
+
+
+@needs_driver
+@pytest.mark.parametrize("lacks, dtype", [("FLOAT64", "float64"), ("INT64", "int64")])
+def test_a_dtype_that_the_device_lacks_is_refused_at_the_call(python, lacks, dtype):
+    """And what was recorded beside it is computed."""
+    said = python(
+        f"""
+        import torch
+        weight = torch.arange(6.0).reshape(2, 3).to("anygpu")
+        doubled = weight * 2
+        x = torch.ones(2, 3, dtype=torch.{dtype}).to("anygpu")
+        for call in (lambda: x + x, lambda: weight.to(torch.{dtype}), lambda: x.sum()):
+            try:
+                call()
+            except TypeError as e:
+                print(e)
+        assert torch.equal(doubled.cpu(), torch.arange(6.0).reshape(2, 3) * 2)
+        assert torch.equal(weight.cpu(), torch.arange(6.0).reshape(2, 3))
+        assert torch.equal(x.cpu(), torch.ones(2, 3, dtype=torch.{dtype}))
+        """,
+        ANYGPU_DEVICES="vulkan:0",
+        **{f"ANYGPU_VULKAN_{lacks}": "0"},
+    )
+    assert said.count("this device cannot compute in") == 3, said

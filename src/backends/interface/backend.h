@@ -55,6 +55,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceInfo describe() const = 0;
+  /// The dtypes that the device does not compute in, bit t for DType t: what needs one is refused when it is recorded.
+  virtual uint32_t lacking() const { return 0; }
 
   /// At least 64-byte aligned. Throws Error(OutOfMemory). Called from any thread.
   virtual Memory allocate(int64_t bytes) = 0;

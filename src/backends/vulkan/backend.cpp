@@ -19,6 +19,11 @@ class VulkanBackend : public Backend {
     return info;
   }
 
+  uint32_t lacking() const override {
+    auto without = [](bool has, DType t) { return has ? 0u : 1u << static_cast<int>(t); };
+    return without(on_.gpu.can.float64, DType::F64) | without(on_.gpu.can.int64, DType::I64);
+  }
+
   Memory allocate(int64_t bytes) override { return on_.heap.allocate(bytes); }
   void release(Memory m) override { on_.heap.release(m); }
   void write(Memory dst, int64_t at, const void* src, int64_t bytes) override { transfer_.write(dst, at, src, bytes); }
