@@ -16,9 +16,26 @@ using ops::Loop;
 using anygpu::record;
 using ops::Lowering;
 
-// Calls that the catalogue does not have: one that breaks a rule when it is described, one during which the host's memory runs out.
-const Op kIllFormed{"ill_formed", nullptr, [](Lowering&) { throw Error(ErrorKind::Internal, "[ir] ill-formed"); }, 1, nullptr};
-const Op kBadAlloc{"bad_alloc", nullptr, [](Lowering&) { throw std::bad_alloc(); }, 1, nullptr};
+// Calls that the catalogue does not have. They are described well when they are recorded, and when they are planned one breaks a rule, and
+// during the other the host's memory runs out.
+bool planning = false;
+void describe_copy(Lowering& l) {
+  Loop loop(l, l.view(0).sizes);
+  loop.store(l.view(0), loop.load(l.view(1)));
+  loop.done();
+}
+const Op kIllFormed{"ill_formed", nullptr,
+                    [](Lowering& l) {
+                      if (planning) throw Error(ErrorKind::Internal, "[ir] ill-formed");
+                      describe_copy(l);
+                    },
+                    1, nullptr};
+const Op kBadAlloc{"bad_alloc", nullptr,
+                   [](Lowering& l) {
+                     if (planning) throw std::bad_alloc();
+                     describe_copy(l);
+                   },
+                   1, nullptr};
 // dst = src + 1 by way of a temporary that no machine has.
 const Op kHuge{"huge", nullptr,
                [](Lowering& l) {
@@ -34,7 +51,9 @@ const Op kHuge{"huge", nullptr,
 
 void record(const Op& op, std::initializer_list<View> views) {
   std::vector<ViewArg> args(views.begin(), views.end());
+  planning = false;
   device().record(op, args, {}, {});
+  planning = true;
 }
 
 View indices(const std::vector<int64_t>& at) {
