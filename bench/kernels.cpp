@@ -1,7 +1,7 @@
 // Generated kernels of the cpu backend, or of the vulkan one (anygpu_bench_vulkan): GB/s on 64 MiB arrays beside memcpy, a triad and the
 // like written by hand, and the time to compile each. Prints a table; asserts nothing.
 //
-//   ninja anygpu_bench_kernels && src/backends/cpu/anygpu_bench_kernels [filter]
+//   ninja anygpu_bench_kernels && src/anygpu_bench_kernels [filter]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -3,7 +3,11 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <random>
 #include <thread>
@@ -216,6 +220,39 @@ bool has(DType t) {
   if (!has_onednn()) GTEST_SKIP() << library().version()
 
 // ---- threads
+
+/// Runs this program, copied to a path, for no test at all but to say which library it opened.
+std::string version_told_by(const std::filesystem::path& program) {
+  std::string said;
+  FILE* from = popen(("export ANYGPU_TELL_LIBRARY=1 ANYGPU_LIBRARY_DIR=; " + program.string() + " --gtest_filter=Loader.Tells").c_str(), "r");
+  char line[512];
+  while (std::fgets(line, sizeof line, from)) said += line;
+  EXPECT_EQ(pclose(from), 0) << said;
+  return said;
+}
+
+TEST(Loader, Tells) {
+  if (!std::getenv("ANYGPU_TELL_LIBRARY")) GTEST_SKIP() << "for LooksBesideTheProgramAlone";
+  std::printf("%s\n", library().version().c_str());
+}
+
+/// Whoever may write in a folder above the program's, such as /tmp, is not obeyed; nor is the folder that it is called from.
+TEST(Loader, LooksBesideTheProgramAlone) {
+  namespace fs = std::filesystem;
+  char folder[] = "/tmp/anygpu-loader-XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const fs::path root = folder, program = root / "bin" / "program", file = "libanygpu_cpu_library.so";
+  fs::create_directories(root / "bin");
+  fs::create_directories(root / "src");
+  fs::copy_file("/proc/self/exe", program);
+  for (const fs::path& trap : {root / file, root / "src" / file, root / "CMakeCache.txt"}) std::ofstream(trap) << "not to be touched";
+  const std::string missing = (program.parent_path() / file).string() + " does not exist";
+  EXPECT_NE(version_told_by(program).find(missing), std::string::npos) << version_told_by(program);
+  EXPECT_NE(version_told_by("cd " + (root / "src").string() + " && PATH=../bin program").find(missing), std::string::npos);
+  std::ofstream(program.parent_path() / file) << "beside it";
+  EXPECT_EQ(version_told_by(program).find("does not exist"), std::string::npos) << "beside the program, it is opened";
+  fs::remove_all(root);
+}
 
 TEST(Threads, ChunksCoverOnce) {
   for (int64_t n : {0, 1, 2, 7, 100, 12345}) {

@@ -1,5 +1,6 @@
 // Opens libanygpu_cpu_library.so, and joins what it does with what needs no library.
 #include <dlfcn.h>
+#include <link.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -7,7 +8,6 @@
 #include <filesystem>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "backends/cpu/library/attention.h"
 #include "backends/cpu/library/chunks.h"
@@ -36,48 +36,47 @@ int threads_wanted() {
   return std::clamp(n, 1, kMaxThreads);
 }
 
-/// $ANYGPU_LIBRARY_DIR alone where it is set; else beside the object that holds this code, and, for programs in a build tree, where that
-/// tree has it.
-std::vector<std::string> candidates() {
-  if (const char* dir = std::getenv("ANYGPU_LIBRARY_DIR"); dir && *dir) return {std::string(dir) + "/" + kFile};
-  Dl_info info;
+/// The folder of the object that holds this code: the program's own, or a shared object's.
+std::filesystem::path own_folder() {
   static const char here = 0;
-  if (!dladdr(&here, &info) || !info.dli_fname) return {kFile};
   std::error_code ignored;
-  std::filesystem::path self = info.dli_fname;
-  // A program is known by the name that it was called by, which may lack its folder.
-  if (!self.has_parent_path() || !std::filesystem::exists(self, ignored)) self = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  std::vector<std::string> paths{(self.parent_path() / kFile).string()};
-  self = std::filesystem::absolute(self, ignored);
-  for (std::filesystem::path dir = self.parent_path(); dir.has_relative_path(); dir = dir.parent_path()) {
-    if (std::filesystem::exists(dir / "CMakeCache.txt", ignored)) paths.push_back((dir / "src" / kFile).string());
-  }
-  return paths;
+  Dl_info info;
+  void* found = nullptr;
+  if (!dladdr1(&here, &info, &found, RTLD_DL_LINKMAP)) return {};
+  // A program is known by the name that it was called by, which need not lead to it; a shared object by its path.
+  const char* name = static_cast<const link_map*>(found)->l_name;
+  const std::filesystem::path self = *name ? name : std::filesystem::read_symlink("/proc/self/exe", ignored);
+  return std::filesystem::absolute(self, ignored).parent_path();
+}
+
+/// In $ANYGPU_LIBRARY_DIR where that is set, else beside the object that holds this code, and nowhere else: who put that there is trusted.
+/// Programs of a build tree have a link beside them.
+std::string library_path() {
+  const char* dir = std::getenv("ANYGPU_LIBRARY_DIR");
+  return ((dir && *dir ? std::filesystem::path(dir) : own_folder()) / kFile).string();
 }
 
 /// Null, and `why`, where it cannot be had.
 Module* open_module(int threads, std::string& why) {
-  for (const std::string& path : candidates()) {
-    std::error_code ignored;
-    if (!std::filesystem::exists(path, ignored)) {
-      why += (why.empty() ? "" : "; ") + path + " does not exist";
-      continue;
-    }
-    int mode = RTLD_NOW | RTLD_LOCAL;
-#if !defined(ANYGPU_SANITIZE_ADDRESS) && !defined(ANYGPU_SANITIZE_THREAD)  // which refuse it
-    mode |= RTLD_DEEPBIND;
-#endif
-    void* handle = dlopen(path.c_str(), mode);
-    if (!handle) {
-      why = dlerror();
-      return nullptr;
-    }
-    auto open = reinterpret_cast<OpenModule>(dlsym(handle, kOpenModule));
-    Module* module = open ? open(kModuleAbi, threads) : nullptr;
-    if (!module) why = path + " is of another version";
-    return module;
+  const std::string path = library_path();
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    why = path + " does not exist";
+    return nullptr;
   }
-  return nullptr;
+  int mode = RTLD_NOW | RTLD_LOCAL;
+#if !defined(ANYGPU_SANITIZE_ADDRESS) && !defined(ANYGPU_SANITIZE_THREAD)  // which refuse it
+  mode |= RTLD_DEEPBIND;
+#endif
+  void* handle = dlopen(path.c_str(), mode);
+  if (!handle) {
+    why = dlerror();
+    return nullptr;
+  }
+  auto open = reinterpret_cast<OpenModule>(dlsym(handle, kOpenModule));
+  Module* module = open ? open(kModuleAbi, threads) : nullptr;
+  if (!module) why = path + " is of another version";
+  return module;
 }
 
 class Library final : public CpuLibrary {
