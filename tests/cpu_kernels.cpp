@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -32,6 +34,30 @@ class CacheFolder : public testing::Environment {
   std::string path_;
 };
 const auto* const folder = testing::AddGlobalTestEnvironment(new CacheFolder);
+
+/// Past its limit, the cache gives up the older half of its own entries, and nobody else's file.
+TEST(DiskCache, PrunesItsOwnEntriesAlone) {
+  namespace fs = std::filesystem;
+  const fs::path at = fs::path(std::getenv("ANYGPU_CACHE_DIR")) / "pruned";
+  FileCache("pruned", "");  // makes the folder
+  auto put = [&](const std::string& name, int hours_ago, int mebibytes) {
+    std::ofstream(at / name).close();
+    fs::resize_file(at / name, static_cast<uintmax_t>(mebibytes) << 20);  // a hole
+    fs::last_write_time(at / name, fs::file_time_type::clock::now() - std::chrono::hours(hours_ago));
+  };
+  const std::string oldest = digest("oldest"), old = digest("old"), fresh = digest("fresh"), unfinished = "new-a1B2c3";
+  const std::vector<std::string> foreign = {"holiday.jpg", "new-", "new-year-plans", oldest + ".bak", digest("x").substr(1), std::string(32, 'g')};
+  auto kept = [&](const std::string& name) { return fs::exists(at / name); };
+  for (const std::string& name : foreign) put(name, 1000, 300);
+  put(oldest, 9, 60), put(unfinished, 8, 60), put(old, 7, 60), put(fresh, 1, 60);
+  FileCache("pruned", "");
+  EXPECT_TRUE(kept(oldest)) << "240 MiB are within the limit; what others keep there does not count";
+  put(fresh, 1, 100);
+  FileCache("pruned", "");
+  EXPECT_FALSE(kept(oldest) || kept(unfinished) || kept(old)) << "the oldest go, until half of the limit is left";
+  EXPECT_TRUE(kept(fresh));
+  for (const std::string& name : foreign) EXPECT_TRUE(kept(name)) << name;
+}
 
 /// A Generic over flat f32 arrays: out = f(in).
 ir::Generic unary(int64_t n, Val (*f)(Val)) {

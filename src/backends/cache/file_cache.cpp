@@ -16,6 +16,8 @@ namespace anygpu {
 namespace {
 
 constexpr char kMagic[] = "anygpu kernel 1\n";
+constexpr size_t kDigits = 32;           // of a digest, which is an entry's name
+constexpr char kTemporary[] = "new-";     // and six characters: an entry that is being written, or was when its process died
 constexpr size_t kMostBytes = 64 << 20;  // of one entry
 constexpr off_t kMostKept = 256 << 20;   // bytes of all entries
 
@@ -51,7 +53,14 @@ std::string find_directory(const std::string& folder) {
   return path + "/";
 }
 
-/// Keeps the folder small: past the limit, the oldest half goes.
+/// Whether a file of this name is one that save() makes: nobody else's is counted, or taken away.
+bool is_ours(const std::string& name) {
+  constexpr size_t prefix = sizeof kTemporary - 1;
+  if (name.compare(0, prefix, kTemporary) == 0) return name.size() == prefix + 6;
+  return name.size() == kDigits && name.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+/// Keeps the folder small: past the limit, the oldest half of the entries goes.
 void prune(const std::string& path) {
   DIR* dir = path.empty() ? nullptr : opendir(path.c_str());
   if (!dir) return;
@@ -60,7 +69,7 @@ void prune(const std::string& path) {
   while (const dirent* entry = readdir(dir)) {
     struct stat s;
     const std::string file = path + entry->d_name;
-    if (lstat(file.c_str(), &s) || !S_ISREG(s.st_mode)) continue;
+    if (!is_ours(entry->d_name) || lstat(file.c_str(), &s) || !S_ISREG(s.st_mode)) continue;
     files.emplace_back(s.st_mtime, s.st_size, file);
     total += s.st_size;
   }
@@ -117,7 +126,7 @@ struct Reader {
 }  // namespace
 
 std::string digest(const std::string& bytes) {
-  char text[33];
+  char text[kDigits + 1];
   std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash(bytes, 0x243f6a8885a308d3u)),
                 static_cast<unsigned long long>(hash(bytes, 0x13198a2e03707344u)));
   return text;
@@ -136,9 +145,9 @@ std::string FileCache::file(const std::string& key) const {
 std::optional<std::vector<std::string>> FileCache::load(const std::string& key, size_t count) const {
   if (directory_.empty()) return {};
   const std::string bytes = read_file(file(key));
-  const size_t head = sizeof kMagic - 1 + 32;
+  const size_t head = sizeof kMagic - 1 + kDigits;
   if (bytes.size() < head || bytes.compare(0, sizeof kMagic - 1, kMagic) != 0) return {};
-  if (bytes.compare(sizeof kMagic - 1, 32, digest(bytes.substr(head))) != 0) return {};
+  if (bytes.compare(sizeof kMagic - 1, kDigits, digest(bytes.substr(head))) != 0) return {};
   Reader r{bytes, head};
   if (r.next() != environment_ || r.next() != key) return {};
   std::vector<std::string> parts;
@@ -154,7 +163,7 @@ void FileCache::save(const std::string& key, const std::vector<std::string>& par
   for (const std::string& part : parts) put(body, part);
   if (body.size() > kMostBytes) return;
   const std::string bytes = kMagic + digest(body) + body;
-  std::string temporary = directory_ + "new-XXXXXX";
+  std::string temporary = directory_ + kTemporary + "XXXXXX";
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);  // mode 0600
   if (fd < 0) return;
   const bool written = write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
