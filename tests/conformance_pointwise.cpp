@@ -155,6 +155,32 @@ TEST_P(Conformance, Rounding) {
   }
 }
 
+/// Where whole numbers begin, and where f32, i32 and i64 end; ties and their neighbours, each as a float and to the bit.
+TEST_P(Conformance, RoundingOfLargeAndNearlyWholeNumbers) {
+  Maker m(4);
+  for (DType t : kReal) {
+    const double whole = t == DType::F32 ? 0x1p23 : 0x1p52, half_below = t == DType::F32 ? 0x1.fffffep-2 : 0x1.fffffffffffffp-2;
+    std::vector<double> values = {0.0, 0.3, 0.5, half_below, 1 - epsilon(t) / 2, 1.5, 2.5, whole - 0.5, whole - 1, whole, whole + 1, 2 * whole - 1,
+                                  0x1p60, 0x1p100, INFINITY};
+    for (const double large : {0x1p15, 0x1p22, 0x1p24, 0x1p31, 0x1p40, 0x1p50})
+      for (const double part : {0.25, 0.5, 0.75, 1.5}) values.push_back(large + part);
+    for (size_t i = values.size(); i-- > 0;) values.push_back(-values[i]);
+    const auto n = static_cast<int64_t>(values.size());
+    for (ExprOp op : {ExprOp::Floor, ExprOp::Ceil, ExprOp::Trunc, ExprOp::Round}) {
+      Case c;
+      c.name = std::string(ir::name_of(op)) + "_large_" + name_of(t);
+      Generic g;
+      g.name = c.name;
+      g.sizes = {n};
+      const int x = access(g, m.input(c, t, g.sizes, Layout::Dense, values));
+      const int to = access(g, m.output(c, t == DType::F32 ? DType::I32 : DType::I64, g.sizes, Layout::Dense));
+      store(g, to, bitcast(unary(op, load(g, x)), t == DType::F32 ? DType::I32 : DType::I64));
+      c.steps.push_back(g);
+      check(c);
+    }
+  }
+}
+
 TEST_P(Conformance, IntegerUnary) {
   Maker m(5);
   int i = 0;

@@ -179,14 +179,6 @@ Value Emitter::arithmetic(ExprOp op, DType t, Value x, Value y) {
       if (op == ExprOp::Abs) return b_.bits(bits & ~sign, x.type);
       return b_.bits((bits & ~sign) | (b_.bits(y, u) & sign), x.type);
     }
-    case ExprOp::Floor:
-      return b_.call(GLSLstd450Floor, x.type, {x});
-    case ExprOp::Ceil:
-      return b_.call(GLSLstd450Ceil, x.type, {x});
-    case ExprOp::Trunc:
-      return b_.call(GLSLstd450Trunc, x.type, {x});
-    case ExprOp::Round:
-      return b_.call(GLSLstd450RoundEven, x.type, {x});
     case ExprOp::Sqrt:
       return b_.call(GLSLstd450Sqrt, x.type, {x});
     default:

@@ -129,7 +129,7 @@ class Emitter {
   Value local_, lane_, row_, active_, chunk_;
 };
 
-/// Functions of floats: Exp ... Lgamma, Pow, Atan2, Hypot, Rem, Nextafter, in x's type.
+/// Functions of floats: Floor ... Round, Exp ... Lgamma, Pow, Atan2, Hypot, Rem, Nextafter, in x's type.
 Value real_function(Builder&, ir::ExprOp, Value x, Value y);
 
 }  // namespace anygpu::vulkan

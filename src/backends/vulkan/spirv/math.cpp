@@ -15,6 +15,14 @@ Value real_function(Builder& b, ir::ExprOp op, Value x, Value y) {
       return m.pow(x, y);
     case ExprOp::Atan2:
       return m.atan2(x, y);
+    case ExprOp::Floor:
+      return m.floor(x);
+    case ExprOp::Ceil:
+      return m.ceil(x);
+    case ExprOp::Trunc:
+      return m.trunc(x);
+    case ExprOp::Round:
+      return m.round_even(x);
     case ExprOp::Nextafter:
       return m.nextafter(x, y);
     case ExprOp::Hypot:

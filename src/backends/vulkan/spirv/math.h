@@ -47,6 +47,11 @@ class Math {
   Value hypot(Value x, Value y);
   Value rem(Value x, Value y);  ///< exact
   Value nextafter(Value x, Value y);
+  // A zero keeps the sign of x.
+  Value floor(Value x);
+  Value ceil(Value x);
+  Value trunc(Value x);
+  Value round_even(Value x);
 
  private:
   struct Nearest {
@@ -89,6 +94,7 @@ class Math {
     return chebyshev(x, c, static_cast<int>(n));
   }
 
+  Value nearest_magnitude(Value a);  ///< f64: the whole number nearest to a >= 0, of two the even one
   Nearest nearest(Value x, double factor);
   Value power_of_2(Value n);  ///< n: bits_type, in the range of normal numbers
   Value scale(Value x, Value n);

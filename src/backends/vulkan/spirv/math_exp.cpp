@@ -283,8 +283,8 @@ Value Math::pow(Value x, Value y) {
   const Value endless = abs(y) == infinity();
   magnitude = pick(endless, pick(a == one, one, pick((a > one) ^ !up, infinity(), zero)), magnitude);
   // Negative bases: odd whole exponents keep the sign, other whole ones lose it, the rest have no value.
-  const Value floor = b.call(GLSLstd450Floor, t, {y}), half = y * k(0.5), is_whole = (floor == y) | endless;
-  const Value odd = is_whole & (b.call(GLSLstd450Floor, t, {half}) != half) & (abs(y) < k(f32 ? 0x1p24 : 0x1p53));
+  const Value half = y * k(0.5), is_whole = (trunc(y) == y) | endless;
+  const Value odd = is_whole & (trunc(half) != half) & (abs(y) < k(f32 ? 0x1p24 : 0x1p53));
   const Value negative = sign_bit(x) != whole(0);
   const Value with_sign = pick(negative & odd, real(bits(magnitude) | sign_mask()), magnitude);
   const Value no_value = (x < zero) & !is_whole & (a < infinity());

@@ -95,7 +95,7 @@ Value Math::lgamma_positive(Value x) {
 Value Math::lgamma(Value x) {
   const Value a = abs(x), negative = x < k(0);
   // Below 0: |gamma(x) gamma(-x)| = pi / |x sin(pi x)|.
-  const Value part = a - b.call(GLSLstd450RoundEven, t, {a});
+  const Value part = a - round_even(a);
   const Value sine = abs(sin_pi(part));
   const Value at = pick(negative & (part != k(0)), a, pick(negative | (a == k(0)) | (a == infinity()), k(1), a));
   const Value of_a = lgamma_positive(at);
@@ -155,6 +155,35 @@ Value Math::rem(Value x, Value y) {
   const Value same = (a < d) | (abs(y) == infinity());
   const Value signed_result = real(magnitude | sign_bit(x));
   return pick(no_value, nan(), pick(same, x, signed_result));
+}
+
+// Of f64 by hand: what Mesa's software device makes of it without AVX-512 goes by way of integers, which know no -0, and takes all beyond
+// 2^24 for whole. No mode declares that a device keeps a zero's sign in f64 (f32: as far as it says so), so the sign is put back.
+Value Math::nearest_magnitude(Value a) {
+  const Value top = k(0x1p52);  // from here on all are whole; below, adding it leaves no room for a fraction
+  return pick(a < top, (a + top) - top, a);
+}
+
+Value Math::round_even(Value x) {
+  return with_sign_of(f32 ? b.call(GLSLstd450RoundEven, t, {x}) : nearest_magnitude(abs(x)), x);
+}
+
+Value Math::trunc(Value x) {
+  if (f32) return with_sign_of(b.call(GLSLstd450Trunc, t, {x}), x);
+  const Value a = abs(x), n = nearest_magnitude(a);
+  return with_sign_of(pick(n > a, n - k(1), n), x);
+}
+
+Value Math::floor(Value x) {
+  if (f32) return with_sign_of(b.call(GLSLstd450Floor, t, {x}), x);
+  const Value n = round_even(x);
+  return with_sign_of(pick(n > x, n - k(1), n), x);
+}
+
+Value Math::ceil(Value x) {
+  if (f32) return with_sign_of(b.call(GLSLstd450Ceil, t, {x}), x);
+  const Value n = round_even(x);
+  return with_sign_of(pick(n < x, n + k(1), n), x);
 }
 
 Value Math::nextafter(Value x, Value y) {
