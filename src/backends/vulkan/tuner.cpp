@@ -17,7 +17,7 @@ constexpr char kFileKey[] = "tiles 1";
 constexpr int64_t kGuard = 4096;  // bytes behind a result, which no way may touch
 constexpr int kTurns = 3;         // runs that are timed, after one that is not
 constexpr int kRepeats = 3;       // of the work in each
-constexpr double kLongest = 1e6;  // microseconds for all ways of a key; those that are not reached by then are left out
+constexpr double kPatience = 1e6;
 constexpr const char *kSwitch = "ANYGPU_VULKAN_TUNE", *kNamedFile = "ANYGPU_VULKAN_TILES";
 
 /// A small whole number: sums of products of such are exact in any order, in f32 and in all that it is rounded to.
@@ -81,7 +81,10 @@ class Tuner::Arrays {
 };
 
 Tuner::Tuner(Resources& on)
-    : on_(on), device_(one_line(on.gpu.physical)), measures_(wanted(on.gpu.physical) && on.gpu.physical.timestamp_bits) {
+    : clock{[](const VulkanProgram& p) { return p.device_us(); }, kPatience},
+      on_(on),
+      device_(one_line(on.gpu.physical)),
+      measures_(wanted(on.gpu.physical) && on.gpu.physical.timestamp_bits) {
   if (const char* v = std::getenv(kNamedFile); v && *v) named_file_ = v;
   if (named_file_.empty()) files_.emplace("vulkan", device_);
   load();
@@ -144,7 +147,7 @@ size_t Tuner::measure(std::span<const Way> ways, const ir::Named& timed, const i
   std::vector<char> right;
   size_t best = 0;
   double least = 0;
-  for (size_t i = 0; i < ways.size() && (i < 2 || now_us() - begin < kLongest); ++i) {
+  for (size_t i = 0; i < ways.size() && (i < 2 || now_us() - begin < clock.patience); ++i) {
     auto check = ways[i].compile(checked);
     auto work = ways[i].compile(timed);
     if (!check || !work) continue;
@@ -163,7 +166,7 @@ size_t Tuner::measure(std::span<const Way> ways, const ir::Named& timed, const i
     double time = 0;
     for (int turn = 0; turn <= kTurns; ++turn) {
       program.run(large.bindings(), &times);
-      if (turn > 0 && (turn == 1 || program.device_us() < time)) time = program.device_us();
+      if (turn > 0) time = turn == 1 ? clock.last_run(program) : std::min(time, clock.last_run(program));
     }
     if (i == 0 || time < least) best = i, least = time;
   }

@@ -1,6 +1,7 @@
 // Tuner: ways to do one thing, measured on the device's own clock, checked, and kept on disk.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,6 +14,7 @@
 namespace anygpu::vulkan {
 
 struct Resources;
+class VulkanProgram;
 
 class Tuner : public Chooser {
  public:
@@ -28,6 +30,13 @@ class Tuner : public Chooser {
   int64_t measured() const { return measured_; }  ///< keys, by this process
   int64_t refused() const { return refused_; }    ///< ways that computed something else
   std::string file() const;                       ///< where winners are kept, or ""
+
+  /// How long ways take, in microseconds; tests put what does not depend on speed here.
+  struct Clock {
+    std::function<double(const VulkanProgram&)> last_run;  ///< of the program
+    double patience;                                       ///< for all ways of a key; those that are not reached by then are left out
+  };
+  Clock clock;
 
  private:
   class Arrays;
