@@ -60,6 +60,17 @@ void Gpu::wait(uint64_t value) {
   check(vk.WaitSemaphores(device, &info, UINT64_MAX), "vkWaitSemaphores");
 }
 
+void Gpu::settle(uint64_t value) noexcept {
+  if (lost_) return;
+  VkSemaphoreWaitInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO};
+  info.semaphoreCount = 1;
+  info.pSemaphores = &timeline_;
+  info.pValues = &value;
+  if (vk.WaitSemaphores(device, &info, UINT64_MAX) == VK_SUCCESS) return;
+  std::lock_guard lock(mutex_);
+  if (vk.DeviceWaitIdle(device) != VK_SUCCESS) lost_ = true;
+}
+
 Commands::Commands(Gpu& gpu) : gpu_(gpu) {
   const VkCommandPoolCreateInfo info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr, VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
                                      gpu.physical.family};

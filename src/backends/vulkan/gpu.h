@@ -31,6 +31,8 @@ class Gpu {
   uint64_t submit(VkCommandBuffer);
   /// Blocks until the timeline has this value.
   void wait(uint64_t value);
+  /// The same, whatever happens. Where it cannot be waited for, the device is lost.
+  void settle(uint64_t value) noexcept;
 
  private:
   [[noreturn]] void throw_lost() const;
@@ -39,6 +41,26 @@ class Gpu {
   std::mutex mutex_;  // of the queue
   VkQueue queue_ = nullptr;
   VkSemaphore timeline_ = nullptr;
+  uint64_t last_ = 0;
+};
+
+/// What one caller has submitted. It is done before this goes, so that an exception gives nothing back which the device still uses.
+class Unfinished {
+ public:
+  explicit Unfinished(Gpu& gpu) : gpu_(gpu) {}
+  ~Unfinished() {
+    if (last_) gpu_.settle(last_);
+  }
+  Unfinished(const Unfinished&) = delete;
+
+  void until(uint64_t value) { last_ = value; }
+  void wait() {
+    gpu_.wait(last_);
+    last_ = 0;
+  }
+
+ private:
+  Gpu& gpu_;
   uint64_t last_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace anygpu::vulkan {
 namespace {
@@ -82,8 +83,10 @@ Block* Heap::new_block(int64_t bytes) {
   };
   if (bytes > gpu_.physical.max_allocation) fail("its largest allocation is " + std::to_string(gpu_.physical.max_allocation));
   if (taken_ + bytes > capacity_) fail(std::to_string(taken_) + " of " + std::to_string(capacity_) + " are taken");
+  static std::atomic<uint64_t> serials{0};
   auto block = std::make_unique<Block>();
   block->bytes = bytes;
+  block->serial = ++serials;
   const VkBufferCreateInfo info = buffer_info(gpu_, bytes);
   try {
     gpu_.check(gpu_.vk.CreateBuffer(gpu_.device, &info, nullptr, &block->buffer), "vkCreateBuffer");

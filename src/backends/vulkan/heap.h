@@ -16,6 +16,7 @@ struct Block {
   VkBuffer buffer = nullptr;
   char* mapped = nullptr;       ///< where the host sees it, or null
   VkDeviceAddress address = 0;  ///< where shaders find it, where the device has addresses
+  uint64_t serial = 0;          ///< no other's, ever: a Block's address and a buffer's handle come again
   int64_t bytes = 0;
   std::map<int64_t, int64_t> free;  ///< offset to length, neighbours joined
 };

@@ -34,25 +34,47 @@ Pipelines::Pipelines(Gpu& gpu) : gpu_(gpu) {
 
 Pipelines::~Pipelines() {
   save(true);
-  for (auto& [hash, e] : by_words_) gpu_.vk.DestroyPipeline(gpu_.device, e.pipeline.handle, nullptr);
+  for (auto& [hash, e] : by_words_) gpu_.vk.DestroyPipeline(gpu_.device, e.pipeline.get().handle, nullptr);
   for (auto& [key, l] : layouts_) gpu_.vk.DestroyPipelineLayout(gpu_.device, l, nullptr);
   for (auto& [key, l] : set_layouts_) gpu_.vk.DestroyDescriptorSetLayout(gpu_.device, l, nullptr);
   gpu_.vk.DestroyPipelineCache(gpu_.device, cache_, nullptr);
 }
 
+Pipelines::Entries::iterator Pipelines::find(uint64_t hash, const Shader& shader) {
+  auto [it, last] = by_words_.equal_range(hash);
+  while (it != last && !same(*it->second.shader, shader)) ++it;
+  return it == last ? by_words_.end() : it;
+}
+
 Pipeline Pipelines::get(const std::shared_ptr<const Shader>& shader) {
-  std::lock_guard lock(mutex_);
-  if (const auto it = by_address_.find(shader.get()); it != by_address_.end()) return it->second.pipeline;
+  std::unique_lock lock(mutex_);
+  if (const auto it = by_address_.find(shader.get()); it != by_address_.end()) return it->second.second;
   const uint64_t h = hash(*shader);
-  const auto [first, last] = by_words_.equal_range(h);
-  for (auto it = first; it != last; ++it)
-    if (same(*it->second.shader, *shader))
-      return by_address_.emplace(shader.get(), Entry{shader, it->second.pipeline}).first->second.pipeline;
-  const Entry made{shader, make(*shader)};
-  by_words_.emplace(h, made);
-  by_address_.emplace(shader.get(), made);
-  compiled_.fetch_add(1, std::memory_order_relaxed);
-  return made.pipeline;
+  Pipeline made;
+  if (const auto it = find(h, *shader); it != by_words_.end()) {
+    const std::shared_future<Pipeline> pipeline = it->second.pipeline;
+    lock.unlock();
+    made = pipeline.get();
+    lock.lock();
+  } else {
+    made = layouts_of(*shader);
+    std::promise<Pipeline> promise;
+    const auto entry = by_words_.emplace(h, Entry{shader, promise.get_future().share()});
+    lock.unlock();
+    try {
+      made.handle = make(*shader, made.layout);
+    } catch (...) {
+      promise.set_exception(std::current_exception());
+      lock.lock();
+      by_words_.erase(entry);  // the next one who asks tries again
+      throw;
+    }
+    promise.set_value(made);
+    compiled_.fetch_add(1, std::memory_order_relaxed);
+    lock.lock();
+  }
+  by_address_.try_emplace(shader.get(), shader, made);
+  return made;
 }
 
 VkDescriptorSetLayout Pipelines::set_layout(const Shader& s) {
@@ -79,17 +101,18 @@ VkPipelineLayout Pipelines::layout(const Shader& s) {
   return l;
 }
 
-Pipeline Pipelines::make(const Shader& s) {
-  gpu_.check_alive();
+Pipeline Pipelines::layouts_of(const Shader& s) {
   if (s.bindings > static_cast<int>(gpu_.can.max_bindings))
     throw Error(ErrorKind::NotImplemented, "[" + s.name + "] a kernel over " + std::to_string(s.bindings) + " buffers; " +
                                                gpu_.physical.name + " binds " + std::to_string(gpu_.can.max_bindings));
   if (4 * s.push_words > static_cast<int>(gpu_.can.push_bytes))
     throw Error(ErrorKind::Internal, "[" + s.name + "] " + std::to_string(4 * s.push_words) + " bytes of push constants; the device has " +
                                          std::to_string(gpu_.can.push_bytes));
-  Pipeline p;
-  p.set_layout = set_layout(s);
-  p.layout = layout(s);
+  gpu_.check_alive();
+  return {nullptr, layout(s), set_layout(s)};
+}
+
+VkPipeline Pipelines::make(const Shader& s, VkPipelineLayout layout) {
   VkShaderModuleCreateInfo module_info{VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
   module_info.codeSize = 4 * s.words.size();
   module_info.pCode = s.words.data();
@@ -106,11 +129,12 @@ Pipeline Pipelines::make(const Shader& s) {
                 module,
                 "main",
                 entries.empty() ? nullptr : &constants};
-  info.layout = p.layout;
-  const VkResult r = gpu_.vk.CreateComputePipelines(gpu_.device, cache_, 1, &info, nullptr, &p.handle);
+  info.layout = layout;
+  VkPipeline made = nullptr;
+  const VkResult r = gpu_.vk.CreateComputePipelines(gpu_.device, cache_, 1, &info, nullptr, &made);
   gpu_.vk.DestroyShaderModule(gpu_.device, module, nullptr);
   gpu_.check(r, "vkCreateComputePipelines");
-  return p;
+  return made;
 }
 
 // The driver checks its data's own header: UUID and versions. What came to harm on its way never reaches it.

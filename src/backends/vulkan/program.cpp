@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "named.h"
 #include "steps.h"
@@ -106,6 +107,7 @@ void VulkanProgram::finish() {
   on_.pipelines.save();
   if (faults_bytes_) faults_ = on_.host.allocate(faults_bytes_);
   allocate_sets();
+  built_ = true;
 }
 
 VulkanProgram::~VulkanProgram() {
@@ -113,6 +115,7 @@ VulkanProgram::~VulkanProgram() {
 }
 
 void VulkanProgram::clear() {
+  built_ = false;
   for (const Ready& r : launches_)
     for (const VkBufferView view : r.views) on_.gpu.vk.DestroyBufferView(on_.gpu.device, view, nullptr);
   on_.host.release(faults_);
@@ -137,7 +140,7 @@ void VulkanProgram::reach(const Bindings& bindings) {
       if (steps_.empty() || by_address_[static_cast<size_t>(r.step)] || !passes_limit(r, b, bindings)) continue;
       any = by_address_[static_cast<size_t>(r.step)] = true;
     }
-  if (!any) return;
+  if (!any && built_) return;
   clear();
   build();
 }
@@ -191,11 +194,10 @@ VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, co
     throw Error(ErrorKind::Value, "[" + name + "] a tensor of " + std::to_string(last - aligned) + " bytes; " + on_.gpu.physical.name +
                                       " binds at most " + std::to_string(on_.gpu.can.max_binding_bytes) +
                                       (on_.gpu.can.device_addresses ? "" : ", and has no device addresses"));
-  return {block.buffer, aligned, std::max<int64_t>(last - aligned, 4), block.address + static_cast<uint64_t>(aligned)};
+  return {block.serial, block.buffer, aligned, std::max<int64_t>(last - aligned, 4), block.address + static_cast<uint64_t>(aligned)};
 }
 
 void VulkanProgram::place(const Bindings& bindings) {
-  reach(bindings);
   auto grow = [](Heap& heap, Memory& m, int64_t bytes) {
     if (m.bytes >= bytes) return;
     heap.release(m);
@@ -204,18 +206,26 @@ void VulkanProgram::place(const Bindings& bindings) {
   };
   grow(on_.heap, on_.scratch, scratch_bytes_);
   grow(on_.host, on_.params, params_bytes_);
-  auto same = [](const Memory& a, const Memory& b) { return a.handle == b.handle && a.offset == b.offset; };
-  const size_t slots = bindings.slots.size();
-  bool changed = placed_.size() != slots + 2;
-  for (size_t i = 0; i < slots && !changed; ++i) changed = !same(placed_[i], bindings.slots[i]);
-  if (!changed && same(placed_[slots], on_.scratch) && same(placed_[slots + 1], on_.params)) return;
+  std::vector<Placed> now;
+  auto add = [&](const Memory& m) {
+    now.push_back({m.handle ? static_cast<const Block*>(m.handle)->serial : 0, m.offset, m.bytes});
+  };
+  for (const Memory& m : bindings.slots) add(m);
+  add(on_.scratch), add(on_.params);
+  if (now == placed_) return;
+  placed_.clear();  // should this throw halfway, all is written the next time
+  rewrite_descriptors(bindings);
+  find_barriers();
+  placed_ = std::move(now);
+}
 
-  placed_.clear();
+void VulkanProgram::rewrite_descriptors(const Bindings& bindings) {
   size_t most = 0;
   for (const Ready& r : launches_) most += r.bound.size();
   std::vector<VkDescriptorBufferInfo> infos;
   std::vector<VkWriteDescriptorSet> writes;
   infos.reserve(most);  // pointed into
+  std::vector<std::pair<Bound*, Bound>> written;
   for (Ready& r : launches_) {
     r.params = r.launch.params;
     for (size_t i = 0; i < r.bound.size(); ++i) {
@@ -229,32 +239,41 @@ void VulkanProgram::place(const Bindings& bindings) {
       }
       if (b.word >= 0) r.params[static_cast<size_t>(b.word)] += static_cast<uint32_t>(rest / b.unit);
       if (found == r.bound[i]) continue;
-      r.bound[i] = found;
-      VkWriteDescriptorSet write{VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, r.set, static_cast<uint32_t>(i)};
-      write.descriptorCount = 1;
-      if (b.texel != Texel::None) {
-        VkBufferViewCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO};
-        info.buffer = found.buffer;
-        info.format = b.texel == Texel::Float4 ? VK_FORMAT_R32G32B32A32_SFLOAT : VK_FORMAT_R32_SFLOAT;
-        info.offset = static_cast<VkDeviceSize>(found.offset);
-        info.range = static_cast<VkDeviceSize>(found.range);
-        on_.gpu.vk.DestroyBufferView(on_.gpu.device, r.views[i], nullptr);
-        r.views[i] = nullptr;
-        on_.gpu.check(on_.gpu.vk.CreateBufferView(on_.gpu.device, &info, nullptr, &r.views[i]), "vkCreateBufferView");
-        write.descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
-        write.pTexelBufferView = &r.views[i];
-        writes.push_back(write);
-        continue;
-      }
-      const int64_t range = std::min(found.range, on_.gpu.can.max_binding_bytes);  // less than all only where no shader looks
-      infos.push_back({found.buffer, static_cast<VkDeviceSize>(found.offset), static_cast<VkDeviceSize>(range)});
-      write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-      write.pBufferInfo = &infos.back();
-      writes.push_back(write);
+      r.bound[i] = {};  // until it is written
+      writes.push_back(descriptor(r, i, found, infos.emplace_back()));
+      written.emplace_back(&r.bound[i], found);
     }
   }
   if (!writes.empty()) on_.gpu.vk.UpdateDescriptorSets(on_.gpu.device, static_cast<uint32_t>(writes.size()), writes.data(), 0, nullptr);
+  for (const auto& [bound, found] : written) *bound = found;
+}
 
+VkWriteDescriptorSet VulkanProgram::descriptor(Ready& r, size_t i, const Bound& found, VkDescriptorBufferInfo& info) {
+  const Gpu& gpu = on_.gpu;
+  const Texel texel = r.launch.bindings[i].texel;
+  VkWriteDescriptorSet write{VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, r.set, static_cast<uint32_t>(i)};
+  write.descriptorCount = 1;
+  if (texel == Texel::None) {
+    const int64_t range = std::min(found.range, gpu.can.max_binding_bytes);  // less than all only where no shader looks
+    info = {found.buffer, static_cast<VkDeviceSize>(found.offset), static_cast<VkDeviceSize>(range)};
+    write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    write.pBufferInfo = &info;
+    return write;
+  }
+  VkBufferViewCreateInfo view{VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO};
+  view.buffer = found.buffer;
+  view.format = texel == Texel::Float4 ? VK_FORMAT_R32G32B32A32_SFLOAT : VK_FORMAT_R32_SFLOAT;
+  view.offset = static_cast<VkDeviceSize>(found.offset);
+  view.range = static_cast<VkDeviceSize>(found.range);
+  gpu.vk.DestroyBufferView(gpu.device, r.views[i], nullptr);
+  r.views[i] = nullptr;
+  on_.gpu.check(gpu.vk.CreateBufferView(gpu.device, &view, nullptr, &r.views[i]), "vkCreateBufferView");
+  write.descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+  write.pTexelBufferView = &r.views[i];
+  return write;
+}
+
+void VulkanProgram::find_barriers() {
   Hazards hazards;
   for (Ready& r : launches_) {
     r.barrier = hazards.full();
@@ -263,9 +282,6 @@ void VulkanProgram::place(const Bindings& bindings) {
     if (r.barrier) hazards.clear();
     for (size_t i = 0; i < r.bound.size(); ++i) hazards.add(range(i), r.launch.bindings[i].write);
   }
-  placed_.assign(bindings.slots.begin(), bindings.slots.end());
-  placed_.push_back(on_.scratch);
-  placed_.push_back(on_.params);
 }
 
 void VulkanProgram::put_scalars(Ready& r, const Bindings& bindings) {
@@ -287,10 +303,12 @@ void VulkanProgram::dispatch(VkCommandBuffer commands, const Ready& r) {
 std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vector<StepTime>* times) {
   Gpu& gpu = on_.gpu;
   const double begin = now_us();
+  gpu.check_alive();
+  reach(bindings);  // may measure, which runs Programs
   if (times) times->assign(names_.size(), {begin, begin});
   if (launches_.empty()) return {};
   std::lock_guard lock(on_.run_mutex);
-  gpu.check_alive();
+  Unfinished submitted(gpu);
   place(bindings);
   if (faults_bytes_) std::memset(host_pointer(faults_), 0, static_cast<size_t>(faults_bytes_));
   on_.commands.reset();
@@ -298,15 +316,7 @@ std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vecto
   const bool timed = times && gpu.physical.timestamp_bits && (runs_ < kTimedRuns || runs_ % kTimedEvery == 0);
   ++runs_;
   const auto stamps = static_cast<uint32_t>(names_.size()) + 1;
-  if (timed && on_.query_count < stamps) {
-    gpu.vk.DestroyQueryPool(gpu.device, on_.queries, nullptr);
-    on_.queries = nullptr;
-    on_.query_count = std::max(stamps, 2 * on_.query_count);
-    VkQueryPoolCreateInfo info{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
-    info.queryType = VK_QUERY_TYPE_TIMESTAMP;
-    info.queryCount = on_.query_count;
-    gpu.check(gpu.vk.CreateQueryPool(gpu.device, &info, nullptr, &on_.queries), "vkCreateQueryPool");
-  }
+  if (timed) grow_queries(stamps);
 
   VkCommandBuffer commands = on_.commands.begin();
   uint32_t stamped = 0;  // timestamps written
@@ -316,14 +326,13 @@ std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vecto
   };
   if (timed) gpu.vk.CmdResetQueryPool(commands, on_.queries, 0, stamps);
   stamp_until(1);
-  uint64_t last = 0;
   const double most = most_work(gpu.can);
   double work = 0;
   int recorded = 0;
   bool fresh = true;  // a submission begins with a barrier of its own
   for (Ready& r : launches_) {
     if (recorded && (work + r.launch.work > most || recorded >= kLaunchesPerSubmission)) {
-      last = on_.commands.submit(commands);
+      submitted.until(on_.commands.submit(commands));
       commands = on_.commands.begin();
       work = 0;
       recorded = 0;
@@ -344,25 +353,40 @@ std::vector<StepFailure> VulkanProgram::run(const Bindings& bindings, std::vecto
   }
   stamp_until(stamps);
   full_barrier(gpu.vk, commands);
-  last = on_.commands.submit(commands);
-  gpu.wait(last);
+  submitted.until(on_.commands.submit(commands));
+  submitted.wait();
 
   const double end = now_us();
-  if (timed) {
-    std::vector<uint64_t> ticks(stamps);
-    gpu.check(gpu.vk.GetQueryPoolResults(gpu.device, on_.queries, 0, stamps, 8 * ticks.size(), ticks.data(), 8,
-                                         VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
-              "vkGetQueryPoolResults");
-    const uint64_t mask = gpu.physical.timestamp_bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << gpu.physical.timestamp_bits) - 1;
-    shares_.assign(names_.size(), 0);
-    double all = 0;
-    for (size_t i = 0; i < shares_.size(); ++i) all += shares_[i] = static_cast<double>((ticks[i + 1] - ticks[i]) & mask);
-    device_us_ = all * gpu.physical.tick_ns * 1e-3;
-    for (double& s : shares_) s = all > 0 ? s / all : 1 / static_cast<double>(shares_.size());
-  }
+  if (timed) read_queries(stamps);
   if (times) fill_times(*times, begin, end);
   on_.pipelines.save();
   return failures();
+}
+
+void VulkanProgram::grow_queries(uint32_t stamps) {
+  if (on_.query_count >= stamps) return;
+  Gpu& gpu = on_.gpu;
+  gpu.vk.DestroyQueryPool(gpu.device, on_.queries, nullptr);
+  on_.queries = nullptr;
+  VkQueryPoolCreateInfo info{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+  info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+  info.queryCount = std::max(stamps, 2 * std::exchange(on_.query_count, 0));
+  gpu.check(gpu.vk.CreateQueryPool(gpu.device, &info, nullptr, &on_.queries), "vkCreateQueryPool");
+  on_.query_count = info.queryCount;
+}
+
+void VulkanProgram::read_queries(uint32_t stamps) {
+  Gpu& gpu = on_.gpu;
+  std::vector<uint64_t> ticks(stamps);
+  gpu.check(gpu.vk.GetQueryPoolResults(gpu.device, on_.queries, 0, stamps, 8 * ticks.size(), ticks.data(), 8,
+                                       VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
+            "vkGetQueryPoolResults");
+  const uint64_t mask = gpu.physical.timestamp_bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << gpu.physical.timestamp_bits) - 1;
+  shares_.assign(names_.size(), 0);
+  double all = 0;
+  for (size_t i = 0; i < shares_.size(); ++i) all += shares_[i] = static_cast<double>((ticks[i + 1] - ticks[i]) & mask);
+  device_us_ = all * gpu.physical.tick_ns * 1e-3;
+  for (double& s : shares_) s = all > 0 ? s / all : 1 / static_cast<double>(shares_.size());
 }
 
 /// Each step's share of the run, one after another. Shares are measured in some runs only: a timestamp keeps neighbours from overlapping.

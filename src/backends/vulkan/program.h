@@ -21,10 +21,17 @@ class VulkanProgram : public Program {
  private:
   /// A binding with its bytes found: what a descriptor says.
   struct Bound {
+    uint64_t block = 0;  ///< its serial number: 0 is none's
     VkBuffer buffer = nullptr;
     int64_t offset = 0, range = 0;
     uint64_t address = 0;  ///< on the device, where it has addresses
     friend bool operator==(const Bound&, const Bound&) = default;
+  };
+  /// Where a slot, scratch or params lay.
+  struct Placed {
+    uint64_t block = 0;
+    int64_t offset = 0, bytes = 0;
+    friend bool operator==(const Placed&, const Placed&) = default;
   };
   struct Ready {
     Launch launch;
@@ -50,9 +57,17 @@ class VulkanProgram : public Program {
   void allocate_sets();
   /// Finds where everything lies in this run; rewrites descriptors and finds barriers anew only where that has changed.
   void place(const Bindings&);
+  void rewrite_descriptors(const Bindings&);
+  /// Of binding i; makes the view of a texel buffer. `info` must live until the descriptors are written.
+  VkWriteDescriptorSet descriptor(Ready&, size_t i, const Bound&, VkDescriptorBufferInfo& info);
+  void find_barriers();
   Bound resolve(const Ready&, const Binding&, const Bindings&, int64_t* rest) const;
   void put_scalars(Ready&, const Bindings&);
   void dispatch(VkCommandBuffer, const Ready&);
+  /// Room for so many timestamps.
+  void grow_queries(uint32_t stamps);
+  /// The steps' shares of the run that wrote these.
+  void read_queries(uint32_t stamps);
   std::vector<StepFailure> failures() const;
   void fill_times(std::vector<StepTime>&, double begin, double end);
 
@@ -66,10 +81,11 @@ class VulkanProgram : public Program {
   int64_t scratch_end_ = 0, scratch_bytes_ = 0, params_bytes_ = 0, faults_bytes_ = 0;
   Memory faults_;
   VkDescriptorPool pool_ = nullptr;
-  std::vector<Memory> placed_;  // the slots, scratch and params of the last run
+  std::vector<Placed> placed_;  // the slots, scratch and params of the last run; empty: the descriptors may say anything
   std::vector<double> shares_;  // of a run's time, per step, as last measured
   double device_us_ = 0;
   int64_t runs_ = 0;
+  bool built_ = false;  // else building failed halfway, and is tried again
 };
 
 }  // namespace anygpu::vulkan

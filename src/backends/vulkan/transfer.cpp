@@ -16,9 +16,8 @@ Transfer::~Transfer() {
 
 void Transfer::prepare() {
   for (Half& h : halves_) {
-    if (h.commands) continue;
-    h.staging = host_.allocate(kHalf);
-    h.commands = std::make_unique<Commands>(gpu_);
+    if (!h.staging.handle) h.staging = host_.allocate(kHalf);
+    if (!h.commands) h.commands = std::make_unique<Commands>(gpu_);
   }
 }
 
@@ -40,6 +39,7 @@ void Transfer::write(Memory dst, int64_t at, const void* src, int64_t bytes) {
   }
   std::lock_guard lock(mutex_);
   prepare();
+  Unfinished submitted(gpu_);
   const auto& block = *static_cast<const Block*>(dst.handle);
   const auto* from = static_cast<const char*>(src);
   for (int64_t i = 0, turn = 0; i < bytes; i += kHalf, ++turn) {
@@ -48,8 +48,9 @@ void Transfer::write(Memory dst, int64_t at, const void* src, int64_t bytes) {
     const int64_t n = std::min(kHalf, bytes - i);
     std::memcpy(host_pointer(h.staging), from + i, static_cast<size_t>(n));
     copy(h, static_cast<const Block*>(h.staging.handle)->buffer, h.staging.offset, block.buffer, dst.offset + at + i, n);
+    submitted.until(h.done);
   }
-  for (Half& h : halves_) gpu_.wait(h.done);
+  submitted.wait();
 }
 
 void Transfer::read(Memory src, int64_t at, void* dst, int64_t bytes) {
@@ -61,6 +62,7 @@ void Transfer::read(Memory src, int64_t at, void* dst, int64_t bytes) {
   }
   std::lock_guard lock(mutex_);
   prepare();
+  Unfinished submitted(gpu_);
   const auto& block = *static_cast<const Block*>(src.handle);
   const int64_t parts = (bytes + kHalf - 1) / kHalf;
   for (int64_t part = 0; part <= parts; ++part) {
@@ -69,6 +71,7 @@ void Transfer::read(Memory src, int64_t at, void* dst, int64_t bytes) {
       h.at = part * kHalf;
       h.bytes = std::min(kHalf, bytes - h.at);
       copy(h, block.buffer, src.offset + at + h.at, static_cast<const Block*>(h.staging.handle)->buffer, h.staging.offset, h.bytes);
+      submitted.until(h.done);
     }
     if (part == 0) continue;
     const Half& h = halves_[(part - 1) % 2];
