@@ -294,6 +294,21 @@ TEST_P(Conformance, IntegerExtremes) {
   }
 }
 
+/// What is known of a number before it is shifted must still hold of it then: 64 bits are asked for here.
+TEST_P(Conformance, ShiftsOfLargeNegativeNumbers) {
+  Maker m(9);
+  Case c;
+  c.name = "shifted_far";
+  Generic g;
+  g.name = c.name;
+  g.sizes = {20};
+  const int to = access(g, m.output(c, DType::I64, g.sizes, Layout::Dense));
+  const auto far = [&] { return ir::constant(g.body, DType::I64, int64_t{1} << 40); };
+  store(g, to, binary(ExprOp::Shr, ir::index(g.body, 0) - far(), ir::constant(g.body, DType::I64, int64_t{39})) + far());
+  c.steps.push_back(g);
+  check(c);
+}
+
 TEST_P(Conformance, BoolBinary) {
   Maker m(10);
   int i = 0;

@@ -1,5 +1,7 @@
 // A device with less than the one at hand: what fits is split, what does not is refused by name.
 #include "backends/vulkan/launch.h"
+#include "backends/vulkan/program.h"
+#include "backends/vulkan/spirv/kernel.h"
 #include "backends/vulkan/steps.h"
 #include "vulkan.h"
 
@@ -156,6 +158,47 @@ TEST_F(Vulkan, WhatPassesADescriptorIsReachedByAddress) {
   EXPECT_NE(said.find("[doubled] a tensor of 20000 bytes; " + small.name + " binds at most 4096, and has no device addresses"),
             std::string::npos)
       << said;
+}
+
+/// The sum of one element, repeated in two dimensions, which one loop could walk.
+Generic repeated(int64_t rows, int64_t n) {
+  Generic g = summed(rows, n, false);
+  g.reduce = 3;
+  g.accesses[0].strides = g.accesses[1].strides = {0, 0};
+  return g;
+}
+
+/// Shaders count in 32 bits: what is more stays apart where it can, else it is refused; never begun from 0 again.
+TEST_F(Vulkan, CountsPastAWordAreSplitOrRefused) {
+  const Capabilities can = physical().can;
+  const int64_t wide = int64_t{1} << 17;
+  for (const int64_t size : schedule(repeated(wide, wide), can).sizes) EXPECT_LT(size, int64_t{1} << 32);
+  EXPECT_EQ(schedule(repeated(1000, 1000), can).sizes.size(), 1u);
+  const int64_t endless = int64_t{1} << 33;
+  for (const Generic& g : {repeated(1, endless), doubled(DType::U8, endless)}) {
+    const std::string said = refusal(ErrorKind::Value, [&] { compile_step(g, can); });
+    EXPECT_NE(said.find("[" + g.name + "] runs over 8589934592 indices at once; a shader counts to 4026531840"), std::string::npos) << said;
+  }
+  ir::NamedAttrs attrs;
+  attrs.stride = attrs.dilation = {1, 1};
+  attrs.padding = {0, int64_t{1} << 31};
+  const ir::Named conv{NamedKind::Conv, {operand(0, {1, 1, 1, 1}), operand(1, {1, 1, 1, 1}), operand(2, {1, 1, 1, 1})}, attrs, "conv"};
+  EXPECT_FALSE(supports_named(conv, can)) << "its lowering counts in 64 bits";
+}
+
+/// Where addresses lead past descriptors, the slot's own size says whether the shader's u32 reaches all of it.
+TEST_F(Vulkan, WhatElementNumbersDoNotReachIsRefused) {
+  Resources on(physical());
+  const Compiled gathers = compile_step(gathered(8), on.can);
+  for (const Binding& b : gathers.launches.at(0).bindings) EXPECT_EQ(b.reach, int64_t{4} << 32);
+  const Compiled bytes = compile_step(doubled(DType::U8, 8), on.can);
+  for (const Binding& b : bytes.launches.at(0).bindings) EXPECT_EQ(b.reach, int64_t{1} << 32);
+  Filled dst(on, 8, 0), src(on, 100, 3), at(on, 8, 0);
+  const Memory slots[] = {dst.memory, src.memory, at.memory};
+  Compiled near = gathers;
+  for (Binding& b : near.launches[0].bindings) b.reach = 256;
+  const std::string said = refusal(ErrorKind::Value, [&] { VulkanProgram(on, "gathered", {near}).run({slots, {}}, nullptr); });
+  EXPECT_NE(said.find("[gathered] a tensor of 400 bytes; its shader reaches 256 of them"), std::string::npos) << said;
 }
 
 TEST_F(Vulkan, BuffersBoundAtOnceAreCounted) {

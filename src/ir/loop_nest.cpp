@@ -274,10 +274,10 @@ void LoopNest::sort() {
   permute(order);
 }
 
-void LoopNest::collapse() {
+void LoopNest::collapse(int64_t most) {
   for (int d = static_cast<int>(dims_.size()) - 2; d >= 0; --d) {
     Dim &x = dims_[d], &y = dims_[d + 1];
-    if (x.reduces != y.reduces || x.sequential != y.sequential || x.indexed || y.indexed) continue;
+    if (x.reduces != y.reduces || x.sequential != y.sequential || x.indexed || y.indexed || x.size > most / y.size) continue;
     bool joins = true;
     for (size_t a = 0; a < accesses_.size(); ++a) joins &= x.strides[a] == y.strides[a] * y.size;
     if (!joins) continue;

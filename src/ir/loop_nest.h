@@ -30,8 +30,8 @@ class LoopNest {
   void find_sequential(const std::vector<bool>& ordered);
   /// Parallel dimensions, then sequential, then reducing; each kind by stride, but for those whose order matters.
   void sort();
-  /// Joins neighbours that one loop can walk. Call after sort().
-  void collapse();
+  /// Joins neighbours that one loop can walk, of no more than `most` indices. Call after sort().
+  void collapse(int64_t most = INT64_MAX);
 
   /// Per node, the dimensions whose index it depends on, as they now are.
   std::vector<uint32_t> node_dims() const;

@@ -216,6 +216,10 @@ std::optional<Compiled> compile_convolution(const ir::Named& n, const Capabiliti
     stride[d] = d < absent ? 1 : n.attrs.stride[d - absent];
     padding[d] = d < absent ? 0 : n.attrs.padding[d - absent];
     dilation[d] = d < absent ? 1 : n.attrs.dilation[d - absent];
+    // Places within the image, its padding included, are numbered in 32 bits.
+    int64_t widest = std::max({stride[d], padding[d], dilation[d]});
+    for (int i = 0; i < 3; ++i) widest = std::max(widest, d < absent ? 1 : n.operands[i].sizes[2 + d - absent]);
+    if (widest >= INT32_MAX / 8) return {};
   }
   const int64_t groups = n.attrs.groups;
 

@@ -102,6 +102,8 @@ Launch launch(const Schedule& s, const KernelSpec& spec, const Kernel& kernel, c
       }
       for (const KernelStore& st : spec.stores) binding.write |= spec.accesses[st.store.access].binding == b;
     }
+    for (const KernelAccess& a : spec.accesses)
+      if (a.binding == b || a.texels == b) binding.reach = std::min(binding.reach, size_of(a.dtype) << 32);
     l.bindings.push_back(binding);
   }
   for (size_t w = 0; w < kernel.params.size(); ++w) {

@@ -65,12 +65,15 @@ inline constexpr int32_t kTold = -2;  ///< binding.word: another binding of that
 /// One buffer: bytes [begin, end) of a slot; begin is any byte, the program rounds it down to binding_alignment, and tells the
 /// shader by adding the rest, in units of `unit` bytes, to params[word].
 struct Binding {
+  static constexpr int64_t kReach = int64_t{4} << 32;
+
   int32_t slot;
   int64_t begin = 0, end = 0;
   bool write = false;
   int32_t word = -1;  ///< of params: the offset within the binding is added to it; -1: begin is already aligned; or kTold
   int32_t unit = 4;
   Texel texel = Texel::None;
+  int64_t reach = kReach;  ///< most bytes that the shader's u32 element numbers reach; more is refused
 };
 
 /// A run-time Scalar put into params before each run, converted to `type` (i64, f64 take two words, low first).

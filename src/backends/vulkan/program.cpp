@@ -189,6 +189,9 @@ VulkanProgram::Bound VulkanProgram::resolve(const Ready& r, const Binding& b, co
   if ((b.word == -1 && *rest) || *rest % b.unit)
     throw Error(ErrorKind::Internal, "[" + name + "] a buffer at byte " + std::to_string(begin) +
                                          " is bound where the shader takes no offset of " + std::to_string(*rest) + " bytes");
+  if (end - begin > b.reach)
+    throw Error(ErrorKind::Value, "[" + name + "] a tensor of " + std::to_string(end - begin) + " bytes; its shader reaches " +
+                                      std::to_string(b.reach) + " of them");
   const bool described = r.launch.addresses.empty() || b.slot == kFaults || b.slot == kParams;
   if (last - aligned > on_.gpu.can.max_binding_bytes && described)
     throw Error(ErrorKind::Value, "[" + name + "] a tensor of " + std::to_string(last - aligned) + " bytes; " + on_.gpu.physical.name +

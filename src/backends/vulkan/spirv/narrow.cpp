@@ -93,7 +93,8 @@ class Ranges {
         return {0, 0x1p32 - 1};
       case ExprOp::Shr: {
         const Range x = at(n.a);
-        return x.lo >= 0 ? Range{0, constant_shift(n) > 0 ? x.hi / static_cast<double>(int64_t{1} << constant_shift(n)) : x.hi} : x;
+        return x.lo >= 0 ? Range{0, constant_shift(n) > 0 ? x.hi / static_cast<double>(int64_t{1} << constant_shift(n)) : x.hi}
+                         : Range{x.lo, std::max(x.hi, -1.0)};  // towards -1
       }
       case ExprOp::And:
         return at(n.a).lo >= 0 && at(n.b).lo >= 0 ? Range{0, std::min(at(n.a).hi, at(n.b).hi)} : kAny;

@@ -23,24 +23,27 @@ constexpr int64_t kShortReduction = 16;   // reductions below which one invocati
 constexpr int64_t kEnoughGroups = 64;     // workgroups that keep a device busy
 constexpr int64_t kChunkElements = 4096;  // least length of a chunk, in elements
 constexpr int64_t kRowsOfSoftware = 16;   // rows that fill a processor's vectors
+// Shaders count in u32. What a workgroup does beyond the end, and a loop's last step, must not begin from 0 again.
+constexpr int64_t kMostIndices = (int64_t{1} << 32) - (int64_t{1} << 28);
 constexpr int64_t kMostSteps = 50000;     // of all loops of an invocation: lavapipe ends them after 65535, without a word
 
 class Scheduler : private ir::LoopNest {
  public:
   Scheduler(const ir::Generic& g, const Capabilities& caps) : ir::LoopNest(g), caps_(caps) { out_.args = g.args; }
 
-  Schedule run() {
+  Schedule run(const ir::Generic& g) {
     out_.nothing = !simplify();
     if (out_.nothing) return out_;
     share_stores();
     sort();
-    collapse();
+    collapse(kMostIndices);
     lay_out();
     if (reduction_mask()) {
       share_out_reduction();
     } else {
       share_out_pointwise();
     }
+    require_counts(g.name);
     bind();
     if (caps_.texel_loads) load_texels();
     estimate();
@@ -262,6 +265,16 @@ class Scheduler : private ir::LoopNest {
     if (out_.chunks > 1) spec.split_dim = split;
   }
 
+  /// Whatever a launch counts is a word.
+  void require_counts(const std::string& name) const {
+    int64_t most = std::max({out_.rows, out_.groups, out_.ordered, out_.chunk, out_.rows * out_.chunks});
+    for (const int64_t size : out_.sizes) most = std::max(most, size);
+    if (out_.spec.flat_reduction) most = std::max(most, product_of(out_.spec.first_reduction(), out_.spec.rank()));
+    if (most > kMostIndices)
+      throw Error(ErrorKind::Value, "[" + name + "] runs over " + std::to_string(most) + " indices at once; a shader counts to " +
+                                        std::to_string(kMostIndices));
+  }
+
   /// Steps of loops that one index takes, itself included.
   int64_t loop_weight() const {
     int64_t steps = 1;
@@ -311,7 +324,7 @@ class Scheduler : private ir::LoopNest {
 }  // namespace
 
 Schedule schedule(const ir::Generic& g, const Capabilities& caps) {
-  return Scheduler(g, caps).run();
+  return Scheduler(g, caps).run(g);
 }
 
 }  // namespace anygpu::vulkan
