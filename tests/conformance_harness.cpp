@@ -330,6 +330,26 @@ void Conformance::SetUp() {
   flushes = flushing;
 }
 
+namespace {
+
+/// What the oracle makes of a case. The last one is kept: its lowering, on more slots, must come to the same.
+const Outcome& wanted(Backend& oracle, const Case& c) {
+  static auto& kept = *new std::pair<std::string, Outcome>;
+  std::string key;
+  for (const ir::Step& s : c.steps) key += ir::to_string(s);
+  for (const Scalar& s : c.scalars) key.append(reinterpret_cast<const char*>(&s), sizeof s);
+  for (const Slot& s : c.slots)
+    if (!s.temporary) key += name_of(s.dtype), key.append(s.bytes.begin(), s.bytes.end());
+  if (key != kept.first) {
+    kept.first.clear();  // nothing is kept where the oracle throws
+    kept.second = run(oracle, c, c.steps);
+    kept.first = std::move(key);
+  }
+  return kept.second;
+}
+
+}  // namespace
+
 void Conformance::check(const Case& c) {
   check(c, c.steps);
 }
@@ -343,13 +363,14 @@ void Conformance::check(const Case& c, std::span<const ir::Step> steps) {
   }
   std::string wrong;
   try {
-    const Outcome want = run(oracle(), c, c.steps);
+    const Outcome& want = wanted(oracle(), c);
     for (const auto& [step, error] : want.failures) {
       // The oracle itself refusing an address is a defect of the case.
       if (error.kind() == ErrorKind::Internal) wrong = std::string("defective case: ") + error.what();
     }
     if (!want.damage.empty()) wrong = "defective oracle: " + want.damage;
-    if (wrong.empty()) wrong = difference(c, run(backend(), c, steps), want);
+    const bool itself = GetParam().make == make_reference_backend && steps.data() == c.steps.data();
+    if (wrong.empty() && !itself) wrong = difference(c, run(backend(), c, steps), want);
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::Type && !GetParam().all_types) {
       ++skipped_;

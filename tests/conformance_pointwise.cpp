@@ -160,8 +160,9 @@ TEST_P(Conformance, RoundingOfLargeAndNearlyWholeNumbers) {
   Maker m(4);
   for (DType t : kReal) {
     const double whole = t == DType::F32 ? 0x1p23 : 0x1p52, half_below = t == DType::F32 ? 0x1.fffffep-2 : 0x1.fffffffffffffp-2;
-    std::vector<double> values = {0.0, 0.3, 0.5, half_below, 1 - epsilon(t) / 2, 1.5, 2.5, whole - 0.5, whole - 1, whole, whole + 1, 2 * whole - 1,
-                                  0x1p60, 0x1p100, INFINITY};
+    std::vector<double> values = {0.0,       0.3,           0.5,         half_below, 1 - epsilon(t) / 2,
+                                  1.5,       2.5,           whole - 0.5, whole - 1,  whole,
+                                  whole + 1, 2 * whole - 1, 0x1p60,      0x1p100,    INFINITY};
     for (const double large : {0x1p15, 0x1p22, 0x1p24, 0x1p31, 0x1p40, 0x1p50})
       for (const double part : {0.25, 0.5, 0.75, 1.5}) values.push_back(large + part);
     for (size_t i = values.size(); i-- > 0;) values.push_back(-values[i]);

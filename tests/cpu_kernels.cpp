@@ -46,7 +46,8 @@ TEST(DiskCache, PrunesItsOwnEntriesAlone) {
     fs::last_write_time(at / name, fs::file_time_type::clock::now() - std::chrono::hours(hours_ago));
   };
   const std::string oldest = digest("oldest"), old = digest("old"), fresh = digest("fresh"), unfinished = "new-a1B2c3";
-  const std::vector<std::string> foreign = {"holiday.jpg", "new-", "new-year-plans", oldest + ".bak", digest("x").substr(1), std::string(32, 'g')};
+  const std::vector<std::string> foreign = {"holiday.jpg",       "new-", "new-year-plans", oldest + ".bak", digest("x").substr(1),
+                                            std::string(32, 'g')};
   auto kept = [&](const std::string& name) { return fs::exists(at / name); };
   for (const std::string& name : foreign) put(name, 1000, 300);
   put(oldest, 9, 60), put(unfinished, 8, 60), put(old, 7, 60), put(fresh, 1, 60);

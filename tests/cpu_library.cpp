@@ -224,7 +224,8 @@ bool has(DType t) {
 /// Runs this program, copied to a path, for no test at all but to say which library it opened.
 std::string version_told_by(const std::filesystem::path& program) {
   std::string said;
-  FILE* from = popen(("export ANYGPU_TELL_LIBRARY=1 ANYGPU_LIBRARY_DIR=; " + program.string() + " --gtest_filter=Loader.Tells").c_str(), "r");
+  FILE* from =
+      popen(("export ANYGPU_TELL_LIBRARY=1 ANYGPU_LIBRARY_DIR=; " + program.string() + " --gtest_filter=Loader.Tells").c_str(), "r");
   char line[512];
   while (std::fgets(line, sizeof line, from)) said += line;
   EXPECT_EQ(pclose(from), 0) << said;

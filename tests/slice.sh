@@ -1,11 +1,8 @@
 #!/bin/sh
-# slice.sh N PROGRAM ARGUMENTS...: an Nth part of a GoogleTest program's tests, the next one with each next number in ANYGPU_SLICE; all of them
-# where that is not set. ./run test sets it to the day, so that what repeats the conformance suite goes round in N days.
+# slice.sh PROGRAM ARGUMENTS...: runs slice k of n of a GoogleTest program's tests, as ANYGPU_SLICE=k/n says; all of them where it is not set.
 set -eu
-n=$1
-shift
 if [ -n "${ANYGPU_SLICE:-}" ]; then
-  export GTEST_SHARD_INDEX=$((ANYGPU_SLICE % n)) GTEST_TOTAL_SHARDS="$n"
-  echo "slice $GTEST_SHARD_INDEX of $n; ANYGPU_SLICE=$ANYGPU_SLICE repeats it"
+  export GTEST_SHARD_INDEX=$((${ANYGPU_SLICE%/*} - 1)) GTEST_TOTAL_SHARDS="${ANYGPU_SLICE#*/}"
+  echo "slice $ANYGPU_SLICE of these tests; ANYGPU_SLICE=$ANYGPU_SLICE repeats it"
 fi
 exec "$@"

@@ -138,9 +138,8 @@ TEST_F(Vulkan, AFailureHalfwayIsForgotten) {
   static int made;
   create = on.gpu.vk.CreateComputePipelines, made = 0;
   on.gpu.vk.CreateComputePipelines = [](VkDevice d, VkPipelineCache c, uint32_t n, const VkComputePipelineCreateInfo* info,
-                                        const VkAllocationCallbacks* a, VkPipeline* p) {
-    return ++made == 2 ? VK_ERROR_OUT_OF_HOST_MEMORY : create(d, c, n, info, a, p);
-  };
+                                        const VkAllocationCallbacks* a,
+                                        VkPipeline* p) { return ++made == 2 ? VK_ERROR_OUT_OF_HOST_MEMORY : create(d, c, n, info, a, p); };
   EXPECT_TRUE(fails());
   EXPECT_TRUE(program->run({slots, {}}, nullptr).empty());
   for (const float v : dst.values()) ASSERT_EQ(v, 5);

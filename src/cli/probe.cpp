@@ -75,7 +75,7 @@ int probe(const std::string& what, const std::vector<std::string>& more) {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);     // a crash here is a finding, not a file
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody reads any more
-  if (what != "bench") ::alarm(2 * static_cast<unsigned>(kProbeLimit.count() / 1000));
+  if (what != "bench") ::alarm(2 * static_cast<unsigned>(probe_limit().count() / 1000));
   int code = 64;
   if (what == "vulkan") code = probe_vulkan();
   if (what == "cuda") code = probe_cuda();

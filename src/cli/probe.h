@@ -5,10 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "cli/machine/system.h"
+
 namespace anygpu::cli {
 
 /// Each of them may take as long; a GPU that sleeps takes a second or two to wake.
-constexpr std::chrono::milliseconds kProbeLimit{5000};
+inline std::chrono::milliseconds probe_limit() {
+  return patience(std::chrono::milliseconds(5000));
+}
 
 /// {"devices": [{name, type, vendor, api, driver, driver_info, memory, shader_float16, ...}]} of the drivers that the loader is told of,
 /// or {"error": what failed}. Exit status 0 either way.

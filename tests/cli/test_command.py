@@ -46,9 +46,9 @@ def test_devices_that_cannot_be_opened(command):
 def test_command_without_its_library(command, tmp_path):
     """The command starts where anygpu's own library cannot be loaded, and says what is wrong."""
     program = shutil.copy(command.path, tmp_path / "anygpu")
-    done = subprocess.run([program, "devices"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([program, "devices"], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 69 and "libanygpu_command.so: cannot open shared object file" in done.stdout
-    report = json.loads(subprocess.run([program, "doctor", "--json"], capture_output=True, text=True, timeout=30).stdout)
+    report = json.loads(subprocess.run([program, "doctor", "--json"], capture_output=True, text=True, timeout=1800).stdout)
     (finding,) = [f for f in report["findings"] if f["chain"] == "anygpu"]
     assert finding["status"] == "fail" and finding["guide"].endswith("#own-library")
 
@@ -62,7 +62,7 @@ def test_help(command, verb):
 
 def test_full_disk(command):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([command.path, "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+        done = subprocess.run([command.path, "completion", "bash"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=1800)
     assert done.returncode == 73 and "could not be written" in done.stderr
 
 
@@ -137,7 +137,7 @@ def offered_bash(command, typed):
         f"source <('{command.path}' completion bash); COMP_WORDS=({' '.join(repr(w) for w in words)}); COMP_CWORD={len(words) - 1};"
         ' _anygpu; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    return subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, timeout=30)
+    return subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, timeout=1800)
 
 
 def offered_zsh(command, typed):
@@ -147,12 +147,12 @@ def offered_zsh(command, typed):
         f"compdef() {{ }}; source <('{command.path}' completion zsh); compadd() {{ shift; print -l -- ${{(M)@:#{words[-1]}*}} }};"
         f" _files() {{ print -l -- {words[-1]}*(/N) }}; words=({' '.join(repr(w) for w in words)}); CURRENT={len(words)}; _anygpu"
     )
-    return subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, timeout=30)
+    return subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, timeout=1800)
 
 
 def offered_fish(command, typed):
     script = f"'{command.path}' completion fish | source; complete -C '{typed}'"
-    done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, timeout=1800)
     done.stdout = "\n".join(line.split("\t")[0].rstrip("/") for line in done.stdout.splitlines())
     return done
 

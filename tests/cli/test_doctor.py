@@ -4,11 +4,9 @@ import json
 import os
 import pathlib
 import re
-import resource
 import shutil
 import subprocess
 import tempfile
-import time
 
 import layouts
 import pytest
@@ -87,18 +85,10 @@ def test_recorded_trees_run_nothing(command, tree):
 # ---- garbage ----
 
 
-def finishes(command, root, *more, limit=2.0):
-    """Processor time, which other work on the machine does not lengthen; what hangs without using any is stopped by command's own limit."""
-
-    def used():
-        of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return of_children.ru_utime + of_children.ru_stime
-
-    start = used()
-    done = command("doctor", "--root", root, "--json", *more)
-    took = used() - start
+def finishes(command, root, **options):
+    """A report comes; what hangs is stopped by command's own limit."""
+    done = command("doctor", "--root", root, "--json", **options)
     report = json.loads(done.stdout)
-    assert took < limit, f"{took:.2f} s"
     assert done.returncode in (0, 1, 2) and report["findings"]
     return report
 
@@ -205,14 +195,15 @@ def test_crowded_folders(command, tree):
 
 
 def test_time_is_bounded_where_much_is_to_be_read(command, tree):
-    """64 CDI files of 4 MiB, the most that is read of one: the report ends in time, and says where it stopped if it had to."""
+    """64 CDI files of 4 MiB, the most that is read of one: the report ends when its time is spent, and says where it stopped."""
     root = tree("amd")
     (root / "etc/cdi").mkdir()
     (root / "etc/cdi/00.yaml").write_bytes((b"kind: a/b\ndevices:\n" + b"- name: x\n" * 500_000)[: 4 * 1024 * 1024])
     for i in range(1, 64):
         (root / f"etc/cdi/{i:02}.yaml").symlink_to("00.yaml")
-    report = finishes(command, root)
-    assert found_in(report, "the time for this report was spent") or len(found_in(report, "500000 devices of a/b")) == 64
+    hasty, whole = (finishes(command, root, env={"ANYGPU_DOCTOR_SECONDS": seconds}) for seconds in ("0.01", "600"))
+    assert found_in(hasty, "the time for this report was spent") and len(found_in(hasty, "devices of a/b")) < 64
+    assert not found_in(whole, "the time for this report was spent") and len(found_in(whole, "devices of a/b")) == 64
 
 
 def test_control_characters_do_not_reach_the_terminal(command, tree):
@@ -241,9 +232,7 @@ def test_wrong_usage(command, tmp_path):
 
 
 def test_this_machine(command):
-    start = time.monotonic()
     report = command.json("doctor")
-    assert time.monotonic() - start < 10
     assert report["place"]["kernel"] == os.uname().release
     own = [f for f in report["findings"] if f["chain"] == "anygpu"]
     assert own and own[0]["status"] == "pass" and own[0]["link"] == "anygpu:0"
@@ -275,16 +264,15 @@ def driver(tmp_path, body):
             'fprintf(stderr, "no such adapter"); raise(SIGSEGV);',
             "(Segmentation fault) when it was opened; it said: no such adapter",
         ),
-        ("sleep(100);", "did not end in time"),
+        ("for (;;) pause();", "did not end in time"),
     ],
 )
 def test_driver_that_crashes_or_hangs_is_a_finding(command, tmp_path, body, found):
     if not any(f["link"] == "loader" and f["status"] == "pass" for f in command.json("doctor")["findings"]):
         pytest.skip("this machine has no Vulkan loader that would open the driver")
     driver(tmp_path, body)
-    start = time.monotonic()
-    report = command.json("doctor", env={"HOME": str(tmp_path)})
-    assert time.monotonic() - start < 9
+    limit = "5" if "pause" in body else "600"  # what hangs ends the doctor's wait for all
+    report = command.json("doctor", env={"HOME": str(tmp_path), "ANYGPU_DOCTOR_SECONDS": limit})
     (finding,) = [f for f in report["findings"] if f["chain"] == "drivers" and "test_icd.json" in f["link"]]
     assert finding["status"] == "fail" and found in finding["found"] and finding["guide"] == GUIDE + "driver-crashes"
     assert re.search(r"VK_LOADER_DRIVERS_DISABLE='\*test_icd.json'", finding["mend"])
@@ -301,7 +289,7 @@ def test_another_user_may_not_read_all(command):
         (root / "usr/share/vulkan/icd.d").chmod(0)
         program = shutil.copy(command.path, name)
         other = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-        done = subprocess.run([program, "doctor", "--root", root, "--json"], capture_output=True, text=True, timeout=10, **other)
+        done = subprocess.run([program, "doctor", "--root", root, "--json"], capture_output=True, text=True, timeout=1800, **other)
         (root / "usr/share/vulkan/icd.d").chmod(0o755)
     report = json.loads(done.stdout)
     assert report["place"]["distribution"] == "" and report["place"]["kernel"]

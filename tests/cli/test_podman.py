@@ -69,7 +69,7 @@ def podman(image, *arguments):
         # --rootfs is for what the container may change; :O keeps the folder as it is.
         if subprocess.run([*start, "--rootfs", f"{image}:O", "true"], capture_output=True).returncode == 0:
             return subprocess.run(
-                [*start, *arguments[0], "--rootfs", f"{image}:O", *arguments[1]], capture_output=True, text=True, timeout=120
+                [*start, *arguments[0], "--rootfs", f"{image}:O", *arguments[1]], capture_output=True, text=True, timeout=1800
             )
     pytest.skip("podman cannot start a container here")
 
@@ -131,6 +131,6 @@ def test_command_of_the_guide(image, spec, body):
     runtime, body = done.args[1:-1], body.replace("IMAGE", f"--rootfs {image}:O")
     options = " ".join(word for word in runtime[runtime.index("run") + 2 :] if "rootfs" not in word and str(image) not in word)
     body = body.replace("podman run", f"podman {' '.join(runtime[: runtime.index('run')])} run {options}")
-    done = subprocess.run(["bash", "-uec", body], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-uec", body], capture_output=True, text=True, timeout=1800)
     assert done.returncode in (0, 1, 2) and done.stderr == "", done.stderr
     assert "a container (podman)" in done.stdout or "podman version" in done.stdout

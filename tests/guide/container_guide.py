@@ -20,7 +20,7 @@ BLOCKS = [b for b in guides.blocks("containers.md") if b.kind == "sh image"]
 def answers(*words):
     if not shutil.which(words[0], path=f"{PROGRAMS}:{os.environ['PATH']}"):
         return ""
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=1800)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
@@ -62,7 +62,7 @@ def test_there_are_commands_for_each_engine():
 def test_block(environment, block):
     if why := missing(block.body):
         pytest.skip(why)
-    done = subprocess.run(["bash", "-euc", block.body], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(["bash", "-euc", block.body], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     lacking = guides.matches(block.prints, done.stdout)
     assert lacking is None, f"{block} does not print: {lacking}\nIt prints:\n{done.stdout}"
@@ -73,5 +73,5 @@ def test_block(environment, block):
 def test_without_the_device_there_is_none(environment):
     """What passes above passes because of the option."""
     words = ["podman", "run", "--rm", "-e", "ANYGPU_DEVICES=vulkan", "localhost/anygpu", "anygpu", "devices"]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 69 and "Vulkan reaches" not in done.stdout, done.stdout

@@ -24,7 +24,7 @@ def said(tmp_path):
             path.chmod(0o755)
         env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
         done = subprocess.run(
-            ["bash", tmp_path / "run", "setup"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+            ["bash", tmp_path / "run", "setup"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800
         )
         assert done.returncode == 1 and not (tmp_path / ".venv").exists()
         return done.stderr

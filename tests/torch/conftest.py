@@ -44,7 +44,7 @@ def _clean_device():
 def python():
     """Runs a script in a process of its own; returns what it printed. The exit status must be 0 unless `fails`."""
 
-    def run(script, fails=False, timeout=300, **env):
+    def run(script, fails=False, timeout=1800, **env):
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(script)],
             capture_output=True,

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def train(out, *args):
     run = subprocess.run(
         [sys.executable, ROOT / "examples/train_digits.py", "--epochs", "5", "--out", out, *args],
-        capture_output=True, text=True, timeout=900, env={**os.environ, "ANYGPU_FALLBACK": "error"},
+        capture_output=True, text=True, timeout=1800, env={**os.environ, "ANYGPU_FALLBACK": "error"},
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
@@ -45,7 +45,7 @@ def test_digits_in_cpp(tmp_path):
 
     packed = pathlib.Path(sklearn.datasets.__file__).parent / "data/digits.csv.gz"
     (tmp_path / "digits.csv").write_bytes(gzip.decompress(packed.read_bytes()))
-    run = subprocess.run([program, tmp_path / "digits.csv"], capture_output=True, text=True, timeout=900)
+    run = subprocess.run([program, tmp_path / "digits.csv"], capture_output=True, text=True, timeout=1800)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "device anygpu" in run.stdout
     assert float(run.stdout.split("test accuracy")[1].split("%")[0]) >= 97

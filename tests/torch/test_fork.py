@@ -70,7 +70,7 @@ if __name__ == "__main__":
     q = ctx.Queue()
     children = [ctx.Process(target=work, args=(r, q)) for r in range(2)]
     [c.start() for c in children]
-    print(sorted(q.get(timeout=120) for _ in children))
+    print(sorted(q.get(timeout=1800) for _ in children))
     [c.join() for c in children]
 """)
     out = python(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
@@ -99,6 +99,6 @@ def test_fork_while_another_thread_records(python):
         t.join()
         print("ok")
     """,
-        timeout=120,
+        timeout=1800,
     )
     assert out.strip() == "ok"

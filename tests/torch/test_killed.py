@@ -23,7 +23,7 @@ SCRIPT = """
                 program(seed + 100 * turn, "anygpu")
         # Once there is something to harm, at any moment; half of the time just when a file is being written.
         start = time.time()
-        while time.time() - start < 60 and not kept():
+        while time.time() - start < 600 and not kept():
             time.sleep(0.01)
         before, moment = time.time(), random.Random(turn).random()
         while time.time() - before < moment and not (turn % 2 and list(cache.rglob("new-*"))):

@@ -17,7 +17,7 @@ def test_event_orders_and_times():
     end.synchronize()
     assert start.query() and end.query()
     elapsed = start.elapsed_time(end)
-    assert 0 <= elapsed < 60_000
+    assert elapsed >= 0
     assert torch.equal(y.cpu(), torch.ones(1 << 20))
 
 
@@ -111,13 +111,16 @@ def test_waiting_lets_other_threads_run():
     t = threading.Thread(target=tick)
     t.start()
     try:
-        before = ticks[0]
-        deadline = time.time() + 0.3
-        while time.time() < deadline:
+        during = 0
+        for _ in range(2000):  # until it is seen, however slow the other thread
             for _ in range(20):
                 x = torch.empty_like(x).copy_(x)
+            before = ticks[0]
             torch.anygpu.synchronize()
-        assert ticks[0] > before + 5
+            during += ticks[0] - before
+            if during > 5:
+                break
+        assert during > 5
     finally:
         stop.set()
         t.join()

@@ -17,7 +17,7 @@ namespace {
 
 constexpr char kMagic[] = "anygpu kernel 1\n";
 constexpr size_t kDigits = 32;           // of a digest, which is an entry's name
-constexpr char kTemporary[] = "new-";     // and six characters: an entry that is being written, or was when its process died
+constexpr char kTemporary[] = "new-";    // and six characters: an entry that is being written, or was when its process died
 constexpr size_t kMostBytes = 64 << 20;  // of one entry
 constexpr off_t kMostKept = 256 << 20;   // bytes of all entries
 

@@ -16,7 +16,8 @@ std::string digest(const std::string& bytes);
 
 class FileCache {
  public:
-  /// environment: what shapes every entry besides its key, such as versions. Makes the folder; past 256 MiB, the oldest half of its entries goes, and nothing else.
+  /// environment: what shapes every entry besides its key, such as versions. Makes the folder; past 256 MiB, the oldest half of its entries
+  /// goes, and nothing else.
   FileCache(const std::string& folder, std::string environment);
 
   /// The file that holds a key's entry, or "" where nothing is kept.

@@ -53,8 +53,8 @@ class Pipelines {
   std::optional<FileCache> files_;
   std::unordered_map<const Shader*, std::pair<std::shared_ptr<const Shader>, Pipeline>> by_address_;  // what was asked for before
   Entries by_words_;                                                                                  // by their hashes
-  std::map<std::pair<int, uint32_t>, VkDescriptorSetLayout> set_layouts_;  // by bindings and texels
-  std::map<std::tuple<int, uint32_t, int>, VkPipelineLayout> layouts_;     // and push words
+  std::map<std::pair<int, uint32_t>, VkDescriptorSetLayout> set_layouts_;                             // by bindings and texels
+  std::map<std::tuple<int, uint32_t, int>, VkPipelineLayout> layouts_;                                // and push words
   std::atomic<int64_t> compiled_{0};
   int64_t saved_ = 0;
   double saved_us_ = 0;

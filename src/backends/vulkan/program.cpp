@@ -210,9 +210,7 @@ void VulkanProgram::place(const Bindings& bindings) {
   grow(on_.heap, on_.scratch, scratch_bytes_);
   grow(on_.host, on_.params, params_bytes_);
   std::vector<Placed> now;
-  auto add = [&](const Memory& m) {
-    now.push_back({m.handle ? static_cast<const Block*>(m.handle)->serial : 0, m.offset, m.bytes});
-  };
+  auto add = [&](const Memory& m) { now.push_back({m.handle ? static_cast<const Block*>(m.handle)->serial : 0, m.offset, m.bytes}); };
   for (const Memory& m : bindings.slots) add(m);
   add(on_.scratch), add(on_.params);
   if (now == placed_) return;

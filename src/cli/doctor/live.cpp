@@ -114,14 +114,14 @@ std::vector<Asked> ask_drivers(const Machine& machine) {
                        {}});
   if (!machine.nvidia.libcuda.empty()) add("libcuda", {{"probe", "cuda"}, {}, {}, {}});
   add("anygpu", kLibrary);
-  const auto outcomes = run_children(tasks, kProbeLimit);
+  const auto outcomes = run_children(tasks, probe_limit());
   std::vector<Asked> asked;
   for (size_t i = 0; i < outcomes.size(); ++i) asked.push_back(asked_of(names[i], outcomes[i]));
   return asked;
 }
 
 Asked ask_library() {
-  return asked_of("anygpu", run_children({kLibrary}, kProbeLimit).front());
+  return asked_of("anygpu", run_children({kLibrary}, probe_limit()).front());
 }
 
 void check_live(const Machine& machine, Findings& findings) {

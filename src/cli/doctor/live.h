@@ -14,7 +14,7 @@ struct Asked {
   nlohmann::json answer;  ///< see probe.h
 };
 
-/// Vulkan drivers one by one, libcuda where there is one, and anygpu's library. Takes kProbeLimit at most.
+/// Vulkan drivers one by one, libcuda where there is one, and anygpu's library. Takes probe_limit() at most.
 std::vector<Asked> ask_drivers(const Machine&);
 
 /// The last of them alone.

@@ -28,6 +28,9 @@ struct Node {
   unsigned uid = 0, gid = 0;
 };
 
+/// A limit of time; ANYGPU_DOCTOR_SECONDS, where that is set, in the place of each: there are slow machines.
+std::chrono::milliseconds patience(std::chrono::milliseconds usual);
+
 /// Reads below one root and never outside of it: links are followed here, component by component, with absolute targets taken from the
 /// root, so that a link out of a recorded tree leads to the tree's own file. Opens plain files only (a fifo would block), reads at most
 /// a bound, and answers OutOfTime once its time is spent: garbage costs a bounded time.
@@ -36,7 +39,7 @@ struct Node {
 class System {
  public:
   /// "/" is the machine itself. Throws std::invalid_argument where `root` is no folder.
-  explicit System(const std::string& root, std::chrono::milliseconds time = std::chrono::milliseconds(1500));
+  explicit System(const std::string& root, std::chrono::milliseconds time = patience(std::chrono::milliseconds(1500)));
 
   bool live() const { return root_.empty(); }
 

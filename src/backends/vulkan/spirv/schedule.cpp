@@ -25,7 +25,7 @@ constexpr int64_t kChunkElements = 4096;  // least length of a chunk, in element
 constexpr int64_t kRowsOfSoftware = 16;   // rows that fill a processor's vectors
 // Shaders count in u32. What a workgroup does beyond the end, and a loop's last step, must not begin from 0 again.
 constexpr int64_t kMostIndices = (int64_t{1} << 32) - (int64_t{1} << 28);
-constexpr int64_t kMostSteps = 50000;     // of all loops of an invocation: lavapipe ends them after 65535, without a word
+constexpr int64_t kMostSteps = 50000;  // of all loops of an invocation: lavapipe ends them after 65535, without a word
 
 class Scheduler : private ir::LoopNest {
  public:

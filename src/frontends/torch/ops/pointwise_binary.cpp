@@ -162,7 +162,7 @@ Tensor& masked_fill_tensor(Tensor& self, const Tensor& mask, const Tensor& value
         "Use of masked_fill_ on expanded tensors is deprecated. Please clone() the tensor before performing this operation. "
         "This also applies to advanced indexing e.g. tensor[mask] = scalar");
   at::assert_no_partial_overlap(self, mask);
-  expand_inplace(self, mask, "masked_fill_");
+  check_broadcasts(self, mask);
   if (is_cpu_number(value)) (void)to_scalar(value.item(), dtype_of(self.scalar_type()));  // throws where it does not fit
   record_pointwise(ANYGPU_OP("masked_fill"), 1, {self, self, mask, value}, self.scalar_type());
   return self;
