@@ -111,7 +111,7 @@ def lifted(op, sample, shape):
 
 
 def call(op, sample):
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed, which asks other devices too, takes 3 ms
     return op(sample.input, *sample.args, **sample.kwargs)
 
 
@@ -122,7 +122,7 @@ def arguments(sample):
 def samples(op, requires_grad):
     """Two of the most dimensions, and one in other shapes."""
     torch.manual_seed(0)
-    pool = list(itertools.islice(op.sample_inputs("cpu", torch.float32, requires_grad=requires_grad), 24))
+    pool = list(itertools.islice(op.sample_inputs("cpu", torch.float32, requires_grad=requires_grad), 12))
     rank = lambda s: max((t.dim() for t in arguments(s)), default=0)  # noqa: E731
     chosen = sorted(pool, key=rank, reverse=True)[:2]
     for shape in SHAPES:
@@ -173,6 +173,8 @@ def examine(op, cpu, what, values):
     if not outputs or not any(t.requires_grad for t in arguments(cpu)):
         return True
     for kind, make in (("like the result", torch.rand_like), ("contiguous", lambda t: torch.rand(t.shape))):
+        if kind == "contiguous" and all(t.is_contiguous() for t in outputs):
+            continue
         seeds = [make(t) for t in outputs]
         try:
             wanted = gradients(op, cpu, want, seeds)
@@ -203,7 +205,7 @@ def test_strides_are_the_cpus(op):
                 if n and [t.stride() for t in arguments(cpu)] == plain:
                     continue
                 what = f"{op.full_name}, {layout.__name__}{' first' * first} {[(tuple(t.shape), t.stride()) for t in arguments(cpu)]}"
-                examine(op, cpu, what, values=judged and n == turn and i < 2 and not first)
+                examine(op, cpu, what, values=judged and n == turn and i == 0 and not first)
 
 
 # ---- what users lean on ----
@@ -211,6 +213,11 @@ def test_strides_are_the_cpus(op):
 
 def image(*shape):
     return channels_last(torch.rand(shape))
+
+
+def convolve(x, channels, name, **options):
+    n = x.dim() - 2  # kernels of 2: for those of 1 the CPU's choice depends on its number of threads
+    return getattr(nn.functional, name.replace("N", str(n)))(x, torch.rand(*channels, *[2] * n, device=x.device), **options)
 
 
 KEPT = {
@@ -234,6 +241,10 @@ KEPT = {
     "batch_norm": lambda x: nn.functional.batch_norm(x, None, None, training=True),
     "pixel_shuffle": lambda x: nn.functional.pixel_shuffle(x, 1) if x.dim() == 4 else x.clone(),
     "roll": lambda x: x.roll((1, 1), (0, 2)),
+    "conv": lambda x: convolve(x, (3, 6), "convNd"),
+    "conv_transpose": lambda x: convolve(x, (6, 3), "conv_transposeNd"),
+    "conv_transpose padded": lambda x: convolve(x, (6, 3), "conv_transposeNd", stride=2, output_padding=1),
+    "conv_transpose padded much": lambda x: convolve(x, (6, 3), "conv_transposeNd", stride=2, dilation=3, output_padding=2),
 }
 
 

@@ -11,13 +11,18 @@ using at::IntArrayRef;
 using at::Tensor;
 
 /// Whether PyTorch's CPU leaves a 3-D convolution to oneDNN: its own kernels for it know no channels_last.
-bool has_channels_last_3d(const Tensor& input, const Tensor& weight, int64_t groups) {
+bool has_channels_last_3d(const Tensor& input, const Tensor& weight, IntArrayRef stride, bool transposed, IntArrayRef output_padding,
+                          int64_t groups) {
   if (input.scalar_type() == at::kDouble) return false;
+  for (size_t d = 0; transposed && d < output_padding.size(); ++d)
+    if (output_padding[d] >= stride[stride.size() == 1 ? 0 : d]) return false;
   return groups > 1 || (weight.size(-1) > 3 && weight.size(-2) > 3) || input.size(0) > 1 || input.numel() / input.size(-1) > 20480;
 }
 
-at::MemoryFormat format_of(const Tensor& input, const Tensor& weight, int64_t groups) {
-  if (input.numel() && input.dim() == 5 && !has_channels_last_3d(input, weight, groups)) return at::MemoryFormat::Contiguous;
+at::MemoryFormat format_of(const Tensor& input, const Tensor& weight, IntArrayRef stride, bool transposed, IntArrayRef output_padding,
+                           int64_t groups) {
+  if (input.numel() && input.dim() == 5 && !has_channels_last_3d(input, weight, stride, transposed, output_padding, groups))
+    return at::MemoryFormat::Contiguous;
   for (const Tensor* t : {&input, &weight}) {
     const at::MemoryFormat f = t->suggest_memory_format();
     if (f == at::MemoryFormat::ChannelsLast || f == at::MemoryFormat::ChannelsLast3d) return f;
@@ -46,7 +51,7 @@ Tensor convolution(const Tensor& input, const Tensor& weight, const std::optiona
     sizes.push_back(transposed ? (input.size(2 + d) - 1) * s - 2 * p + reach + extra : (input.size(2 + d) + 2 * p - reach) / s + 1);
     TORCH_CHECK(sizes.back() >= 0, "Given input size per channel: ", input.sizes().slice(2), ", the calculated output size is too small");
   }
-  Tensor out = empty_in(format_of(input, weight, groups), sizes, input);
+  Tensor out = empty_in(format_of(input, weight, stride, transposed, output_padding, groups), sizes, input);
   if (out.numel() == 0) return out;
   c10::SmallVector<Operand, 4> operands{out, input, weight};
   if (bias && bias->defined()) operands.emplace_back(*bias);
@@ -58,7 +63,7 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, cons
                                                         IntArrayRef padding, IntArrayRef dilation, bool transposed,
                                                         IntArrayRef output_padding, int64_t groups, std::array<bool, 3> mask) {
   const auto attrs = geometry(input.dim() - 2, stride, padding, dilation, groups);
-  const at::MemoryFormat format = format_of(input, weight, groups);
+  const at::MemoryFormat format = format_of(input, weight, stride, transposed, output_padding, groups);
   Tensor dx, dw, db;
   const bool nothing = grad.numel() == 0 || input.numel() == 0;
   if (mask[0]) {

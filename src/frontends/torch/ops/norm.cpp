@@ -19,11 +19,15 @@ bool half(const Tensor& t) {
   return at::isReducedFloatingType(t.scalar_type());
 }
 
-/// The memory format of a batch norm's results.
+/// The memory format of a batch norm's result and gradient, as PyTorch's fast and slow kernels for the CPU choose it.
 at::MemoryFormat format_of(const Tensor& x) {
   const at::MemoryFormat last = x.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
   if (x.is_contiguous()) return at::MemoryFormat::Contiguous;
   return x.is_contiguous(last) ? last : x.suggest_memory_format();
+}
+at::MemoryFormat format_of(const Tensor& x, const Tensor& grad) {
+  const at::MemoryFormat format = x.suggest_memory_format();
+  return format == grad.suggest_memory_format() && grad.is_contiguous(format_of(grad)) ? format_of(x) : format;
 }
 
 /// The dtype of parameters and statistics: float where a half-precision input comes with float parameters, else the input's.
@@ -156,7 +160,7 @@ Three batch_norm_backward(const Tensor& grad, const Tensor& x, const OptTensor& 
                           std::array<bool, 3> mask) {
   Tensor dx, dw, db;
   const auto type = given(weight) ? weight->scalar_type() : x.scalar_type();
-  if (mask[0]) dx = empty_in(format_of(x), x.sizes(), x);
+  if (mask[0]) dx = empty_in(format_of(x, grad), x.sizes(), x);
   if (mask[1]) dw = empty({x.size(1)}, type, x);
   if (mask[2]) db = empty({x.size(1)}, type, x);
   if (x.numel() == 0) {
