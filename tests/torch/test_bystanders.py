@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from error_samples import DTYPES, on_device, tensors
+from samples import DTYPES, on_device, tensors
 from torch.testing._internal.common_methods_invocations import op_db
 
 WEIGHT = torch.arange(24.0).reshape(4, 6)

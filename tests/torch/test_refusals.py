@@ -173,7 +173,9 @@ OVERLAP = {
     "bernoulli_": lambda t, d: (lambda p: p[:4].bernoulli_(p[2:6]))(t(X) * 0),
     "narrow_copy": lambda t, d: torch.narrow_copy(t([X]), 2, 0, 1),
     "narrow_copy_length": lambda t, d: torch.narrow_copy(t([X]), 1, 0, -1),
-    "fractional": lambda t, d: F.fractional_max_pool2d(torch.ones(2, 3, 8, 8, device=d), 2, 3, _random_samples=torch.ones(1, 3, 2, device=d)),
+    "fractional": lambda t, d: F.fractional_max_pool2d(
+        torch.ones(2, 3, 8, 8, device=d), 2, 3, _random_samples=torch.ones(1, 3, 2, device=d)
+    ),
     "fractional_3d": lambda t, d: F.fractional_max_pool3d(
         torch.ones(2, 3, 8, 8, 8, device=d), 2, 3, _random_samples=torch.ones(2, 2, 3, device=d)
     ),

@@ -26,11 +26,13 @@ void scan(const Op& op, const Tensor& out, const Tensor& self, int64_t dim, Scal
 }
 Tensor& cumsum_out(const Tensor& self, int64_t dim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_cumsum>({&out}, self, dim, dtype);
+  want_numbers(out);
   scan(ANYGPU_OP("cumsum"), out, self, dim, out.scalar_type());
   return out;
 }
 Tensor& cumprod_out(const Tensor& self, int64_t dim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_cumprod>({&out}, self, dim, dtype);
+  want_numbers(out);
   scan(ANYGPU_OP("cumprod"), out, self, dim, out.scalar_type());
   return out;
 }
