@@ -152,5 +152,35 @@ TEST(Runtime, UploadIntoUsedBufferIsOrdered) {
   EXPECT_EQ(values(a), next);
 }
 
+/// A View of i32 over as many elements.
+View integers(const Dims& sizes) {
+  return {device().allocate(product(sizes) * 4), DType::I32, 0, sizes, contiguous_strides(sizes)};
+}
+
+/// The kind of Error that recording the call throws; Internal for none.
+ErrorKind refusal(const char* name, std::initializer_list<View> views, std::initializer_list<int64_t> attrs) {
+  try {
+    record(name, views, {}, attrs);
+  } catch (const Error& e) {
+    return e.kind();
+  }
+  return ErrorKind::Internal;
+}
+
+TEST(Runtime, WhatIsNotDefinedOnADTypeIsRefusedWhenRecorded) {
+  View a = make({2, 2}, {1, 2, 3, 4}), beside = make({2, 2}), i = integers({2, 2}), j = integers({2, 2});
+  record("add", {beside, a, a});
+  for (int again = 0; again < 2; ++again) {  // a refusal is no verdict that is kept for another call
+    EXPECT_EQ(refusal("exp", {j, i}, {static_cast<int64_t>(DType::I32)}), ErrorKind::NotImplemented);
+    EXPECT_EQ(refusal("bitwise_and", {beside, a, a}, {static_cast<int64_t>(DType::F32)}), ErrorKind::NotImplemented);
+    EXPECT_EQ(refusal("matmul", {beside, a, i}, {}), ErrorKind::NotImplemented);
+    View product = make({2, 2});
+    record("matmul", {product, a, a}, {}, {});
+    EXPECT_EQ(values(product), (std::vector<float>{7, 10, 15, 22}));
+  }
+  EXPECT_EQ(values(beside), (std::vector<float>{2, 4, 6, 8}));
+  EXPECT_EQ(values(a), (std::vector<float>{1, 2, 3, 4}));
+}
+
 }  // namespace
 }  // namespace anygpu

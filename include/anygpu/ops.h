@@ -10,6 +10,7 @@ namespace anygpu {
 
 /// Throws Error(NotImplemented) for a name that the catalogue lacks.
 ANYGPU_API const Op& op(std::string_view name);
+ANYGPU_API std::string_view name_of(const Op&);
 /// All names, sorted.
 ANYGPU_API std::vector<std::string_view> op_names();
 

@@ -180,6 +180,7 @@ class Verifier {
     const bool extremum = kind == ScanKind::Max || kind == ScanKind::Min;
     require(kind <= ScanKind::LogAddExp, "unknown kind of scan");
     if (extremum) require(at(0).dtype == at(1).dtype, "dst and src of two dtypes");
+    if (!extremum) require(at(0).dtype != DType::Bool, "it has no arithmetic on bool");
     if (kind == ScanKind::LogAddExp) require(is_float(at(0).dtype) && is_float(at(1).dtype), "logaddexp of what is no float");
     require(!has(2) || (extremum && at(2).dtype == DType::I64), "indices must be i64, and belong to max and min only");
   }

@@ -24,12 +24,16 @@ struct CallArgs {
   std::span<const int64_t> attrs;
 };
 
+/// What Device::record asks of every call: the contract of its operator, and whether the operator is defined on these dtypes.
+/// Throws Error(NotImplemented) where it is not.
+void check_call(const CallArgs&);
+
 }  // namespace ops
 
 /// An operator of the catalogue. Tables of these are what the files of src/ops consist of.
 struct Op {
   std::string_view name;
-  /// Throws where the call breaks the operator's contract. Null: nothing to check.
+  /// Throws where the call breaks the operator's contract. Null: nothing to check. Dtypes need no check: see check_call.
   void (*check)(const ops::CallArgs&);
   /// Describes the call as Generics and Nameds. Runs only when a Trace is planned for the first time.
   void (*lower)(ops::Lowering&);

@@ -57,11 +57,22 @@ Val uniform_between(P& p) {
   return select(v < high, v, low);
 }
 
-/// scalars 2, 3: first, count > 0. attr 1: 1 where count <= 2^24, 2 where count < 2^63, 3 for any i64.
+/// As integer_between for a count of 2^63 and more, given as the same bits: the high word of a product of 64 by 64 bits, in digits of 32.
+Val wide_integer_between(P& p) {
+  auto low = [&](Val v) { return v & p.loop.i64(0xffffffff); };
+  auto high = [&](Val v) { return low(shr(v, p.loop.i64(32))); };
+  Val first = p.s(2, DType::I64), count = p.s(3, DType::I64);
+  Val a1 = word(p, 1), a0 = word(p, 0), c1 = high(count), c0 = low(count);
+  Val carry = low(a1 * c0) + low(a0 * c1) + high(a0 * c0);  // unsigned products of 32 by 32 bits: their bits are right
+  return first + a1 * c1 + high(a1 * c0) + high(a0 * c1) + high(carry);
+}
+
+/// scalars 2, 3: first, count > 0. attr 1: 1 where count <= 2^24, 2 where count < 2^63, 4 for more, 3 for any i64.
 /// A random fraction times the count: a remainder would favour small numbers.
 Val integer_between(P& p) {
   auto i = [&](int64_t v) { return p.loop.i64(v); };
   if (p.attr(0) == 3) return word(p, 0) ^ shl(word(p, 1), i(32));
+  if (p.attr(0) == 4) return wide_integer_between(p);
   Val first = p.s(2, DType::I64), count = p.s(3, DType::I64);
   if (p.attr(0) == 1) return first + shr(word(p, 0) * count, i(32));
   // 93 bits of fraction in digits of 31 bits, a2 the highest; the count in two, r1 < 2^32

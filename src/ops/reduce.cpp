@@ -29,6 +29,13 @@ Val extremum(ReduceKind kind, Val v) {
   return reduce(kind, v);
 }
 
+/// The sum of bools is whether there is one, their product whether all are: + and * of PyTorch's bool.
+Val combined(ReduceKind kind, Val v) {
+  if (v.type() == DType::Bool && kind == ReduceKind::Sum) kind = ReduceKind::Any;
+  if (v.type() == DType::Bool && kind == ReduceKind::Prod) kind = ReduceKind::All;
+  return reduce(kind, v);
+}
+
 /// Position among the reduced elements, in row-major order.
 Val position(Loop& loop, uint32_t mask) {
   Val at = loop.i64(0);
@@ -55,7 +62,7 @@ template <ReduceKind kind>
 void lower_reduce(Lowering& l) {
   Loop loop(l, l.view(1).sizes, mask_attr(l));
   Val v = loop.load(l.view(1), compute_attr(l));
-  loop.store(l.view(0), kind == ReduceKind::Max || kind == ReduceKind::Min ? extremum(kind, v) : reduce(kind, v));
+  loop.store(l.view(0), kind == ReduceKind::Max || kind == ReduceKind::Min ? extremum(kind, v) : combined(kind, v));
   loop.done();
 }
 
@@ -70,9 +77,10 @@ void lower_mean(Lowering& l) {
 /// As sum, with NaN as 0.
 void lower_nansum(Lowering& l) {
   Loop loop(l, l.view(1).sizes, mask_attr(l));
-  Val v = loop.load(l.view(1), compute_attr(l));
+  Val v = loop.load(l.view(1), compute_type(l.view(1).dtype));
   if (is_float(v.type())) v = select(isnan(v), like(v, 0), v);
-  loop.store(l.view(0), reduce(ReduceKind::Sum, v));
+  v = cast(v, compute_attr(l));
+  loop.store(l.view(0), combined(ReduceKind::Sum, v));
   loop.done();
 }
 

@@ -54,6 +54,10 @@ const Op& op(std::string_view name) {
   return *it->second;
 }
 
+std::string_view name_of(const Op& op) {
+  return op.name;
+}
+
 std::vector<std::string_view> op_names() {
   std::vector<std::string_view> names;
   for (auto& [name, _] : registry()) names.push_back(name);

@@ -236,7 +236,7 @@ void DeviceImpl::on_user_gone(Buffer& b) {
 void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
                         bool in_order) {
   refuse_in_child();
-  if (op.check) op.check({op, views, scalars, attrs});
+  ops::check_call({op, views, scalars, attrs});
   bool flushed = false;
   {
     std::lock_guard lock(mutex_);

@@ -69,12 +69,15 @@ class CpuCall {
   CpuCall(const c10::OperatorHandle& op, torch::jit::Stack* stack)
       : op_(op), stack_(stack), arguments_(op.schema().arguments()), first_(stack->size() - arguments_.size()) {}
 
-  void run() {
+  /// What the CPU refuses is thrown here; nothing of the device has changed then.
+  void compute() {
     originals_.assign(stack_->begin() + static_cast<std::ptrdiff_t>(first_), stack_->end());
     for (size_t i = 0; i < arguments_.size(); ++i) survey(originals_[i]);
     for (auto& [impl, host] : storages_) fetch(impl, host);
     for (size_t i = 0; i < arguments_.size(); ++i) (*stack_)[first_ + i] = moved(arguments_[i], originals_[i]);
     op_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack_);
+  }
+  void deliver() {
     for (const Pair& p : written_) write_back(p);
     give_returns();
   }
@@ -235,7 +238,16 @@ class CpuCall {
 
 void cpu_fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
   enter(op);
-  CpuCall(op, stack).run();
+  CpuCall call(op, stack);
+  call.compute();
+  call.deliver();
+}
+
+void refused_to_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  CpuCall call(op, stack);
+  call.compute();
+  enter(op);
+  call.deliver();
 }
 
 std::map<std::string, int64_t> fallback_counts() {

@@ -15,6 +15,10 @@ namespace anygpu::torch_frontend {
 /// Throws c10::NotImplementedError naming the operator under ANYGPU_FALLBACK=error.
 void cpu_fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack);
 
+/// The same for a call that the device's own kernel refuses: the CPU is asked first, so that what it refuses too is refused in PyTorch's
+/// words, and neither warned of nor counted.
+void refused_to_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack);
+
 /// How often each operator has run on the CPU.
 std::map<std::string, int64_t> fallback_counts();
 void reset_fallback_counts();

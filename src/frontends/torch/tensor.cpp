@@ -4,6 +4,8 @@
 #include <ATen/native/Resize.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <bit>
+
 namespace anygpu::torch_frontend {
 
 void rethrow_as_torch(const Error& e) {
@@ -15,7 +17,7 @@ void rethrow_as_torch(const Error& e) {
     case ErrorKind::Type:
       throw c10::TypeError(here, message);
     case ErrorKind::NotImplemented:
-      throw c10::NotImplementedError(here, message);
+      throw Refused(message);
     case ErrorKind::OutOfMemory:
       throw c10::OutOfMemoryError(here, message);
     case ErrorKind::Value:
@@ -62,7 +64,7 @@ std::optional<DType> find_dtype(at::ScalarType t) noexcept {
 
 DType dtype_of(at::ScalarType t) {
   if (const auto d = find_dtype(t)) return *d;
-  TORCH_CHECK_NOT_IMPLEMENTED(false, "anygpu has no operators on ", t, "; convert the tensor to another dtype first");
+  throw Refused(c10::str("anygpu has no operators on ", t, "; convert the tensor to another dtype first"));
 }
 
 at::ScalarType scalar_type_of(DType t) {
@@ -71,6 +73,18 @@ at::ScalarType scalar_type_of(DType t) {
                                              at::ScalarType::Half,   at::ScalarType::BFloat16,     at::ScalarType::Float,
                                              at::ScalarType::Double, at::ScalarType::ComplexFloat, at::ScalarType::ComplexDouble};
   return types[static_cast<int>(t)];
+}
+
+at::ScalarType integers_as_wide(at::ScalarType t) {
+  constexpr at::ScalarType by_width[] = {at::kByte, at::kShort, at::kInt, at::kLong};
+  const int width = std::countr_zero(c10::elementSize(t));
+  TORCH_CHECK_NOT_IMPLEMENTED(width < 4, "anygpu: no integers are as wide as ", t);
+  return by_width[width];
+}
+
+at::Tensor bits_of(const at::Tensor& t) {
+  const at::ScalarType type = t.scalar_type();
+  return C10_LIKELY(find_dtype(type)) || c10::isQIntType(type) ? t : t.view(integers_as_wide(type));
 }
 
 // ---- views ----
@@ -98,11 +112,21 @@ const Op& find_op(std::string_view name) {
   return translated([&]() -> const Op& { return op(name); });
 }
 
+namespace {
+
+/// In PyTorch's words, for callers that do not ask the CPU for them.
+[[noreturn]] void refuse(const Op& op, c10::ArrayRef<Operand> operands, const Error& why) {
+  const DType type = operands[operands.size() > 1 ? 1 : 0].dtype;
+  throw Refused(c10::str("\"", name_of(op), "\" not implemented for '", scalar_type_of(type), "'\n", why.what()));
+}
+
+}  // namespace
+
 void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
   Device& device = operands[0].buffer->device;
   for (const Operand& o : operands) {
-    TORCH_CHECK_NOT_IMPLEMENTED(o.rank <= kMaxRank, "anygpu: tensors of more than ", kMaxRank,
-                                " dimensions are not supported by operators");
+    if (C10_UNLIKELY(o.rank > kMaxRank))
+      throw Refused(c10::str("anygpu: tensors of more than ", kMaxRank, " dimensions are not supported by operators"));
     TORCH_CHECK(!o.buffer || &o.buffer->device == &device,
                 "Expected all tensors to be on the same device, but found at least two devices, anygpu:", device.index(),
                 " and anygpu:", o.buffer->device.index(), "!");
@@ -113,6 +137,7 @@ void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar>
     device.record(op, {static_cast<const ViewArg*>(operands.data()), operands.size()}, {scalars.data(), scalars.size()},
                   {attrs.data(), attrs.size()}, at::globalContext().deterministicAlgorithms());
   } catch (const Error& e) {
+    if (e.kind() == ErrorKind::NotImplemented) refuse(op, operands, e);
     rethrow_as_torch(e);
   }
 }
@@ -120,26 +145,64 @@ void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar>
 // ---- numbers ----
 
 Scalar to_scalar(const at::Scalar& s, DType type) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!is_complex(type) && !s.isComplex(), "anygpu kernels take no complex numbers");
-  if (is_float(type)) return Scalar(s.toDouble());
-  if (type == DType::Bool) return Scalar(static_cast<int64_t>(s.isFloatingPoint() ? s.toDouble() != 0 : s.toLong() != 0));
-  if (s.isFloatingPoint()) return Scalar(static_cast<int64_t>(s.toDouble()));
-  return Scalar(s.toLong());
+  if (C10_UNLIKELY(is_complex(type) || s.isComplex())) throw Refused("anygpu kernels take no complex numbers");
+  switch (type) {  // to<T>() throws PyTorch's error where T does not hold the number
+    case DType::Bool:
+      return Scalar(static_cast<int64_t>(s.to<bool>()));
+    case DType::U8:
+      return Scalar(static_cast<int64_t>(s.to<uint8_t>()));
+    case DType::I8:
+      return Scalar(static_cast<int64_t>(s.to<int8_t>()));
+    case DType::I16:
+      return Scalar(static_cast<int64_t>(s.to<int16_t>()));
+    case DType::I32:
+      return Scalar(static_cast<int64_t>(s.to<int32_t>()));
+    case DType::I64:
+      return Scalar(s.to<int64_t>());
+    case DType::F16:
+      (void)s.to<at::Half>();
+      break;
+    case DType::BF16:
+      (void)s.to<at::BFloat16>();
+      break;
+    case DType::F32:
+      (void)s.to<float>();
+      break;
+    default:
+      break;
+  }
+  return Scalar(s.toDouble());
 }
+
+namespace {
+
+/// As a tensor is cast: what the type does not hold wraps, or becomes infinite.
+template <class T>
+Scalar cast_number(T v, DType type) {
+  if (C10_UNLIKELY(is_complex(type))) throw Refused("anygpu kernels take no complex numbers");
+  if (is_float(type)) return Scalar(static_cast<double>(v));
+  if (type == DType::Bool) return Scalar(static_cast<int64_t>(v != 0));
+  return Scalar(static_cast<int64_t>(v));
+}
+
+}  // namespace
 
 Scalar to_scalar(const at::TensorBase& number, DType type) {
   const void* p = number.const_data_ptr();
   switch (number.scalar_type()) {
     case at::ScalarType::Double:
-      return to_scalar(at::Scalar(*static_cast<const double*>(p)), type);
+      return cast_number(*static_cast<const double*>(p), type);
     case at::ScalarType::Long:
-      return to_scalar(at::Scalar(*static_cast<const int64_t*>(p)), type);
+      return cast_number(*static_cast<const int64_t*>(p), type);
     case at::ScalarType::Float:
-      return to_scalar(at::Scalar(*static_cast<const float*>(p)), type);
+      return cast_number(*static_cast<const float*>(p), type);
     case at::ScalarType::Bool:
-      return to_scalar(at::Scalar(*static_cast<const bool*>(p)), type);
-    default:
-      return to_scalar(at::Tensor(number).item(), type);
+      return cast_number(static_cast<int64_t>(*static_cast<const bool*>(p)), type);
+    default: {
+      const at::Scalar s = at::Tensor(number).item();
+      if (s.isComplex()) throw Refused("anygpu kernels take no complex numbers");
+      return s.isFloatingPoint() ? cast_number(s.toDouble(), type) : cast_number(s.toLong(), type);
+    }
   }
 }
 
@@ -161,6 +224,9 @@ namespace {
 constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
 
 at::Tensor make_tensor(size_t bytes, at::ScalarType type, c10::DeviceIndex device) {
+  if (C10_UNLIKELY(type == at::ScalarType::ComplexHalf)) {
+    TORCH_WARN_ONCE("ComplexHalf support is experimental and many operators don't support it yet.");
+  }
   auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), c10::SymInt(static_cast<int64_t>(bytes)),
                                                        allocate_on(device, bytes), &allocator(), /*resizable=*/true);
   return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), kKeys, c10::scalarTypeToTypeMeta(type));

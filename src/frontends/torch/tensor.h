@@ -19,7 +19,8 @@
 // - Outputs first, then inputs; pointwise operators of the catalogue broadcast by themselves, others want expand_to().
 // - Numbers that may change from call to call are Scalars; what shapes the kernel is an attr. Never the other way round.
 // - An operator that is not registered runs on the CPU (fallback.h).
-// - TORCH_CHECK for what PyTorch itself would refuse, with PyTorch's words; the catalogue's own checks are translated for you.
+// - TORCH_CHECK for what PyTorch itself would refuse, with PyTorch's words. Dtypes that the catalogue's operator is not defined on need
+//   no check: registered by on<> or real<> (structured.h), such a call is put to the CPU, which refuses it or does it.
 // - Conjugate and negative bits never arrive here: PyTorch's fallbacks resolve them before PrivateUse1, except in copies.
 #pragma once
 
@@ -34,6 +35,13 @@
 namespace anygpu::torch_frontend {
 
 // ---- errors ----
+
+/// Thrown where this device does not do a call that may be right in itself (its dtypes, its rank). What is registered by real<> or
+/// or_cpu<> (structured.h) then asks the CPU, which refuses in PyTorch's words, or does it, warned of and counted.
+class Refused : public c10::NotImplementedError {
+ public:
+  explicit Refused(const std::string& what) : c10::NotImplementedError({__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, what) {}
+};
 
 /// Throws the c10 class that becomes the right Python exception: IndexError, NotImplementedError, TypeError, OutOfMemoryError.
 [[noreturn]] void rethrow_as_torch(const Error&);
@@ -72,10 +80,15 @@ inline bool is_anygpu(const at::TensorBase& t) {
 
 // ---- dtypes ----
 
-/// Throws c10::NotImplementedError for types that operators cannot compute in (quantised, f8, u16 ...; they can be stored and copied).
+/// Throws Refused for types that operators cannot compute in (quantised, f8, u16 ...; they can be stored and copied).
 DType dtype_of(at::ScalarType);
 std::optional<DType> find_dtype(at::ScalarType) noexcept;
 at::ScalarType scalar_type_of(DType);
+/// The integers as wide as this type.
+at::ScalarType integers_as_wide(at::ScalarType);
+/// For what moves elements without looking at them: a tensor of a type that operators cannot compute in as integers of its width; any
+/// other as it is.
+at::Tensor bits_of(const at::Tensor&);
 /// A dtype as an attr.
 inline int64_t attr(at::ScalarType t) {
   return static_cast<int64_t>(dtype_of(t));
@@ -133,7 +146,7 @@ static_assert(sizeof(Operand) == sizeof(ViewArg));
   }())
 const Op& find_op(std::string_view name);
 
-/// Outputs, then inputs; all on one device. Throws PyTorch's exceptions.
+/// Outputs, then inputs; all on one device. Throws PyTorch's exceptions; Refused where the operator is not defined on these dtypes.
 void record(const Op&, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
 inline void record(const Op& op, std::initializer_list<Operand> operands, std::initializer_list<Scalar> scalars = {},
                    std::initializer_list<int64_t> attrs = {}) {
@@ -146,9 +159,10 @@ inline void record(const Op& op, std::initializer_list<Operand> operands, std::i
 inline bool is_cpu_number(const at::TensorBase& t) {
   return t.unsafeGetTensorImpl()->dim() == 0 && t.device().type() == c10::DeviceType::CPU;
 }
-/// A number for a kernel that takes it as `type`: in .f for floats, in .i for the others. Complex is refused.
+/// A number for a kernel that takes it as `type`: in .f for floats, in .i for the others. Throws Refused for complex ones, and PyTorch's
+/// "value cannot be converted to type int8_t without overflow".
 Scalar to_scalar(const at::Scalar&, DType type);
-/// The same from a 0-dimensional CPU tensor, without a copy through item().
+/// The same from a 0-dimensional CPU tensor, which is cast as tensors are: what does not fit wraps.
 Scalar to_scalar(const at::TensorBase& number, DType type);
 /// `t` itself if on this device; a CPU number becomes a 0-dimensional tensor on the device of `like`, filled at run time.
 /// Throws "Expected all tensors to be on the same device" for other tensors.

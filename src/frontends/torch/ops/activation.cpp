@@ -16,9 +16,9 @@ using S = c10::Scalar;
 
 ANYGPU_STUB(sigmoid_backward_stub, "sigmoid_grad")
 ANYGPU_STUB(tanh_backward_stub, "tanh_grad")
-ANYGPU_STUB(hardsigmoid_stub, "hardsigmoid")
+ANYGPU_STUB_OF(want_float, hardsigmoid_stub, "hardsigmoid")
 ANYGPU_STUB(hardsigmoid_backward_stub, "hardsigmoid_grad")
-ANYGPU_STUB(hardswish_stub, "hardswish")
+ANYGPU_STUB_OF(want_float, hardswish_stub, "hardswish")
 ANYGPU_STUB(hardswish_backward_stub, "hardswish_grad")
 ANYGPU_STUB(glu_stub, "glu")
 ANYGPU_STUB(glu_backward_stub, "glu_gate_grad")
@@ -30,9 +30,12 @@ ANYGPU_STUB(mish_backward_stub, "mish_grad")
 ANYGPU_STUB(prelu_stub, "prelu")
 ANYGPU_STUB(prelu_backward_stub, "prelu_grad")
 
-#define STUB_1(stub, op_name)    \
-  REGISTER_PRIVATEUSE1_DISPATCH( \
-      stub, +[](Iter& iter, const S& a) { record_iter(ANYGPU_OP(op_name), iter, {number(a, iter)}); })
+#define STUB_1(stub, op_name)                                     \
+  REGISTER_PRIVATEUSE1_DISPATCH(                                  \
+      stub, +[](Iter& iter, const S& a) {                         \
+        want_float(iter);                                         \
+        record_iter(ANYGPU_OP(op_name), iter, {number(a, iter)}); \
+      })
 #define STUB_2(stub, op_name)                                                      \
   REGISTER_PRIVATEUSE1_DISPATCH(                                                   \
       stub, +[](Iter& iter, const S& a, const S& b) {                              \
@@ -41,8 +44,16 @@ ANYGPU_STUB(prelu_backward_stub, "prelu_grad")
 
 STUB_2(softplus_stub, "softplus")
 STUB_2(softplus_backward_stub, "softplus_grad")
-STUB_2(threshold_stub, "threshold")
-STUB_1(hardshrink_stub, "hardshrink")
+REGISTER_PRIVATEUSE1_DISPATCH(
+    threshold_stub, +[](Iter& iter, const S& a, const S& b) {
+      want_numbers(iter);
+      record_iter(ANYGPU_OP("threshold"), iter, {number_of_dtype(a, iter), number_of_dtype(b, iter)});
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    hardshrink_stub, +[](Iter& iter, const S& a) {
+      want_float(iter);
+      record_iter(ANYGPU_OP("hardshrink"), iter, {number_of_dtype(a, iter)});
+    })
 STUB_1(softshrink_stub, "softshrink")
 STUB_1(shrink_backward_stub, "shrink_grad")
 STUB_1(leaky_relu_stub, "leaky_relu")
@@ -91,13 +102,19 @@ struct GeluBackward : at::meta::structured_gelu_backward {
 Tensor relu_of(const Tensor& self) {
   TORCH_CHECK(self.scalar_type() != at::kBool, "Boolean inputs not supported for relu");
   Tensor out = torch_frontend::empty_like(self);
-  if (self.numel()) hot_record(ANYGPU_OP("relu"), out, self);
+  if (C10_UNLIKELY(self.dim() > kMaxRank))
+    record_pointwise(ANYGPU_OP("relu"), 1, {out, self}, self.scalar_type());
+  else if (self.numel())
+    hot_record(ANYGPU_OP("relu"), out, self);
   return out;
 }
 Tensor& relu_in_place(Tensor& self) {
   TORCH_CHECK(self.scalar_type() != at::kBool, "Boolean inputs not supported for relu");
   at::assert_no_internal_overlap(self);
-  if (self.numel()) hot_record(ANYGPU_OP("relu"), self, self);
+  if (C10_UNLIKELY(self.dim() > kMaxRank))
+    record_pointwise(ANYGPU_OP("relu"), 1, {self, self}, self.scalar_type());
+  else if (self.numel())
+    hot_record(ANYGPU_OP("relu"), self, self);
   return self;
 }
 

@@ -78,8 +78,8 @@ bool can_nest(const Tensor& t, const Tensor& mask) {
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("_native_multi_head_attention", multi_head_attention);
-  m.impl("_transformer_encoder_layer_fwd", transformer_encoder_layer);
+  on<at::_ops::_native_multi_head_attention, multi_head_attention>(m);
+  on<at::_ops::_transformer_encoder_layer_fwd, transformer_encoder_layer>(m);
   m.impl("_nested_tensor_from_mask_left_aligned", can_nest);
 }
 

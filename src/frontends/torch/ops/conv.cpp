@@ -37,6 +37,7 @@ c10::SmallVector<int64_t, 12> geometry(int64_t n, IntArrayRef stride, IntArrayRe
 
 Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding,
                    IntArrayRef dilation, bool transposed, IntArrayRef output_padding, int64_t groups) {
+  if (transposed) want_float_or_long(input);
   const int64_t n = input.dim() - 2;
   const auto attrs = geometry(n, stride, padding, dilation, groups);
   c10::SmallVector<int64_t, 5> sizes{input.size(0), transposed ? weight.size(1) * groups : weight.size(0)};
@@ -85,9 +86,25 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, cons
   return {dx, dw, db};
 }
 
+std::tuple<Tensor, Tensor, Tensor> backward_with_bias(const Tensor& grad, const Tensor& input, const Tensor& weight,
+                                                      at::OptionalIntArrayRef, IntArrayRef stride, IntArrayRef padding,
+                                                      IntArrayRef dilation, bool transposed, IntArrayRef output_padding, int64_t groups,
+                                                      std::array<bool, 3> mask) {
+  return convolution_backward(grad, input, weight, stride, padding, dilation, transposed, output_padding, groups, mask);
+}
+std::tuple<Tensor, Tensor, Tensor> convolution_backward_or_cpu(const Tensor& grad, const Tensor& input, const Tensor& weight,
+                                                               IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
+                                                               bool transposed, IntArrayRef output_padding, int64_t groups,
+                                                               std::array<bool, 3> mask) {
+  const int64_t channels = grad.size(1);
+  return real<at::_ops::convolution_backward, backward_with_bias>(grad, input, weight, IntArrayRef(channels), stride, padding, dilation,
+                                                                  transposed, output_padding, groups, mask);
+}
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("convolution_overrideable", convolution);
-  m.impl("convolution_backward_overrideable", convolution_backward);
+  // What is refused here is refused by the operator that called, in its words.
+  m.impl("convolution_overrideable", real<at::_ops::convolution, convolution>);
+  m.impl("convolution_backward_overrideable", convolution_backward_or_cpu);
 }
 
 }  // namespace

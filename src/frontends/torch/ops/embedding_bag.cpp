@@ -123,11 +123,11 @@ Tensor weights_backward(const Tensor& grad, const Tensor& weight, const Tensor& 
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("_embedding_bag", embedding_bag);
-  m.impl("_embedding_bag_forward_only", embedding_bag);
-  m.impl("_embedding_bag_backward", backward);
-  m.impl("_embedding_bag_dense_backward", dense_backward);
-  m.impl("_embedding_bag_per_sample_weights_backward", weights_backward);
+  on<at::_ops::_embedding_bag, embedding_bag>(m);
+  on<at::_ops::_embedding_bag_forward_only, embedding_bag>(m);
+  on<at::_ops::_embedding_bag_backward, backward>(m);
+  on<at::_ops::_embedding_bag_dense_backward, dense_backward>(m);
+  on<at::_ops::_embedding_bag_per_sample_weights_backward, weights_backward>(m);
 }
 
 }  // namespace

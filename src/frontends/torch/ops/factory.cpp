@@ -27,14 +27,26 @@ Tensor& fill_number(Tensor& self, const at::Scalar& value) {
   }
   TORCH_CHECK(!value.isComplex() || value.toComplexDouble().imag() == 0, "value cannot be converted to type ", self.dtype(),
               " without overflow");
+  if (!find_dtype(self.scalar_type()) && !c10::isQIntType(self.scalar_type())) {
+    const ScalarType bits = integers_as_wide(self.scalar_type());
+    self.view(bits).fill_(at::scalar_tensor(value, self.scalar_type()).view(bits).item());
+    return self;
+  }
   DType t = dtype_of(self.scalar_type());
   anygpu::Scalar v = value.isComplex() ? to_scalar(value.toComplexDouble().real(), t) : to_scalar(value, t);
-  record(ANYGPU_OP("fill"), {self}, {v}, {torch_frontend::pointwise_attr(self.scalar_type())});
+  if (C10_UNLIKELY(self.dim() > kMaxRank))
+    record_pointwise(ANYGPU_OP("fill"), 1, {self}, self.scalar_type(), {v});
+  else
+    record(ANYGPU_OP("fill"), {self}, {v}, {torch_frontend::pointwise_attr(self.scalar_type())});
   return self;
 }
 Tensor& fill_tensor(Tensor& self, const Tensor& value) {
   TORCH_CHECK(value.dim() == 0, "fill_ only supports 0-dimension value tensor but got tensor with ", value.dim(), " dimensions.");
-  if (is_cpu_number(value)) return fill_number(self, value.item());
+  if (is_cpu_number(value) && !value.is_complex() && find_dtype(self.scalar_type()) && !self.is_complex()) {
+    const ScalarType t = self.scalar_type();
+    if (self.numel()) record(ANYGPU_OP("fill"), {self}, {to_scalar(value, dtype_of(t))}, {torch_frontend::pointwise_attr(t)});
+    return self;
+  }
   return self.copy_(value);
 }
 Tensor& zero_all(Tensor& self) {
@@ -56,7 +68,9 @@ REGISTER_PRIVATEUSE1_DISPATCH(
 
 /// An end of linspace, converted to the result's type first, as PyTorch does.
 double end_of(const at::Scalar& s, ScalarType t) {
-  return at::isIntegralType(t, true) ? static_cast<double>(s.to<int64_t>()) : s.to<double>();
+  if (!at::isIntegralType(t, true)) return s.to<double>();
+  (void)to_scalar(s, dtype_of(t));  // throws where it does not fit
+  return static_cast<double>(s.to<int64_t>());
 }
 
 REGISTER_PRIVATEUSE1_DISPATCH(
@@ -130,9 +144,9 @@ Tensor triu_pairs(int64_t r, int64_t c, int64_t k, OptType t, std::optional<Layo
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("fill_.Scalar", fill_number);
-  m.impl("fill_.Tensor", fill_tensor);
-  m.impl("zero_", zero_all);
+  m.impl("fill_.Scalar", or_cpu<_ops::fill__Scalar, fill_number>);
+  m.impl("fill_.Tensor", or_cpu<_ops::fill__Tensor, fill_tensor>);
+  m.impl("zero_", or_cpu<_ops::zero_, zero_all>);
   m.impl("_efficientzerotensor", zeros_for_gradients);
   on<_ops::arange_start_out, static_cast<Tensor& (*)(const at::Scalar&, const at::Scalar&, const at::Scalar&, Tensor&)>(arange_out)>(m);
   on<_ops::linspace_out, static_cast<Tensor& (*)(const at::Scalar&, const at::Scalar&, int64_t, Tensor&)>(linspace_out)>(m);

@@ -38,8 +38,9 @@ bool plain(TensorList a, TensorList b) {
 bool plain(TensorList a, TensorList b, TensorList c) {
   return plain(a) && fits(a, b) && fits(a, c);
 }
+/// Truth values are left to PyTorch's loop too, which refuses them where they have no meaning.
 bool real_number(const S& s) {
-  return !s.isComplex();
+  return !s.isComplex() && !s.isBoolean();
 }
 bool real_numbers(Scalars s, TensorList a) {
   return s.size() == a.size() && std::all_of(s.begin(), s.end(), real_number);

@@ -169,8 +169,8 @@ Gradients backward_autograd(const Tensor& grad, const Tensor& q, const Tensor& k
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_fused_sdp_choice", choose);
-  m.impl("_scaled_dot_product_fused_attention_overrideable", attention);
-  m.impl("_scaled_dot_product_fused_attention_overrideable_backward", backward);
+  on<at::_ops::_scaled_dot_product_fused_attention_overrideable, attention>(m);
+  on<at::_ops::_scaled_dot_product_fused_attention_overrideable_backward, backward>(m);
 }
 TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) {
   m.impl("_scaled_dot_product_fused_attention_overrideable_backward", backward_autograd);

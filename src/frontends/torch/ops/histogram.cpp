@@ -39,7 +39,7 @@ void check(const Tensor& self, size_t dims, const std::optional<Tensor>& weight)
   TORCH_CHECK(self.dim() >= 2, "torch.histogramdd: input tensor should have at least 2 dimensions, but got ", self.dim());
   TORCH_CHECK(static_cast<int64_t>(dims) == self.size(-1), "torch.histogramdd: expected ", self.size(-1), " sequences of bin edges for a ",
               self.size(-1), "-dimensional histogram but got ", dims);
-  TORCH_CHECK(at::isFloatingType(self.scalar_type()), "\"histogramdd\" not implemented for '", self.scalar_type(), "'");
+  want_float(self);
   if (!weight || !weight->defined()) return;
   TORCH_CHECK(weight->dtype() == self.dtype(),
               "torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same dtype, but got input(",
@@ -98,13 +98,19 @@ std::vector<Tensor> even_edges(const Tensor& self, at::IntArrayRef bins, std::op
   return edges;
 }
 
+void check_counts(const Tensor& self, at::IntArrayRef bins) {
+  TORCH_CHECK(self.dim() < 2 || static_cast<int64_t>(bins.size()) == self.size(-1),
+              "histogramdd: The size of bins must be equal to the innermost dimension of the input.");
+}
 std::vector<Tensor> dd_edges(const Tensor& self, at::IntArrayRef bins, std::optional<at::ArrayRef<double>> range,
                              const std::optional<Tensor>& weight, bool) {
+  check_counts(self, bins);
   check(self, bins.size(), weight);
   return even_edges(self, bins, range);
 }
 Tensor dd_from_counts(const Tensor& self, at::IntArrayRef bins, std::optional<at::ArrayRef<double>> range,
                       const std::optional<Tensor>& weight, bool density) {
+  check_counts(self, bins);
   check(self, bins.size(), weight);
   return histogram_of(points_of(self), even_edges(self, bins, range), weight, density);
 }
@@ -148,13 +154,13 @@ std::tuple<Tensor&, Tensor&> histogram_count_out(const Tensor& self, int64_t bin
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("_histogramdd_bin_edges", dd_edges);
-  m.impl("_histogramdd_from_bin_cts", dd_from_counts);
-  m.impl("_histogramdd_from_bin_tensors", dd_from_tensors);
-  m.impl("histogram.bins_tensor", histogram_tensor);
-  m.impl("histogram.bin_ct", histogram_count);
-  m.impl("histogram.bins_tensor_out", histogram_tensor_out);
-  m.impl("histogram.bin_ct_out", histogram_count_out);
+  on<at::_ops::_histogramdd_bin_edges, dd_edges>(m);
+  on<at::_ops::_histogramdd_from_bin_cts, dd_from_counts>(m);
+  on<at::_ops::_histogramdd_from_bin_tensors, dd_from_tensors>(m);
+  on<at::_ops::histogram_bins_tensor, histogram_tensor>(m);
+  on<at::_ops::histogram_bin_ct, histogram_count>(m);
+  on<at::_ops::histogram_bins_tensor_out, histogram_tensor_out>(m);
+  on<at::_ops::histogram_bin_ct_out, histogram_count_out>(m);
 }
 
 }  // namespace

@@ -16,17 +16,19 @@ namespace anygpu::torch_frontend {
 inline bool plain_float(const at::TensorBase& t) {
   const c10::TensorImpl* i = t.unsafeGetTensorImpl();
   c10::ScalarType s = c10::typeMetaToScalarType(i->dtype());
-  return i->is_contiguous() && i->numel() > 0 && (s == at::kFloat || s == at::kBFloat16 || s == at::kHalf || s == at::kDouble);
+  return i->is_contiguous() && i->numel() > 0 && i->dim() <= kMaxRank &&
+         (s == at::kFloat || s == at::kBFloat16 || s == at::kHalf || s == at::kDouble);
 }
 /// b matches a plain a in all respects.
 inline bool like_plain(const at::TensorBase& a, const at::TensorBase& b) {
   const c10::TensorImpl *x = a.unsafeGetTensorImpl(), *y = b.unsafeGetTensorImpl();
   return y->dtype() == x->dtype() && y->is_contiguous() && y->device() == x->device() && y->sizes() == x->sizes();
 }
-/// b is a Python number that does not change a's dtype.
+/// b is a Python number that does not change a's dtype. (Truth values cannot be subtracted: the general way says so.)
 inline bool plain_number(const at::TensorBase& b) {
   const c10::TensorImpl* y = b.unsafeGetTensorImpl();
-  return y->is_wrapped_number() && y->device().is_cpu() && !c10::isComplexType(c10::typeMetaToScalarType(y->dtype()));
+  const c10::ScalarType t = c10::typeMetaToScalarType(y->dtype());
+  return y->is_wrapped_number() && y->device().is_cpu() && !c10::isComplexType(t) && t != at::kBool;
 }
 
 inline void hot_record(const Op& op, const at::TensorBase& out, const at::TensorBase& a) {

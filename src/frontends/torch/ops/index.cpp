@@ -88,7 +88,8 @@ void record_index(const Indexed& x, const Tensor& out) {
     out.copy_(x.self);
     return;
   }
-  c10::SmallVector<Operand, 6> operands{out, x.self};
+  const Tensor to = bits_of(out), from = bits_of(x.self);
+  c10::SmallVector<Operand, 6> operands{to, from};
   for (const Tensor& i : x.indices) operands.emplace_back(i);
   record(ANYGPU_OP("index"), operands, {}, {x.before, 1});
 }
@@ -138,9 +139,11 @@ Tensor& index_put(Tensor& self, const OptTensorList& list, const Tensor& value, 
       x.self.copy_(values);
     return self;
   }
-  const View v = expand_to(values, x.sizes);
+  if (accumulate) (void)dtype_of(self.scalar_type());
+  const View v = expand_to(bits_of(values), x.sizes);
   if (product(v.sizes) == 0) return self;
-  c10::SmallVector<Operand, 6> operands{x.self, v};
+  const Tensor to = bits_of(x.self);
+  c10::SmallVector<Operand, 6> operands{to, v};
   for (const Tensor& i : x.indices) operands.emplace_back(i);
   record(ANYGPU_OP("index_put"), operands, {}, {x.before, 1, accumulate ? combine_for(Combine::Add, self) : 0});
   return self;
@@ -165,7 +168,7 @@ Tensor& index_select_out(const Tensor& self, int64_t dim, const Tensor& index, T
   at::native::resize_output(out, sizes);
   if (out.numel() == 0) return out;
   TORCH_CHECK_INDEX(self.numel() != 0, "index_select(): index out of range in self");
-  record(ANYGPU_OP("index"), {some_dims(out), some_dims(self), index.dim() ? index : index.unsqueeze(0)}, {}, {dim, 0});
+  record(ANYGPU_OP("index"), {bits_of(some_dims(out)), bits_of(some_dims(self)), index.dim() ? index : index.unsqueeze(0)}, {}, {dim, 0});
   return out;
 }
 Tensor index_select(const Tensor& self, int64_t dim, const Tensor& index) {
@@ -207,6 +210,7 @@ Tensor& index_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, c
                          bool include_self, Tensor& out) {
   TORCH_WARN_ONCE("index_reduce() is in beta and the API may change at any time.");
   dim = meta_out<at::meta::structured_index_reduce>({&out}, self, dim, index, source, reduce, include_self).dim;
+  want_numbers(self);
   if (!out.is_same(self)) out.copy_(self);
   const Reduction r = reduction_of(reduce);
   if (!include_self) some_dims(out).index_fill_(dim, index.to(at::kLong), identity_of(r, out.scalar_type()));
@@ -242,7 +246,7 @@ Tensor& index_fill_scalar(Tensor& self, int64_t dim, const Tensor& index, const 
   TORCH_CHECK(self.is_complex() || !value.isComplex(), "index_fill_(): Converting complex Scalar to non-complex type is not supported");
   const Tensor by = checked_fill_index(self, dim, index);
   if (by.numel() == 0) return self;
-  record(ANYGPU_OP("scatter_value"), {some_dims(self), by}, {to_scalar(value, compute_type(dtype_of(self.scalar_type())))}, {dim, 0, 1});
+  record(ANYGPU_OP("scatter_value"), {some_dims(self), by}, {to_scalar(value, dtype_of(self.scalar_type()))}, {dim, 0, 1});
   return self;
 }
 Tensor& index_fill_tensor(Tensor& self, int64_t dim, const Tensor& index, const Tensor& value) {
@@ -265,8 +269,9 @@ Tensor& take_out(const Tensor& self, const Tensor& index, Tensor& out) {
               " and out.dtype = ", out.scalar_type());
   TORCH_CHECK(self.device() == index.device(), "take(): self and index must be on the same device");
   at::assert_no_internal_overlap(out);
-  at::native::resize_output(out, index.sizes());
+  at::assert_no_overlap(out, index);
   at::assert_no_overlap(out, self);
+  at::native::resize_output(out, index.sizes());
   if (out.numel()) record(ANYGPU_OP("take"), {out, self, index});
   return out;
 }
@@ -286,6 +291,8 @@ Tensor& put(Tensor& self, const Tensor& index, const Tensor& source, bool accumu
                     "put_(): Expected source and index to have the same number of elements, but got source.numel() = ", source.numel(),
                     ", index.numel() = ", index.numel());
   TORCH_CHECK_INDEX(!(self.numel() == 0 && index.numel() != 0), "put_(): Tried to put elements into an empty tensor");
+  at::assert_no_overlap(self, source);
+  at::assert_no_overlap(self, index);
   if (index.numel() == 0) return self;
   record(ANYGPU_OP("put"), {self, source.reshape(index.sizes()), index}, {}, {accumulate ? combine_for(Combine::Add, self) : 0});
   return self;
@@ -365,7 +372,8 @@ Tensor& masked_scatter(Tensor& self, const Tensor& mask, const Tensor& source) {
 Tensor flip(const Tensor& self, at::IntArrayRef dims) {
   const uint64_t mask = at::dim_list_to_bitset(dims, self.dim()).to_ullong();
   Tensor out = empty_like(self);
-  if (out.numel()) record(ANYGPU_OP("flip"), {some_dims(out), some_dims(self)}, {}, {self.dim() ? static_cast<int64_t>(mask) : 0});
+  const int64_t reversed = self.dim() ? static_cast<int64_t>(mask) : 0;
+  if (out.numel()) record(ANYGPU_OP("flip"), {some_dims(out), some_dims(self)}, {}, {reversed});
   return out;
 }
 
@@ -384,8 +392,18 @@ Tensor roll_by(const Tensor& self, at::IntArrayRef shifts, at::IntArrayRef dims)
     by.push_back(anygpu::Scalar((shifts[i] % n + n) % n));
   }
   Tensor out = empty_like(self);
-  if (out.numel()) record(ANYGPU_OP("roll"), {out, self}, by, along);
+  if (out.numel()) record(ANYGPU_OP("roll"), {bits_of(out), bits_of(self)}, by, along);
   return out;
+}
+
+/// The CPU's kernel refuses a dimension out of range in its own way.
+Tensor narrow_copy(const Tensor& self, int64_t dim, int64_t start, int64_t length) {
+  const at::IntArrayRef self_sizes = self.sizes();
+  if (!self_sizes.empty()) TORCH_CHECK(dim < static_cast<int64_t>(self_sizes.size()));
+  const int64_t size = self_sizes.empty() ? 0 : self.size(dim);
+  TORCH_CHECK(self_sizes.empty() || length >= 0, "start (", start < 0 ? start + size : start, ") + length (", length,
+              ") exceeds dimension size (", size, ").");
+  return self.narrow(dim, start, length).clone(at::MemoryFormat::Contiguous);
 }
 
 /// Overlapping windows add up; others are copied to their place.
@@ -411,7 +429,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("index_select.out", real<op::index_select_out, index_select_out>);
   m.impl("index_add.out", real<op::index_add_out, index_add_out>);
   m.impl("index_copy.out", real<op::index_copy_out, index_copy_out>);
-  m.impl("index_reduce.out", index_reduce_out);
+  on<at::_ops::index_reduce_out, index_reduce_out>(m);
   m.impl("index_fill_.int_Scalar", real<op::index_fill__int_Scalar, index_fill_scalar>);
   m.impl("index_fill_.int_Tensor", real<op::index_fill__int_Tensor, index_fill_tensor>);
   m.impl("take", real<op::take, take>);
@@ -424,7 +442,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("masked_select", real<op::masked_select, masked_select>);
   m.impl("masked_select.out", real<op::masked_select_out, masked_select_out>);
   m.impl("masked_scatter_", real<op::masked_scatter_, masked_scatter>);
-  m.impl("unfold_backward", unfold_backward);
+  on<at::_ops::unfold_backward, unfold_backward>(m);
+  m.impl("narrow_copy", narrow_copy);
   m.impl("flip", real<op::flip, flip>);
   m.impl("roll", real<op::roll, roll_by>);
 }

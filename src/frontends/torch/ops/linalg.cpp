@@ -2,6 +2,7 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/addmm_meta.h>
 #include <ATen/ops/addmv_meta.h>
+#include <ATen/ops/addr_native.h>
 #include <ATen/ops/baddbmm_meta.h>
 #include <ATen/ops/bmm_meta.h>
 #include <ATen/ops/gelu.h>
@@ -21,10 +22,6 @@ bool is_one(const Scalar& s) {
 }
 bool is_zero(const Scalar& s) {
   return s.equal(0);
-}
-
-void refuse_bool(const Tensor& t, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(t.scalar_type() != at::kBool, "\"", op, "\" not implemented for 'Bool'");
 }
 
 /// out = beta * self + alpha * (lhs @ rhs), self broadcast to out; absent for beta 0.
@@ -48,7 +45,7 @@ bool plain_pair(const Tensor& a, const Tensor& b, int64_t rank) {
 
 Tensor& mm_out(const Tensor& self, const Tensor& mat2, Tensor& out) {
   meta_out<at::meta::structured_mm>({&out}, self, mat2);
-  refuse_bool(self, "addmm_impl_cpu_");
+  want_numbers(self);
   if (out.numel()) product(out, self, mat2, std::nullopt, 0, 1);
   return out;
 }
@@ -63,9 +60,16 @@ Tensor mm(const Tensor& self, const Tensor& mat2) {
   return out;
 }
 
+/// What the meta functions of batches do not ask.
+void want_one_dtype(std::initializer_list<const Tensor*> tensors) {
+  for (const Tensor* t : tensors)
+    if (t->scalar_type() != (*tensors.begin())->scalar_type()) throw Refused("a product of several dtypes");
+}
+
 Tensor& bmm_out(const Tensor& self, const Tensor& mat2, Tensor& out) {
+  want_one_dtype({&self, &mat2});
   meta_out<at::meta::structured_bmm>({&out}, self, mat2);
-  refuse_bool(self, "bmm");
+  want_numbers(self);
   if (out.numel()) product(out, self, mat2, std::nullopt, 0, 1);
   return out;
 }
@@ -88,7 +92,7 @@ void check_self(const Tensor& self, const Tensor& out) {
 Tensor& addmm_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha, Tensor& out) {
   meta_out<at::meta::structured_addmm>({&out}, self, mat1, mat2, beta, alpha);
   check_self(self, out);
-  refuse_bool(self, "addmm_impl_cpu_");
+  want_numbers(self);
   if (!out.numel()) return out;
   const Tensor bias = on_device(self, out);
   const View broadcast = expand_to(bias, out.sizes());
@@ -123,9 +127,9 @@ Tensor addmm_activation(const Tensor& self, const Tensor& mat1, const Tensor& ma
 }
 
 Tensor& baddbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& beta, const Scalar& alpha, Tensor& out) {
+  want_one_dtype({&self, &a, &b});
   meta_out<at::meta::structured_baddbmm>({&out}, self, a, b, beta, alpha);
-  check_self(self, out);
-  refuse_bool(self, "baddbmm");
+  want_numbers(self);
   if (!out.numel()) return out;
   const Tensor bias = on_device(self, out);
   const View broadcast = expand_to(bias, out.sizes());
@@ -142,8 +146,7 @@ Tensor& addbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const S
               ")");
   const int64_t sizes[] = {a.size(1), b.size(2)};
   (void)expand_to(on_device(self, a), sizes);
-  TORCH_CHECK(out.scalar_type() == a.scalar_type() && out.scalar_type() == self.scalar_type() && a.scalar_type() == b.scalar_type(),
-              "addbmm: expected all tensors to have the same dtype");
+  want_one_dtype({&out, &self, &a, &b});
   Tensor lhs = a.transpose(0, 1).reshape({a.size(1), a.size(0) * a.size(2)});
   return addmm_out(self, lhs, b.reshape({b.size(0) * b.size(1), b.size(2)}), beta, alpha, out);
 }
@@ -159,13 +162,32 @@ Tensor& addbmm_(Tensor& self, const Tensor& a, const Tensor& b, const Scalar& be
   return addbmm_out(self, a, b, beta, alpha, self);
 }
 
+// ---- addr: PyTorch's own composition, behind the checks of its CPU kernel ----
+
+void check_addr(const Tensor& self, const Tensor& x, const Tensor& y, const Scalar& beta, const Scalar& alpha) {
+  const at::ScalarType t = at::promote_types(at::result_type(self, x), y.scalar_type());
+  for (const auto& [name, s] : {std::pair("beta", &beta), std::pair("alpha", &alpha)}) {
+    TORCH_CHECK(!s->isBoolean() || t == at::kBool, "Boolean ", name, " only supported for Boolean results.");
+    TORCH_CHECK(at::isFloatingType(t) || at::isComplexType(t) || s->isIntegral(true), "For integral input tensors, argument ", name,
+                " must not be a floating point number.");
+  }
+}
+Tensor addr(const Tensor& self, const Tensor& x, const Tensor& y, const Scalar& beta, const Scalar& alpha) {
+  check_addr(self, x, y, beta, alpha);
+  return at::native::math_addr(self, x, y, beta, alpha);
+}
+Tensor& addr_out(const Tensor& self, const Tensor& x, const Tensor& y, const Scalar& beta, const Scalar& alpha, Tensor& out) {
+  check_addr(self, x, y, beta, alpha);
+  return at::native::math_addr_out(self, x, y, beta, alpha, out);
+}
+
 View as_column(const Tensor& v) {
   return restrided(v, {v.size(0), 1}, {v.stride(0), 0});
 }
 
 Tensor& addmv_out(const Tensor& self, const Tensor& mat, const Tensor& vec, const Scalar& beta, const Scalar& alpha, Tensor& out) {
   meta_out<at::meta::structured_addmv>({&out}, self, mat, vec, beta, alpha);
-  refuse_bool(mat, "addmv");
+  want_numbers(mat);
   TORCH_CHECK(mat.scalar_type() == vec.scalar_type() && self.scalar_type() == mat.scalar_type(),
               "expected mat and vec to have the same dtype, but got: ", mat.scalar_type(), " and ", vec.scalar_type());
   if (!out.numel()) return out;
@@ -184,7 +206,7 @@ Tensor dot(const Tensor& self, const Tensor& other) {
               " and ", other.scalar_type());
   TORCH_CHECK(self.numel() == other.numel(), "inconsistent tensor size, expected tensor [", self.numel(), "] and src [", other.numel(),
               "] to have the same number of elements, but got ", self.numel(), " and ", other.numel(), " elements respectively");
-  refuse_bool(self, "dot");
+  want_numbers(self);
   Tensor out = empty({}, self);
   if (self.numel() == 0) return out.zero_();
   record(ANYGPU_OP("dot"), {out, self, other});
@@ -204,6 +226,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("addbmm", real<at::_ops::addbmm, addbmm>);
   m.impl("addbmm.out", real<at::_ops::addbmm_out, addbmm_out>);
   m.impl("addbmm_", real<at::_ops::addbmm_, addbmm_>);
+  m.impl("addr", addr);
+  m.impl("addr.out", addr_out);
   m.impl("addmv.out", real<at::_ops::addmv_out, addmv_out>);
   m.impl("dot", real<at::_ops::dot, dot>);
   m.impl("vdot", real<at::_ops::vdot, dot>);

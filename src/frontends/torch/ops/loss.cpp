@@ -15,9 +15,6 @@ bool given(const OptTensor& t) {
   return t && t->defined();
 }
 
-void check_float(const Tensor& t, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
-}
 void check_weight(const OptTensor& weight, const Tensor& self) {
   if (given(weight))
     TORCH_CHECK(weight->scalar_type() == self.scalar_type(), "expected scalar type ", self.scalar_type(), " but found ",
@@ -55,7 +52,7 @@ std::tuple<Tensor&, Tensor&> nll_loss_out(const Tensor& self, const Tensor& targ
                                           int64_t ignore_index, Tensor& out, Tensor& total) {
   meta_out<at::meta::structured_nll_loss_forward>(
       {&out, &total}, self, target, given(weight) ? at::OptionalTensorRef(*weight) : at::OptionalTensorRef(), reduction, ignore_index);
-  check_float(self, "nll_loss_out_frame");
+  want_float(self);
   check_weight(weight, self);
   check_target(target);
   nll_forward(out, total, self, target, weight, reduction, ignore_index);
@@ -73,7 +70,7 @@ Tensor& nll_loss_backward_out(const Tensor& grad, const Tensor& self, const Tens
                               int64_t ignore_index, const Tensor& total, Tensor& dx) {
   meta_out<at::meta::structured_nll_loss_backward>(
       {&dx}, grad, self, target, given(weight) ? at::OptionalTensorRef(*weight) : at::OptionalTensorRef(), reduction, ignore_index, total);
-  check_float(self, "nll_loss_backward_out_frame");
+  want_float(self);
   check_weight(weight, self);
   check_target(target);
   nll_backward(dx, grad, target, total, weight, reduction, ignore_index);
@@ -94,7 +91,7 @@ void check_nll2d(const Tensor& self, const Tensor& target, const OptTensor& weig
   TORCH_CHECK(!given(weight) || weight->numel() == self.size(1), "weight tensor should be defined either for all or no classes");
   TORCH_CHECK(self.size(0) == target.size(0) && self.size(2) == target.size(1) && self.size(3) == target.size(2),
               "size mismatch (got input: ", self.sizes(), " , target: ", target.sizes());
-  check_float(self, "nll_loss2d_forward_out_frame");
+  want_float(self);
   check_weight(weight, self);
   check_target(target);
 }
@@ -139,11 +136,13 @@ void check_multi_margin(const Tensor& self, const Tensor& target, const Scalar& 
   const int64_t n = self.dim() < 2 ? 1 : self.size(0), classes = self.dim() < 2 ? (self.dim() == 0 ? 1 : self.size(0)) : self.size(1);
   TORCH_CHECK((self.dim() == 2 && self.size(1) != 0) || (self.dim() == 1 && self.size(0) != 0) || self.dim() == 0,
               "Expected non-empty vector or matrix with optional 0-dim batch size, but got: ", self.sizes());
-  TORCH_CHECK(target.dim() <= 1 && target.numel() == n, "inconsistent target size, expected ", n, " but got ", target.sizes());
+  TORCH_CHECK(target.dim() <= 1 && target.numel() == n,
+              "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch size). Expected target "
+              "size [", n, "], but got ", target.sizes(), ". Input has shape ", self.sizes(), ".");
   if (given(weight))
     TORCH_CHECK(weight->dim() <= 1 && weight->numel() == classes, "inconsistent weight size, expected ", classes, " but got ",
                 weight->sizes());
-  check_float(self, "multi_margin_loss");
+  want_float(self);
   check_weight(weight, self);
   TORCH_CHECK(target.scalar_type() == at::kLong, "expected scalar type Long but found ", target.scalar_type());
 }
@@ -196,7 +195,7 @@ void check_multilabel(const Tensor& self, const Tensor& target) {
               "Expected non-empty vector or matrix with optional 0-dim batch size, but got: ", self.sizes());
   TORCH_CHECK(self.dim() < 2 ? target.dim() <= 1 && target.numel() == self.numel() : target.sizes() == self.sizes(),
               "inconsistent target size: ", target.sizes(), " for input of size: ", self.sizes());
-  check_float(self, "multilabel_margin_loss");
+  want_float(self);
   TORCH_CHECK(target.scalar_type() == at::kLong, "expected scalar type Long but found ", target.scalar_type());
 }
 
@@ -229,22 +228,22 @@ Tensor multilabel_margin_loss_backward(const Tensor& grad, const Tensor& self, c
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("nll_loss_forward", nll_loss);
-  m.impl("nll_loss_forward.output", nll_loss_out);
-  m.impl("nll_loss_backward", nll_loss_backward);
-  m.impl("nll_loss_backward.grad_input", nll_loss_backward_out);
-  m.impl("nll_loss2d_forward", nll_loss2d);
-  m.impl("nll_loss2d_forward.output", nll_loss2d_out);
-  m.impl("nll_loss2d_backward", nll_loss2d_backward);
-  m.impl("nll_loss2d_backward.grad_input", nll_loss2d_backward_out);
-  m.impl("multi_margin_loss", multi_margin_loss);
-  m.impl("multi_margin_loss.out", multi_margin_loss_out);
-  m.impl("multi_margin_loss_backward", multi_margin_loss_backward);
-  m.impl("multi_margin_loss_backward.grad_input", multi_margin_loss_backward_out);
-  m.impl("multilabel_margin_loss_forward", multilabel_margin_loss);
-  m.impl("multilabel_margin_loss_forward.output", multilabel_margin_loss_out);
-  m.impl("multilabel_margin_loss_backward", multilabel_margin_loss_backward);
-  m.impl("multilabel_margin_loss_backward.grad_input", multilabel_margin_loss_backward_out);
+  on<at::_ops::nll_loss_forward, nll_loss>(m);
+  on<at::_ops::nll_loss_forward_output, nll_loss_out>(m);
+  on<at::_ops::nll_loss_backward, nll_loss_backward>(m);
+  on<at::_ops::nll_loss_backward_grad_input, nll_loss_backward_out>(m);
+  on<at::_ops::nll_loss2d_forward, nll_loss2d>(m);
+  on<at::_ops::nll_loss2d_forward_output, nll_loss2d_out>(m);
+  on<at::_ops::nll_loss2d_backward, nll_loss2d_backward>(m);
+  on<at::_ops::nll_loss2d_backward_grad_input, nll_loss2d_backward_out>(m);
+  on<at::_ops::multi_margin_loss, multi_margin_loss>(m);
+  on<at::_ops::multi_margin_loss_out, multi_margin_loss_out>(m);
+  on<at::_ops::multi_margin_loss_backward, multi_margin_loss_backward>(m);
+  on<at::_ops::multi_margin_loss_backward_grad_input, multi_margin_loss_backward_out>(m);
+  on<at::_ops::multilabel_margin_loss_forward, multilabel_margin_loss>(m);
+  on<at::_ops::multilabel_margin_loss_forward_output, multilabel_margin_loss_out>(m);
+  on<at::_ops::multilabel_margin_loss_backward, multilabel_margin_loss_backward>(m);
+  on<at::_ops::multilabel_margin_loss_backward_grad_input, multilabel_margin_loss_backward_out>(m);
 }
 
 }  // namespace

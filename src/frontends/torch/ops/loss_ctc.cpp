@@ -14,8 +14,8 @@ struct Batch {
 
   Batch(const Tensor& log_probs, const Tensor& targets, IntArrayRef inputs, IntArrayRef lengths, int64_t blank) {
     TORCH_CHECK(log_probs.dim() == 3, "expected log_probs of 3 dimensions, got ", log_probs.dim());
-    TORCH_CHECK_NOT_IMPLEMENTED(log_probs.scalar_type() == at::kFloat || log_probs.scalar_type() == at::kDouble,
-                                "\"ctc_loss_cpu\" not implemented for '", log_probs.scalar_type(), "'");
+    want_float(log_probs);
+    if (log_probs.scalar_type() != at::kFloat && log_probs.scalar_type() != at::kDouble) throw Refused("ctc_loss of halves");
     TORCH_CHECK(targets.scalar_type() == at::kLong || targets.scalar_type() == at::kInt, "expected targets of type Long or Int, got ",
                 targets.scalar_type());
     const int64_t n = log_probs.size(1);
@@ -80,10 +80,10 @@ Tensor ctc_loss_backward_tensor(const Tensor& grad, const Tensor& log_probs, con
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("_ctc_loss", ctc_loss);
-  m.impl("_ctc_loss.Tensor", ctc_loss_tensor);
-  m.impl("_ctc_loss_backward", ctc_loss_backward);
-  m.impl("_ctc_loss_backward.Tensor", ctc_loss_backward_tensor);
+  on<at::_ops::_ctc_loss, ctc_loss>(m);
+  on<at::_ops::_ctc_loss_Tensor, ctc_loss_tensor>(m);
+  on<at::_ops::_ctc_loss_backward, ctc_loss_backward>(m);
+  on<at::_ops::_ctc_loss_backward_Tensor, ctc_loss_backward_tensor>(m);
 }
 
 }  // namespace

@@ -12,11 +12,17 @@ namespace {
 
 using N = anygpu::Scalar;
 
-ANYGPU_STUB(mse_stub, "mse")
+ANYGPU_STUB_OF(want_float, mse_stub, "mse")
 REGISTER_PRIVATEUSE1_DISPATCH(
-    smooth_l1_stub, +[](TensorIteratorBase& iter, double beta) { record_iter(ANYGPU_OP("smooth_l1"), iter, {N(beta)}); })
+    smooth_l1_stub, +[](TensorIteratorBase& iter, double beta) {
+      want_float(iter);
+      record_iter(ANYGPU_OP("smooth_l1"), iter, {N(beta)});
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    huber_stub, +[](TensorIterator& iter, double delta) { record_iter(ANYGPU_OP("huber"), iter, {N(delta)}); })
+    huber_stub, +[](TensorIterator& iter, double delta) {
+      want_float(iter);
+      record_iter(ANYGPU_OP("huber"), iter, {N(delta)});
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
     mse_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k) { record_iter(ANYGPU_OP("mse_grad"), iter, {number(k, iter)}); })
 REGISTER_PRIVATEUSE1_DISPATCH(
@@ -34,7 +40,7 @@ using OptTensor = std::optional<Tensor>;
 
 void check_bce(const Tensor& x, const Tensor& t, const OptTensor& w) {
   TORCH_CHECK(x.scalar_type() == t.scalar_type(), "Found dtype ", t.scalar_type(), " but expected ", x.scalar_type());
-  TORCH_CHECK(at::isFloatingType(x.scalar_type()), "\"binary_cross_entropy\" not implemented for '", x.scalar_type(), "'");
+  want_float(x);
   at::infer_size(x.sizes(), t.sizes());
   TORCH_CHECK(!w || !w->defined() || w->scalar_type() == x.scalar_type(), "Found dtype ", w->scalar_type(), " but expected ",
               x.scalar_type());

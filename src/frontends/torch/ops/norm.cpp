@@ -19,16 +19,12 @@ bool half(const Tensor& t) {
   return at::isReducedFloatingType(t.scalar_type());
 }
 
-void check_float(const Tensor& t, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
-}
-
 /// The dtype of parameters and statistics: float where a half-precision input comes with float parameters, else the input's.
 at::ScalarType parameter_type(const Tensor& x, std::initializer_list<const OptTensor*> parameters) {
   for (const OptTensor* p : parameters) {
     if (!given(*p)) continue;
     if (half(x) && (*p)->scalar_type() == at::kFloat) return at::kFloat;
-    TORCH_CHECK((*p)->scalar_type() == x.scalar_type(), "expected scalar type ", x.scalar_type(), " but found ", (*p)->scalar_type());
+    if ((*p)->scalar_type() != x.scalar_type()) throw Refused("parameters of another dtype than the input's");
   }
   return x.scalar_type();
 }
@@ -87,7 +83,7 @@ void batch_norm_eval_into(const Tensor& y, const Tensor& x, const OptTensor& wei
 
 Three batch_norm(const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean,
                  const OptTensor& running_var, bool training, double momentum, double eps) {
-  check_float(x, "batch_norm");
+  want_float(x);
   TORCH_CHECK(x.dim() >= 2, "batch_norm: expected an input of at least 2 dimensions, got ", x.dim());
   const auto type = parameter_type(x, {&weight, &bias, &running_mean, &running_var});
   Tensor y = empty_like(x);
@@ -185,7 +181,7 @@ Three batch_norm_new_backward(const Tensor& grad, const Tensor& x, const Tensor&
 }
 
 std::tuple<Tensor, Tensor> batch_norm_stats(const Tensor& x, double eps) {
-  check_float(x, "batch_norm_stats");
+  want_float(x);
   const auto type = half(x) ? at::kFloat : x.scalar_type();
   Tensor mean = empty({x.size(1)}, type, x), invstd = empty({x.size(1)}, type, x);
   record(ANYGPU_OP("batch_norm_stats"), {mean, invstd, x}, {anygpu::Scalar(eps)});
@@ -195,7 +191,7 @@ std::tuple<Tensor, Tensor> batch_norm_stats(const Tensor& x, double eps) {
 /// Returns mean and biased variance, and updates the running ones.
 std::tuple<Tensor, Tensor> batch_norm_update_stats(const Tensor& x, const OptTensor& running_mean, const OptTensor& running_var,
                                                    double momentum) {
-  check_float(x, "batch_norm_update_stats");
+  want_float(x);
   c10::SmallVector<int64_t, 5> dims;
   for (int64_t d = 0; d < x.dim(); ++d)
     if (d != 1) dims.push_back(d);
@@ -211,7 +207,7 @@ std::tuple<Tensor, Tensor> batch_norm_update_stats(const Tensor& x, const OptTen
 Three layer_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, const OptTensor& bias, double eps) {
   const Tensor none;
   const auto [m, n] = at::native::_check_layer_norm_inputs(x, shape, given(weight) ? *weight : none, given(bias) ? *bias : none);
-  check_float(x, "LayerNormKernelImpl");
+  want_float(x);
   const auto type = parameter_type(x, {&weight, &bias});
   c10::SmallVector<int64_t, 6> stats(x.sizes().begin(), x.sizes().end());
   for (size_t d = stats.size() - shape.size(); d < stats.size(); ++d) stats[d] = 1;
@@ -261,7 +257,7 @@ double default_eps(const Tensor& x) {
 }
 
 std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, std::optional<double> eps) {
-  check_float(x, "rms_norm");
+  want_float(x);
   c10::SmallVector<int64_t, 6> stats(x.sizes().begin(), x.sizes().end());
   TORCH_CHECK(shape.size() <= stats.size(), "rms_norm: normalized_shape has more dimensions than the input");
   for (size_t d = stats.size() - shape.size(); d < stats.size(); ++d) stats[d] = 1;
@@ -312,7 +308,7 @@ Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& 
       TORCH_CHECK((*p)->dim() == 1 && (*p)->numel() == c,
                   "Expected weight and bias to be vectors of the number of channels in input, but got shapes ", (*p)->sizes(), " and ",
                   input.sizes());
-  check_float(input, "GroupNormKernelImpl");
+  want_float(input);
   const auto type = parameter_type(input, {&weight, &bias});
   const Tensor x = input.contiguous();
   Tensor y = empty(x.sizes(), x), mean = empty({n, group}, type, x), rstd = empty({n, group}, type, x);
@@ -372,7 +368,7 @@ Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor&
 // ---- weight ----
 
 std::tuple<Tensor, Tensor> weight_norm(const Tensor& v, const Tensor& g, int64_t dim) {
-  check_float(v, "weight_norm");
+  want_float(v);
   Tensor w = empty_like(v), norms = empty(g.sizes(), half(g) ? at::kFloat : g.scalar_type(), g);
   if (v.numel()) record(ANYGPU_OP("weight_norm"), {w, norms, v, g}, {}, {dim});
   return {w, norms};
@@ -385,26 +381,26 @@ std::tuple<Tensor, Tensor> weight_norm_backward(const Tensor& grad, const Tensor
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("native_batch_norm", batch_norm);
-  m.impl("native_batch_norm.out", batch_norm_out);
-  m.impl("_native_batch_norm_legit", batch_norm_legit);
-  m.impl("_native_batch_norm_legit.out", batch_norm_legit_out);
-  m.impl("_native_batch_norm_legit.no_stats", batch_norm_no_stats);
-  m.impl("_native_batch_norm_legit.no_stats_out", batch_norm_no_stats_out);
-  m.impl("_batch_norm_with_update", batch_norm_with_update);
-  m.impl("_batch_norm_with_update.out", batch_norm_with_update_out);
-  m.impl("native_batch_norm_backward", batch_norm_backward);
-  m.impl("batch_norm_backward", batch_norm_new_backward);
-  m.impl("batch_norm_stats", batch_norm_stats);
-  m.impl("batch_norm_update_stats", batch_norm_update_stats);
-  m.impl("native_layer_norm", layer_norm);
-  m.impl("native_layer_norm_backward", layer_norm_backward);
-  m.impl("_fused_rms_norm", rms_norm);
-  m.impl("_fused_rms_norm_backward", rms_norm_backward);
-  m.impl("native_group_norm", group_norm);
-  m.impl("native_group_norm_backward", group_norm_backward);
-  m.impl("_weight_norm_interface", weight_norm);
-  m.impl("_weight_norm_interface_backward", weight_norm_backward);
+  on<at::_ops::native_batch_norm, batch_norm>(m);
+  on<at::_ops::native_batch_norm_out, batch_norm_out>(m);
+  on<at::_ops::_native_batch_norm_legit, batch_norm_legit>(m);
+  on<at::_ops::_native_batch_norm_legit_out, batch_norm_legit_out>(m);
+  on<at::_ops::_native_batch_norm_legit_no_stats, batch_norm_no_stats>(m);
+  on<at::_ops::_native_batch_norm_legit_no_stats_out, batch_norm_no_stats_out>(m);
+  on<at::_ops::_batch_norm_with_update, batch_norm_with_update>(m);
+  on<at::_ops::_batch_norm_with_update_out, batch_norm_with_update_out>(m);
+  on<at::_ops::native_batch_norm_backward, batch_norm_backward>(m);
+  on<at::_ops::batch_norm_backward, batch_norm_new_backward>(m);
+  on<at::_ops::batch_norm_stats, batch_norm_stats>(m);
+  on<at::_ops::batch_norm_update_stats, batch_norm_update_stats>(m);
+  on<at::_ops::native_layer_norm, layer_norm>(m);
+  on<at::_ops::native_layer_norm_backward, layer_norm_backward>(m);
+  on<at::_ops::_fused_rms_norm, rms_norm>(m);
+  on<at::_ops::_fused_rms_norm_backward, rms_norm_backward>(m);
+  on<at::_ops::native_group_norm, group_norm>(m);
+  on<at::_ops::native_group_norm_backward, group_norm_backward>(m);
+  on<at::_ops::_weight_norm_interface, weight_norm>(m);
+  on<at::_ops::_weight_norm_interface_backward, weight_norm_backward>(m);
 }
 
 }  // namespace

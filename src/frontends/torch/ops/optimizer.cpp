@@ -239,16 +239,16 @@ Tensor& update_scale(Tensor& scale, Tensor& tracker, const Tensor& found_inf, do
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("_fused_adam_", fused_adam<false>);
-  m.impl("_fused_adam_.tensor_lr", fused_adam_tensor<false>);
-  m.impl("_fused_adamw_", fused_adam<true>);
-  m.impl("_fused_adamw_.tensor_lr", fused_adam_tensor<true>);
-  m.impl("_fused_sgd_", fused_sgd);
-  m.impl("_fused_sgd_.tensor_lr", fused_sgd_tensor);
-  m.impl("_fused_adagrad_", fused_adagrad);
-  m.impl("_fused_adagrad_.tensor_lr", fused_adagrad_tensor);
-  m.impl("_amp_foreach_non_finite_check_and_unscale_", unscale);
-  m.impl("_amp_update_scale_", update_scale);
+  on<at::_ops::_fused_adam_, fused_adam<false>>(m);
+  on<at::_ops::_fused_adam__tensor_lr, fused_adam_tensor<false>>(m);
+  on<at::_ops::_fused_adamw_, fused_adam<true>>(m);
+  on<at::_ops::_fused_adamw__tensor_lr, fused_adam_tensor<true>>(m);
+  on<at::_ops::_fused_sgd_, fused_sgd>(m);
+  on<at::_ops::_fused_sgd__tensor_lr, fused_sgd_tensor>(m);
+  on<at::_ops::_fused_adagrad_, fused_adagrad>(m);
+  on<at::_ops::_fused_adagrad__tensor_lr, fused_adagrad_tensor>(m);
+  on<at::_ops::_amp_foreach_non_finite_check_and_unscale_, unscale>(m);
+  on<at::_ops::_amp_update_scale_, update_scale>(m);
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ void pad_grad(bool reflect, const Tensor& grad, IntArrayRef padding, const Tenso
 template <class Meta, bool reflect>
 Tensor& pad_out(const Tensor& self, IntArrayRef padding, Tensor& out) {
   meta_out<Meta>({&out}, self, padding);
+  want_numbers(self);
   pad(reflect, self, padding, out);
   return out;
 }
@@ -58,6 +59,7 @@ c10::SmallVector<int64_t, 5> padded_sizes(const Tensor& self, IntArrayRef paddin
 }
 
 Tensor& reflection_pad2d_out(const Tensor& self, IntArrayRef padding, Tensor& out) {
+  want_numbers(self);
   TORCH_CHECK(padding.size() == 4, "padding size is expected to be 4, but got: ", padding.size());
   const bool batched = self.dim() == 4;
   TORCH_CHECK(
@@ -113,6 +115,7 @@ int64_t windows_along(int64_t size, int64_t kernel, int64_t dilation, int64_t pa
 }
 
 Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
+  if (self.scalar_type() != at::kBool) want_float(self);
   check_pairs({{kernel, "kernel_size"}, {dilation, "dilation"}, {padding, "padding"}, {stride, "stride"}});
   at::native::im2col_shape_check(self, Tensor(), kernel[0], kernel[1], dilation[0], dilation[1], padding[0], padding[1], stride[0],
                                  stride[1]);
@@ -219,7 +222,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("im2col.out", real<at::_ops::im2col_out, im2col_out>);
   m.impl("col2im", real<at::_ops::col2im, col2im>);
   m.impl("col2im.out", real<at::_ops::col2im_out, col2im_out>);
-  m.impl("channel_shuffle", channel_shuffle);
+  on<at::_ops::channel_shuffle, channel_shuffle>(m);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct Call {
   }
   void input(int i, const at::Scalar& s) {
     mask |= 1u << i;
-    numbers.push_back(to_scalar(s, dtype_of(compute)));
+    numbers.push_back(to_scalar(s, compute_type(dtype_of(compute))));
   }
   void record(const Op& op) {
     attrs[0] = pointwise_attr(compute, mask);
@@ -43,6 +43,28 @@ struct Call {
     torch_frontend::record(op, operands, scalars, attrs);
   }
 };
+
+/// The operands over the iterator's own dimensions, which are fewer where neighbours could be joined: the way of tensors of more dimensions
+/// than a View has.
+void record_coalesced(const Op& op, at::TensorIteratorBase& iter, Call& call) {
+  std::vector<View> views;
+  views.reserve(static_cast<size_t>(iter.ntensors()));
+  for (int i = 0; i < iter.ntensors(); ++i) {
+    const at::TensorBase& t = iter.tensor_base(i);
+    if (is_cpu_number(t)) {
+      call.input(i - iter.noutputs(), t, iter.output_base(0));
+      continue;
+    }
+    at::DimVector sizes, strides;
+    for (int d = iter.ndim() - 1; d >= 0; --d) {
+      sizes.push_back(iter.shape()[static_cast<size_t>(d)]);
+      strides.push_back(iter.strides(i)[static_cast<size_t>(d)] / iter.element_size(i));
+    }
+    views.push_back(restrided(t, sizes, strides));
+    call.operands.emplace_back(views.back());
+  }
+  call.record(op);
+}
 
 }  // namespace
 
@@ -56,6 +78,7 @@ void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType comp
                  c10::ArrayRef<int64_t> attrs) {
   if (iter.numel() == 0) return;
   Call call(compute, scalars, attrs);
+  if (C10_UNLIKELY(iter.output_base(0).dim() > kMaxRank)) return record_coalesced(op, iter, call);
   for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
   for (int i = 0; i < iter.ninputs(); ++i) call.input(i, iter.input_base(i), iter.output_base(0));
   call.record(op);
@@ -78,6 +101,17 @@ void record_iter_with(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<
 void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
                       c10::ArrayRef<int64_t> attrs) {
   if (tensors[0].numel() == 0) return;
+  if (C10_UNLIKELY(tensors[0].dim() > kMaxRank)) {
+    at::TensorIteratorConfig config;
+    config.check_all_same_dtype(false).set_check_mem_overlap(false).resize_outputs(false).allow_cpu_scalars(true);
+    for (size_t i = 0; i < tensors.size(); ++i)
+      if (static_cast<int>(i) < outputs)
+        config.add_output(tensors[i]);
+      else
+        config.add_const_input(tensors[i]);
+    at::TensorIterator iter = config.build();
+    return record_iter(op, iter, compute, scalars, attrs);
+  }
   Call call(compute, scalars, attrs);
   int i = 0;
   for (const at::Tensor& t : tensors) {

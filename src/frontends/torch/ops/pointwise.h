@@ -41,15 +41,33 @@ inline int64_t pointwise_attr(at::ScalarType compute, uint32_t numbers = 0) {
   return attr(compute) | static_cast<int64_t>(numbers) << 8;
 }
 
-/// A number of the type that the iterator computes in.
+/// A number of the type that the iterator computes in, f32 for halves.
 inline Scalar number(const at::Scalar& s, const at::TensorIteratorBase& iter) {
+  return to_scalar(s, compute_type(dtype_of(compute_dtype(iter))));
+}
+/// The same where PyTorch refuses a number that the halves do not hold.
+inline Scalar number_of_dtype(const at::Scalar& s, const at::TensorIteratorBase& iter) {
   return to_scalar(s, dtype_of(compute_dtype(iter)));
+}
+
+inline void want_numbers(const at::TensorIteratorBase& iter) {
+  want_numbers(compute_dtype(iter));
+}
+inline void want_float(const at::TensorIteratorBase& iter) {
+  want_float(compute_dtype(iter));
 }
 
 /// The stub of a native function that takes an iterator alone.
 #define ANYGPU_STUB(stub, op_name) \
   REGISTER_PRIVATEUSE1_DISPATCH(   \
       stub, +[](decltype(iterator_of(stub)) iter) { ::anygpu::torch_frontend::record_iter(ANYGPU_OP(op_name), iter); })
+/// The same for operators that PyTorch's CPU knows of floats only (`want_float`), or not of truth values (`want_numbers`).
+#define ANYGPU_STUB_OF(want, stub, op_name)                              \
+  REGISTER_PRIVATEUSE1_DISPATCH(                                         \
+      stub, +[](decltype(iterator_of(stub)) iter) {                      \
+        ::anygpu::torch_frontend::want(iter);                            \
+        ::anygpu::torch_frontend::record_iter(ANYGPU_OP(op_name), iter); \
+      })
 /// The type of a stub's iterator: some take TensorIterator, some its base.
 template <class I, class T>
 I& iterator_of(at::native::DispatchStub<void (*)(I&), T>&);
@@ -146,19 +164,6 @@ struct Face<S, Op, at::Tensor&(A...)> {
     return out;
   }
 };
-
-/// The registered name of an operator: "add.out".
-template <class Op>
-std::string name_of_op() {
-  std::string name = Op::name, overload = Op::overload_name;
-  return overload.empty() ? name : name + "." + overload;
-}
-
-/// Registers F for Op, complex numbers going to the CPU.
-template <class Op, auto F>
-void on(torch::Library& m) {
-  m.impl(name_of_op<Op>().c_str(), real<Op, F>);
-}
 
 /// Registers the faces Ops of the structured native function S (at::native::structured_<name>).
 template <class S, class... Ops>

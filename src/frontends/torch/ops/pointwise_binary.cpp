@@ -25,21 +25,21 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       if (is_one(alpha))
         record_iter(ANYGPU_OP("add"), iter);
       else
-        record_iter(ANYGPU_OP("add_scaled"), iter, {number(alpha, iter)});
+        record_iter(ANYGPU_OP("add_scaled"), iter, {number_of_dtype(alpha, iter)});
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     sub_stub, +[](TensorIteratorBase& iter, const at::Scalar& alpha) {
       if (is_one(alpha))
         record_iter(ANYGPU_OP("sub"), iter);
       else
-        record_iter(ANYGPU_OP("sub_scaled"), iter, {number(alpha, iter)});
+        record_iter(ANYGPU_OP("sub_scaled"), iter, {number_of_dtype(alpha, iter)});
     })
 ANYGPU_STUB(mul_stub, "mul")
 ANYGPU_STUB(div_true_stub, "div")
-ANYGPU_STUB(div_floor_stub, "div_floor")
-ANYGPU_STUB(div_trunc_stub, "div_trunc")
-ANYGPU_STUB(remainder_stub, "remainder")
-ANYGPU_STUB(fmod_stub, "fmod")
+ANYGPU_STUB_OF(want_numbers, div_floor_stub, "div_floor")
+ANYGPU_STUB_OF(want_numbers, div_trunc_stub, "div_trunc")
+ANYGPU_STUB_OF(want_numbers, remainder_stub, "remainder")
+ANYGPU_STUB_OF(want_numbers, fmod_stub, "fmod")
 ANYGPU_STUB(atan2_stub, "atan2")
 ANYGPU_STUB(hypot_stub, "hypot")
 ANYGPU_STUB(copysign_stub, "copysign")
@@ -55,38 +55,45 @@ ANYGPU_STUB(fmin_stub, "fmin")
 ANYGPU_STUB(bitwise_and_stub, "bitwise_and")
 ANYGPU_STUB(bitwise_or_stub, "bitwise_or")
 ANYGPU_STUB(bitwise_xor_stub, "bitwise_xor")
-ANYGPU_STUB(lshift_stub, "shift_left")
-ANYGPU_STUB(rshift_stub, "shift_right")
+ANYGPU_STUB_OF(want_numbers, lshift_stub, "shift_left")
+ANYGPU_STUB_OF(want_numbers, rshift_stub, "shift_right")
 ANYGPU_STUB(logical_and_stub, "logical_and")
 ANYGPU_STUB(logical_or_stub, "logical_or")
 ANYGPU_STUB(logical_xor_stub, "logical_xor")
-ANYGPU_STUB(eq_stub, "eq")
-ANYGPU_STUB(ne_stub, "ne")
+/// Unsigned integers without arithmetic here are equal where their bits are.
+void record_equality(const Op& op, TensorIteratorBase& iter) {
+  const ScalarType t = compute_dtype(iter);
+  if (find_dtype(t) || !at::isIntegralType(t, false)) return record_iter(op, iter);
+  const auto bits = [&](int i) {
+    const Tensor& x = iter.tensor(i);
+    return x.scalar_type() == t ? bits_of(x) : x.to(t).view(integers_as_wide(t));
+  };
+  record_pointwise(op, 1, {iter.tensor(0), bits(1), bits(2)}, integers_as_wide(t));
+}
+REGISTER_PRIVATEUSE1_DISPATCH(eq_stub, +[](TensorIteratorBase& iter) { record_equality(ANYGPU_OP("eq"), iter); })
+REGISTER_PRIVATEUSE1_DISPATCH(ne_stub, +[](TensorIteratorBase& iter) { record_equality(ANYGPU_OP("ne"), iter); })
 ANYGPU_STUB(lt_stub, "lt")
 ANYGPU_STUB(le_stub, "le")
 ANYGPU_STUB(gt_stub, "gt")
 ANYGPU_STUB(ge_stub, "ge")
-ANYGPU_STUB(clamp_stub, "clamp")
-ANYGPU_STUB(lerp_kernel_tensor_weight, "lerp")
-ANYGPU_STUB(pow_tensor_tensor_stub, "pow")
+ANYGPU_STUB_OF(want_numbers, clamp_stub, "clamp")
+ANYGPU_STUB_OF(want_float, lerp_kernel_tensor_weight, "lerp")
+ANYGPU_STUB_OF(want_numbers, pow_tensor_tensor_stub, "pow")
 
 ANYGPU_STUB(nextafter_stub, "nextafter")
-void want_integers(const char* name, const TensorIteratorBase& iter) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isIntegralType(iter.common_dtype(), false), "\"", name, "\" not implemented for '", iter.common_dtype(),
-                              "'");
-}
 REGISTER_PRIVATEUSE1_DISPATCH(
     gcd_stub, +[](TensorIteratorBase& iter) {
-      want_integers("gcd", iter);
+      want_numbers(iter);
       record_iter(ANYGPU_OP("gcd"), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     lcm_stub, +[](TensorIteratorBase& iter) {
-      want_integers("lcm", iter);
+      want_numbers(iter);
       record_iter(ANYGPU_OP("lcm"), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     pow_tensor_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& exponent) {
+      want_numbers(iter);
       double e = exponent.to<double>();
       bool real = at::isFloatingType(iter.common_dtype());
       if (e == 2)
@@ -104,16 +111,31 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     clamp_scalar_stub, +[](TensorIteratorBase& iter, const c10::Scalar& low, const c10::Scalar& high) {
+      want_numbers(iter);
+      (void)number_of_dtype(low, iter);
+      (void)number_of_dtype(high, iter);
       record_iter_with(ANYGPU_OP("clamp"), iter, {low, high});
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    clamp_min_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar low) { record_iter_with(ANYGPU_OP("maximum"), iter, {low}); })
+    clamp_min_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar low) {
+      (void)number_of_dtype(low, iter);
+      record_iter_with(ANYGPU_OP("maximum"), iter, {low});
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    clamp_max_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar high) { record_iter_with(ANYGPU_OP("minimum"), iter, {high}); })
+    clamp_max_scalar_stub, +[](TensorIteratorBase& iter, c10::Scalar high) {
+      (void)number_of_dtype(high, iter);
+      record_iter_with(ANYGPU_OP("minimum"), iter, {high});
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    lerp_kernel_scalar_weight, +[](TensorIteratorBase& iter, const c10::Scalar& w) { record_iter_with(ANYGPU_OP("lerp"), iter, {w}); })
+    lerp_kernel_scalar_weight, +[](TensorIteratorBase& iter, const c10::Scalar& w) {
+      want_float(iter);
+      record_iter_with(ANYGPU_OP("lerp"), iter, {w});
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    addcmul_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(ANYGPU_OP("addcmul"), iter, {number(v, iter)}); })
+    addcmul_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) {
+      want_numbers(iter);
+      record_iter(ANYGPU_OP("addcmul"), iter, {number(v, iter)});
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
     addcdiv_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(ANYGPU_OP("addcdiv"), iter, {number(v, iter)}); })
 REGISTER_PRIVATEUSE1_DISPATCH(
@@ -122,6 +144,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
 /// A small set of test elements: all pairs compared in one reduction.
 REGISTER_PRIVATEUSE1_DISPATCH(
     isin_default_stub, +[](const Tensor& elements, const Tensor& tests, bool invert, const Tensor& out) {
+      (void)dtype_of(elements.scalar_type());
       Tensor found = elements.unsqueeze(-1).eq(tests.reshape({-1})).any(-1);
       out.copy_(invert ? found.logical_not() : found);
     })
@@ -140,6 +163,7 @@ Tensor& masked_fill_tensor(Tensor& self, const Tensor& mask, const Tensor& value
         "This also applies to advanced indexing e.g. tensor[mask] = scalar");
   at::assert_no_partial_overlap(self, mask);
   expand_inplace(self, mask, "masked_fill_");
+  if (is_cpu_number(value)) (void)to_scalar(value.item(), dtype_of(self.scalar_type()));  // throws where it does not fit
   record_pointwise(ANYGPU_OP("masked_fill"), 1, {self, self, mask, value}, self.scalar_type());
   return self;
 }

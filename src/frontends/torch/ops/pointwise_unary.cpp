@@ -10,7 +10,7 @@ using namespace anygpu;
 using namespace anygpu::torch_frontend;
 namespace {
 
-ANYGPU_STUB(abs_stub, "abs")
+ANYGPU_STUB_OF(want_numbers, abs_stub, "abs")
 ANYGPU_STUB(angle_stub, "angle")
 ANYGPU_STUB(acos_stub, "acos")
 ANYGPU_STUB(acosh_stub, "acosh")

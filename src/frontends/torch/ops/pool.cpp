@@ -9,6 +9,7 @@
 #include <ATen/ops/avg_pool2d_meta.h>
 #include <ATen/ops/avg_pool3d_backward_meta.h>
 #include <ATen/ops/avg_pool3d_meta.h>
+#include <ATen/native/FractionalMaxPooling.h>
 #include <ATen/ops/fractional_max_pool2d_backward_meta.h>
 #include <ATen/ops/fractional_max_pool2d_meta.h>
 #include <ATen/ops/fractional_max_pool3d_meta.h>
@@ -22,13 +23,6 @@ namespace {
 
 using at::IntArrayRef;
 using at::Tensor;
-
-void refuse_bool(const Tensor& t, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(t.scalar_type() != at::kBool, "\"", op, "\" not implemented for 'Bool'");
-}
-void check_float(const Tensor& t, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
-}
 
 /// A list of n from a list of n, or of one that stands for all.
 c10::SmallVector<int64_t, 3> spread(IntArrayRef v, int64_t n) {
@@ -50,7 +44,7 @@ c10::SmallVector<int64_t, 16> window(int64_t n, IntArrayRef kernel, IntArrayRef 
 std::tuple<Tensor&, Tensor&> max_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                                             IntArrayRef dilation, bool ceil_mode, Tensor& out, Tensor& indices) {
   meta_out<at::meta::structured_max_pool2d_with_indices>({&out, &indices}, self, kernel, stride, padding, dilation, ceil_mode);
-  refuse_bool(self, "max_pool2d");
+  want_numbers(self);
   if (out.numel()) record(ANYGPU_OP("max_pool"), {out, indices, self}, {}, window(2, kernel, stride, padding, dilation));
   return {out, indices};
 }
@@ -84,7 +78,7 @@ c10::SmallVector<int64_t, 5> max_pool3d_sizes(const Tensor& self, IntArrayRef ke
 std::tuple<Tensor&, Tensor&> max_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                                             IntArrayRef dilation, bool ceil_mode, Tensor& out, Tensor& indices) {
   const auto sizes = max_pool3d_sizes(self, kernel, stride, padding, dilation, ceil_mode);
-  refuse_bool(self, "max_pool3d");
+  want_numbers(self);
   resize_out(out, sizes);
   resize_out(indices, sizes);
   if (out.numel()) record(ANYGPU_OP("max_pool"), {out, indices, self}, {}, window(3, kernel, stride, padding, dilation));
@@ -128,7 +122,7 @@ void avg_pool(const Op& op, int64_t n, const Tensor& out, const Tensor& in, IntA
 Tensor& avg_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
                        bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
   meta_out<at::meta::structured_avg_pool2d>({&out}, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
-  refuse_bool(self, "avg_pool2d_out_frame");
+  want_float_or_long(self);
   avg_pool(ANYGPU_OP("avg_pool"), 2, out, self, kernel, stride, padding, count_include_pad, divisor);
   return out;
 }
@@ -141,7 +135,7 @@ Tensor& avg_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArray
 Tensor& avg_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
                        bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
   meta_out<at::meta::structured_avg_pool3d>({&out}, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
-  refuse_bool(self, "avg_pool3d_out_frame");
+  want_float_or_long(self);
   avg_pool(ANYGPU_OP("avg_pool"), 3, out, self, kernel, stride, padding, count_include_pad, divisor);
   return out;
 }
@@ -165,7 +159,7 @@ Tensor& adaptive_avg_pool_out(const Tensor& self, IntArrayRef output_size, Tenso
                 " with dimension ", d, " being empty");
   TORCH_CHECK(self.scalar_type() == out.scalar_type(), "expected dtype ", self.scalar_type(), " for `output` but got dtype ",
               out.scalar_type());
-  check_float(self, n == 2 ? "adaptive_avg_pool2d" : "adaptive_avg_pool3d_cpu");
+  want_float(self);
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
   if (out.sizes() != IntArrayRef(sizes)) at::native::resize_output(out, sizes);
@@ -200,7 +194,7 @@ template <int64_t n>
 std::tuple<Tensor&, Tensor&> adaptive_max_pool_out(const Tensor& self, IntArrayRef output_size, Tensor& out, Tensor& indices) {
   using Meta = std::conditional_t<n == 2, at::meta::structured_adaptive_max_pool2d, at::meta::structured_adaptive_max_pool3d>;
   meta_out<Meta>({&out, &indices}, self, output_size);
-  check_float(self, "adaptive_max_pool");
+  want_float(self);
   if (out.numel()) record(ANYGPU_OP("adaptive_max_pool"), {out, indices, self}, {}, {n});
   return {out, indices};
 }
@@ -217,14 +211,14 @@ Tensor& adaptive_max_pool_backward_out(const Tensor& grad, const Tensor& self, c
 
 template <int64_t n>
 void fractional(const Tensor& self, IntArrayRef kernel, const Tensor& samples, const Tensor& out, const Tensor& indices) {
-  check_float(self, "fractional_max_pool");
-  TORCH_CHECK(samples.scalar_type() == self.scalar_type(), "Expect _random_samples to have the same dtype as input");
+  want_float(self);
+  at::native::fractional_max_pool_check_shape<n>(self, samples);
   if (!out.numel()) return;
   // PyTorch numbers the samples of two dimensions from the last.
-  const Tensor ordered = n == 2 ? samples.flip({2}) : samples;
+  const bool batched = self.dim() == n + 2;
+  const Tensor used = samples.narrow(0, 0, batched ? self.size(0) : 1), ordered = n == 2 ? used.flip({2}) : used;
   c10::SmallVector<int64_t, 4> attrs{n};
   for (int64_t k : spread(kernel, n)) attrs.push_back(k);
-  const bool batched = self.dim() == n + 2;
   record(ANYGPU_OP("fractional_max_pool"), {out, indices, self, batched ? ordered : ordered.select(0, 0)}, {}, attrs);
 }
 
@@ -274,7 +268,7 @@ void max_unpool_into(const Tensor& self, const Tensor& indices, IntArrayRef outp
   for (int64_t d = 1; d < self.dim(); ++d)
     TORCH_CHECK(self.size(d) > 0, "max_unpooling", n, "d(): Expected input to have non-zero size for non-batch dimensions, but got ",
                 self.sizes(), " with dimension ", d, " being empty.");
-  refuse_bool(self, "max_unpool");
+  want_float(self);
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
   if (out.sizes() != IntArrayRef(sizes)) at::native::resize_output(out, sizes);
@@ -303,36 +297,36 @@ Tensor max_unpool3d(const Tensor& self, const Tensor& indices, IntArrayRef outpu
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("max_pool2d_with_indices.out", max_pool2d_out);
-  m.impl("max_pool2d_with_indices_backward.grad_input", max_pool2d_backward_out);
-  m.impl("max_pool3d_with_indices", max_pool3d);
-  m.impl("max_pool3d_with_indices.out", max_pool3d_out);
-  m.impl("max_pool3d_with_indices_backward", max_pool3d_backward);
-  m.impl("max_pool3d_with_indices_backward.grad_input", max_pool3d_backward_out);
-  m.impl("avg_pool2d.out", avg_pool2d_out);
-  m.impl("avg_pool2d_backward.grad_input", avg_pool2d_backward_out);
-  m.impl("avg_pool3d.out", avg_pool3d_out);
-  m.impl("avg_pool3d_backward.grad_input", avg_pool3d_backward_out);
-  m.impl("_adaptive_avg_pool2d", adaptive_avg_pool<2>);
-  m.impl("adaptive_avg_pool2d.out", adaptive_avg_pool_out<2>);
-  m.impl("_adaptive_avg_pool2d_backward", adaptive_avg_pool_backward<2>);
-  m.impl("_adaptive_avg_pool3d", adaptive_avg_pool<3>);
-  m.impl("adaptive_avg_pool3d.out", adaptive_avg_pool_out<3>);
-  m.impl("_adaptive_avg_pool3d_backward", adaptive_avg_pool_backward<3>);
-  m.impl("adaptive_avg_pool3d_backward.grad_input", adaptive_avg_pool_backward_out<3>);
-  m.impl("adaptive_max_pool2d.out", adaptive_max_pool_out<2>);
-  m.impl("adaptive_max_pool2d_backward.grad_input", adaptive_max_pool_backward_out<2>);
-  m.impl("adaptive_max_pool3d.out", adaptive_max_pool_out<3>);
-  m.impl("adaptive_max_pool3d_backward.grad_input", adaptive_max_pool_backward_out<3>);
-  m.impl("fractional_max_pool2d.output", fractional_max_pool2d_out);
-  m.impl("fractional_max_pool2d_backward.grad_input", fractional_max_pool2d_backward_out);
-  m.impl("fractional_max_pool3d.output", fractional_max_pool3d_out);
-  m.impl("fractional_max_pool3d_backward", fractional_max_pool3d_backward);
-  m.impl("fractional_max_pool3d_backward.grad_input", fractional_max_pool3d_backward_out);
-  m.impl("max_unpool2d", max_unpool2d);
-  m.impl("max_unpool2d.out", max_unpool2d_out);
-  m.impl("max_unpool3d", max_unpool3d);
-  m.impl("max_unpool3d.out", max_unpool3d_out);
+  on<at::_ops::max_pool2d_with_indices_out, max_pool2d_out>(m);
+  on<at::_ops::max_pool2d_with_indices_backward_grad_input, max_pool2d_backward_out>(m);
+  on<at::_ops::max_pool3d_with_indices, max_pool3d>(m);
+  on<at::_ops::max_pool3d_with_indices_out, max_pool3d_out>(m);
+  on<at::_ops::max_pool3d_with_indices_backward, max_pool3d_backward>(m);
+  on<at::_ops::max_pool3d_with_indices_backward_grad_input, max_pool3d_backward_out>(m);
+  on<at::_ops::avg_pool2d_out, avg_pool2d_out>(m);
+  on<at::_ops::avg_pool2d_backward_grad_input, avg_pool2d_backward_out>(m);
+  on<at::_ops::avg_pool3d_out, avg_pool3d_out>(m);
+  on<at::_ops::avg_pool3d_backward_grad_input, avg_pool3d_backward_out>(m);
+  on<at::_ops::_adaptive_avg_pool2d, adaptive_avg_pool<2>>(m);
+  on<at::_ops::adaptive_avg_pool2d_out, adaptive_avg_pool_out<2>>(m);
+  on<at::_ops::_adaptive_avg_pool2d_backward, adaptive_avg_pool_backward<2>>(m);
+  on<at::_ops::_adaptive_avg_pool3d, adaptive_avg_pool<3>>(m);
+  on<at::_ops::adaptive_avg_pool3d_out, adaptive_avg_pool_out<3>>(m);
+  on<at::_ops::_adaptive_avg_pool3d_backward, adaptive_avg_pool_backward<3>>(m);
+  on<at::_ops::adaptive_avg_pool3d_backward_grad_input, adaptive_avg_pool_backward_out<3>>(m);
+  on<at::_ops::adaptive_max_pool2d_out, adaptive_max_pool_out<2>>(m);
+  on<at::_ops::adaptive_max_pool2d_backward_grad_input, adaptive_max_pool_backward_out<2>>(m);
+  on<at::_ops::adaptive_max_pool3d_out, adaptive_max_pool_out<3>>(m);
+  on<at::_ops::adaptive_max_pool3d_backward_grad_input, adaptive_max_pool_backward_out<3>>(m);
+  on<at::_ops::fractional_max_pool2d_output, fractional_max_pool2d_out>(m);
+  on<at::_ops::fractional_max_pool2d_backward_grad_input, fractional_max_pool2d_backward_out>(m);
+  on<at::_ops::fractional_max_pool3d_output, fractional_max_pool3d_out>(m);
+  on<at::_ops::fractional_max_pool3d_backward, fractional_max_pool3d_backward>(m);
+  on<at::_ops::fractional_max_pool3d_backward_grad_input, fractional_max_pool3d_backward_out>(m);
+  on<at::_ops::max_unpool2d, max_unpool2d>(m);
+  on<at::_ops::max_unpool2d_out, max_unpool2d_out>(m);
+  on<at::_ops::max_unpool3d, max_unpool3d>(m);
+  on<at::_ops::max_unpool3d_out, max_unpool3d_out>(m);
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     normal_stub, +[](const TensorBase& self, const double mean, const double std, Gen gen) {
       at::assert_no_internal_overlap(self);
       if (self.numel() == 0) return;
+      want_float(self);
       Philox p = philox_for(self, gen);
       record(ANYGPU_OP("random_normal"), {self}, {seed(p), offset(p), N(mean), N(std)},
              {torch_frontend::pointwise_attr(self.scalar_type(), 3)});
@@ -73,7 +74,10 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     geometric_stub,
-    +[](TensorIteratorBase& iter, const double p, Gen gen) { draw(ANYGPU_OP("random_geometric"), iter, gen, {N(std::log1p(-p))}); })
+    +[](TensorIteratorBase& iter, const double p, Gen gen) {
+      want_numbers(iter);
+      draw(ANYGPU_OP("random_geometric"), iter, gen, {N(std::log1p(-p))});
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
     bernoulli_scalar_stub, +[](const TensorBase& self, const double p, Gen gen) {
       at::assert_no_internal_overlap(self);
@@ -83,6 +87,8 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     bernoulli_tensor_stub, +[](const TensorBase& self, const TensorBase& probs, Gen gen) {
       if (self.numel() == 0) return;
       at::assert_no_internal_overlap(self);
+      at::assert_no_partial_overlap(self, probs);
+      want_float(probs);
       Tensor p = Tensor(probs).to(self.device());
       Philox key = philox_for(self, gen);
       ScalarType t = at::isFloatingType(p.scalar_type()) ? p.scalar_type() : kFloat;
@@ -91,12 +97,11 @@ REGISTER_PRIVATEUSE1_DISPATCH(
 
 /// How a range of integers is drawn: see random_integer in the catalogue.
 int64_t way(uint64_t range) {
-  return range <= uint64_t{1} << 24 ? 1 : 2;
+  return range <= uint64_t{1} << 24 ? 1 : range < uint64_t{1} << 63 ? 2 : 4;
 }
 
 REGISTER_PRIVATEUSE1_DISPATCH(
     random_from_to_stub, +[](TensorIteratorBase& iter, const uint64_t range, const int64_t base, Gen gen) {
-      TORCH_CHECK_NOT_IMPLEMENTED(range < uint64_t{1} << 63, "random_ over a range of 2^63 or more is not implemented on this device");
       draw(ANYGPU_OP("random_integer"), iter, gen, {N(base), N(static_cast<int64_t>(range))}, {way(range)});
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
@@ -146,8 +151,10 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     multinomial_with_replacement_stub, +[](Tensor& result, const Tensor& self, int64_t n, Gen gen) {
       Tensor rows = self.dim() == 1 ? self.unsqueeze(0) : self;
       if (rows.scalar_type() == kHalf || rows.scalar_type() == kBFloat16) rows = rows.to(kFloat);
-      TORCH_CHECK((rows.isfinite().all() & (rows >= 0).all()).item<bool>(),
-                  "probability tensor contains either `inf`, `nan` or element < 0");
+      if (!(rows.isfinite().all() & (rows >= 0).all()).item<bool>()) {
+        TORCH_CHECK(!(rows < 0).any().item<bool>(), "invalid multinomial distribution (encountering probability entry < 0)");
+        TORCH_CHECK(false, "invalid multinomial distribution (encountering probability entry = infinity or NaN)");
+      }
       Tensor upto = rows.cumsum(-1);
       Tensor total = upto.select(-1, -1).unsqueeze(-1);
       TORCH_CHECK((total > 0).all().item<bool>(), "invalid multinomial distribution (sum of probabilities <= 0)");
@@ -172,6 +179,7 @@ Tensor& random_permutation(int64_t n, Gen gen, Tensor& out) {
   TORCH_CHECK(n >= 0, "n must be non-negative, got", n);
   TORCH_CHECK(!gen || gen->device().type() == out.device().type(), "Expected a '", out.device(), "' generator device but found '",
               gen->device(), "'");
+  if (out.scalar_type() == kBool) throw Refused("randperm of bool");
   check_supported_max_int_with_precision(n, out);
   out.resize_({n});
   if (n == 0) return out;
@@ -188,6 +196,7 @@ std::tuple<Tensor, Tensor> dropout_forward(const Tensor& x, double p, std::optio
     ones.fill_(true);
     return {x.clone(), ones};
   }
+  if (!at::isFloatingType(x.scalar_type())) throw Refused("dropout of what is no float");
   Tensor y = torch_frontend::empty_like(x), mask = torch_frontend::empty_like(x, kBool);
   if (x.numel()) {
     Philox key = philox_for(x, std::nullopt);
@@ -226,8 +235,8 @@ using Into = Tensor&;
 using In = const Tensor&;
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("uniform_", AS(Into(*)(Into, double, double, Gen), uniform_));
-  m.impl("normal_", AS(Into(*)(Into, double, double, Gen), normal_));
+  on<at::_ops::uniform_, AS(Into(*)(Into, double, double, Gen), uniform_)>(m);
+  on<at::_ops::normal_, AS(Into(*)(Into, double, double, Gen), normal_)>(m);
   on<_ops::normal_Tensor_float, AS(Tensor(*)(In, double, Gen), normal)>(m);
   on<_ops::normal_Tensor_float_out, AS(Into(*)(In, double, Gen, Into), normal_out)>(m);
   on<_ops::normal_float_Tensor, AS(Tensor(*)(double, In, Gen), normal)>(m);

@@ -126,6 +126,8 @@ Tensor count_nonzero(const Tensor& self, at::IntArrayRef dim) {
 }
 Tensor trace(const Tensor& self) {
   TORCH_CHECK(self.dim() == 2, "trace: expected a matrix, but got tensor with dim ", self.dim());
+  want_numbers(self);
+  (void)dtype_of(self.scalar_type());
   return self.diagonal().sum();
 }
 
@@ -155,7 +157,10 @@ Tensor& any_all_out(const Tensor& self, Tensor& out) {
 Tensor& all_all_out(const Tensor& self, Tensor& out) {
   return logical_out<at::meta::structured_all>(ANYGPU_OP("all"), true, self, all_of(self), out);
 }
-bool equal(const Tensor& a, const Tensor& b) {
+bool equal(const Tensor& a_in, const Tensor& b_in) {
+  // Unsigned integers without arithmetic here are equal where their bits are.
+  const bool bits = at::isIntegralType(a_in.scalar_type(), true) && a_in.scalar_type() == b_in.scalar_type();
+  const Tensor a = bits ? bits_of(a_in) : a_in, b = bits ? bits_of(b_in) : b_in;
   TORCH_CHECK(a.device() == b.device(), "Cannot compare two tensors on different devices. Got: ", a.device(), " and ", b.device());
   TORCH_CHECK(a.dtype() == b.dtype(), "Expected all tensors to have the same dtype, but found at least two dtypes: ", a.dtype(), " and ",
               b.dtype());
@@ -242,7 +247,7 @@ std::tuple<Tensor, Tensor> aminmax_dim(const Tensor& self, int64_t dim, bool kee
 /// Shapes and records var and its kin. An absent correction is 1.
 void moments(const char* name, std::initializer_list<const Tensor*> outs, const Tensor& self, at::OptionalIntArrayRef dim,
              const std::optional<Scalar>& correction, bool keepdim, bool root) {
-  TORCH_CHECK(at::isFloatingType(self.scalar_type()), name, " only support floating point and complex dtypes");
+  TORCH_CHECK(at::isFloatingType(self.scalar_type()), "std and var only support floating point and complex dtypes");
   TORCH_CHECK(at::isFloatingType((*outs.begin())->scalar_type()), name, ": result type must be floating point");
   const double c = correction ? correction->toDouble() : 1.0;
   const uint64_t mask = mask_of(dim, self);
@@ -326,7 +331,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("prod.int_out", real<op::prod_int_out, prod_dim_out>);
   m.impl("prod", real<op::prod, prod>);
   m.impl("count_nonzero.dim_IntList", real<op::count_nonzero_dim_IntList, count_nonzero>);
-  m.impl("trace", trace);
+  on<at::_ops::trace, trace>(m);
   m.impl("any.out", real<op::any_out, any_dim_out>);
   m.impl("all.out", real<op::all_out, all_dim_out>);
   m.impl("any.dims_out", real<op::any_dims_out, any_dims_out>);
@@ -334,19 +339,19 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("any.all_out", real<op::any_all_out, any_all_out>);
   m.impl("all.all_out", real<op::all_all_out, all_all_out>);
   m.impl("equal", real<op::equal, equal>);
-  m.impl("amax.out", amax_out);
-  m.impl("amin.out", amin_out);
-  m.impl("max", extremum<true>);
-  m.impl("min", extremum<false>);
-  m.impl("max.unary_out", extremum_out<true>);
-  m.impl("min.unary_out", extremum_out<false>);
-  m.impl("max.dim_max", max_dim_out);
-  m.impl("min.dim_min", min_dim_out);
-  m.impl("argmax.out", argmax_out);
-  m.impl("argmin.out", argmin_out);
-  m.impl("aminmax.out", aminmax_out);
-  m.impl("_aminmax", aminmax_all);
-  m.impl("_aminmax.dim", aminmax_dim);
+  on<at::_ops::amax_out, amax_out>(m);
+  on<at::_ops::amin_out, amin_out>(m);
+  on<at::_ops::max, extremum<true>>(m);
+  on<at::_ops::min, extremum<false>>(m);
+  on<at::_ops::max_unary_out, extremum_out<true>>(m);
+  on<at::_ops::min_unary_out, extremum_out<false>>(m);
+  on<at::_ops::max_dim_max, max_dim_out>(m);
+  on<at::_ops::min_dim_min, min_dim_out>(m);
+  on<at::_ops::argmax_out, argmax_out>(m);
+  on<at::_ops::argmin_out, argmin_out>(m);
+  on<at::_ops::aminmax_out, aminmax_out>(m);
+  on<at::_ops::_aminmax, aminmax_all>(m);
+  on<at::_ops::_aminmax_dim, aminmax_dim>(m);
   m.impl("var.correction", real<op::var_correction, var<false>>);
   m.impl("std.correction", real<op::std_correction, var<true>>);
   m.impl("var.correction_out", real<op::var_correction_out, var_out<false>>);

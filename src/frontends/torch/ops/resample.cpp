@@ -40,7 +40,7 @@ enum Mode : int64_t { kNearest, kNearestExact, kLinear, kCubic };
 
 void check_dtype(Mode mode, const Tensor& t) {
   const bool ok = at::isFloatingType(t.scalar_type()) || (t.scalar_type() == at::kByte && (mode == kNearest || mode == kNearestExact));
-  TORCH_CHECK_NOT_IMPLEMENTED(ok, "\"upsample\" not implemented for '", t.scalar_type(), "'");
+  if (!ok) throw Refused(c10::str("upsampling of ", t.scalar_type()));
 }
 
 /// Input elements per output element, in the precision that PyTorch computes it in.
@@ -65,13 +65,13 @@ void upsample(bool gradient, Mode mode, bool align_corners, const Tensor& dst, c
 }
 
 /// A byte image's weights are fixed-point numbers on the CPU: left to it.
-template <class Op, auto F, class Schema = typename c10::guts::infer_function_traits_t<decltype(F)>::func_type>
-struct BytesOnCpu;
-template <class Op, auto F, class R, class... Args>
-struct BytesOnCpu<Op, F, R(const Tensor&, Args...)> {
-  static R call(const Tensor& self, Args... args) {
-    if (self.scalar_type() == at::kByte) return at::native::call_fallback_fn<&on_cpu, Op>::call(self, std::forward<Args>(args)...);
-    return F(self, std::forward<Args>(args)...);
+template <auto F>
+struct NotOfBytes;
+template <class... Args, Tensor& (*F)(const Tensor&, Args...)>
+struct NotOfBytes<F> {
+  static Tensor& call(const Tensor& self, Args... args) {
+    if (self.scalar_type() == at::kByte) throw Refused("upsampling of bytes");
+    return F(self, args...);
   }
 };
 
@@ -192,7 +192,7 @@ void check_grid(const Tensor& input, const Tensor& grid, int64_t n, int64_t inte
     at::native::check_grid_sampler_2d(input, grid);
   else
     at::native::check_grid_sampler_3d(input, grid, interpolation);
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(input.scalar_type()), "\"grid_sampler\" not implemented for '", input.scalar_type(), "'");
+  want_float(input);
   TORCH_CHECK(input.scalar_type() == grid.scalar_type(), "expected scalar type ", input.scalar_type(), " but found ", grid.scalar_type());
 }
 
@@ -229,44 +229,40 @@ std::tuple<Tensor, Tensor> grid_sampler_backward(const Tensor& grad, const Tenso
   return {dx, dgrid};
 }
 
-#define BYTES_ON_CPU(op, ...) (&BytesOnCpu<at::_ops::op, __VA_ARGS__>::call)
-
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("upsample_nearest1d.out", nearest1d<at::meta::structured_upsample_nearest1d, kNearest>);
-  m.impl("upsample_nearest1d_backward.grad_input", nearest1d_backward<at::meta::structured_upsample_nearest1d_backward, kNearest>);
-  m.impl("_upsample_nearest_exact1d.out", nearest1d<at::meta::structured__upsample_nearest_exact1d, kNearestExact>);
-  m.impl("_upsample_nearest_exact1d_backward.grad_input",
-         nearest1d_backward<at::meta::structured__upsample_nearest_exact1d_backward, kNearestExact>);
-  m.impl("upsample_nearest2d.out", nearest2d<at::meta::structured_upsample_nearest2d, kNearest>);
-  m.impl("upsample_nearest2d_backward.grad_input", nearest2d_backward<at::meta::structured_upsample_nearest2d_backward, kNearest>);
-  m.impl("_upsample_nearest_exact2d.out", nearest2d<at::meta::structured__upsample_nearest_exact2d, kNearestExact>);
-  m.impl("_upsample_nearest_exact2d_backward.grad_input",
-         nearest2d_backward<at::meta::structured__upsample_nearest_exact2d_backward, kNearestExact>);
-  m.impl("upsample_nearest3d.out", nearest3d<at::meta::structured_upsample_nearest3d, kNearest>);
-  m.impl("upsample_nearest3d_backward.grad_input", nearest3d_backward<at::meta::structured_upsample_nearest3d_backward, kNearest>);
-  m.impl("_upsample_nearest_exact3d.out", nearest3d<at::meta::structured__upsample_nearest_exact3d, kNearestExact>);
-  m.impl("_upsample_nearest_exact3d_backward.grad_input",
-         nearest3d_backward<at::meta::structured__upsample_nearest_exact3d_backward, kNearestExact>);
-  m.impl("upsample_linear1d.out", linear1d);
-  m.impl("upsample_linear1d_backward.grad_input", linear1d_backward);
-  m.impl("upsample_bilinear2d.out", BYTES_ON_CPU(upsample_bilinear2d_out, smooth2d<at::meta::structured_upsample_bilinear2d, kLinear>));
-  m.impl("upsample_bilinear2d_backward.grad_input", smooth2d_backward<at::meta::structured_upsample_bilinear2d_backward, kLinear>);
-  m.impl("upsample_bicubic2d.out", BYTES_ON_CPU(upsample_bicubic2d_out, smooth2d<at::meta::structured_upsample_bicubic2d, kCubic>));
-  m.impl("upsample_bicubic2d_backward.grad_input", smooth2d_backward<at::meta::structured_upsample_bicubic2d_backward, kCubic>);
-  m.impl("upsample_trilinear3d.out", trilinear3d);
-  m.impl("upsample_trilinear3d_backward.grad_input", trilinear3d_backward);
-  m.impl("_upsample_bilinear2d_aa.out",
-         BYTES_ON_CPU(_upsample_bilinear2d_aa_out, filtered2d<at::meta::structured__upsample_bilinear2d_aa, kTriangle>));
-  m.impl("_upsample_bilinear2d_aa_backward.grad_input",
-         filtered2d_backward<at::meta::structured__upsample_bilinear2d_aa_backward, kTriangle>);
-  m.impl("_upsample_bicubic2d_aa.out",
-         BYTES_ON_CPU(_upsample_bicubic2d_aa_out, filtered2d<at::meta::structured__upsample_bicubic2d_aa, kCubicFilter>));
-  m.impl("_upsample_bicubic2d_aa_backward.grad_input",
-         filtered2d_backward<at::meta::structured__upsample_bicubic2d_aa_backward, kCubicFilter>);
-  m.impl("grid_sampler_2d", grid_sampler<2>);
-  m.impl("grid_sampler_2d_backward", grid_sampler_backward<2>);
-  m.impl("grid_sampler_3d", grid_sampler<3>);
-  m.impl("grid_sampler_3d_backward", grid_sampler_backward<3>);
+  on<at::_ops::upsample_nearest1d_out, nearest1d<at::meta::structured_upsample_nearest1d, kNearest>>(m);
+  on<at::_ops::upsample_nearest1d_backward_grad_input, nearest1d_backward<at::meta::structured_upsample_nearest1d_backward, kNearest>>(m);
+  on<at::_ops::_upsample_nearest_exact1d_out, nearest1d<at::meta::structured__upsample_nearest_exact1d, kNearestExact>>(m);
+  on<at::_ops::_upsample_nearest_exact1d_backward_grad_input,
+     nearest1d_backward<at::meta::structured__upsample_nearest_exact1d_backward, kNearestExact>>(m);
+  on<at::_ops::upsample_nearest2d_out, nearest2d<at::meta::structured_upsample_nearest2d, kNearest>>(m);
+  on<at::_ops::upsample_nearest2d_backward_grad_input, nearest2d_backward<at::meta::structured_upsample_nearest2d_backward, kNearest>>(m);
+  on<at::_ops::_upsample_nearest_exact2d_out, nearest2d<at::meta::structured__upsample_nearest_exact2d, kNearestExact>>(m);
+  on<at::_ops::_upsample_nearest_exact2d_backward_grad_input,
+     nearest2d_backward<at::meta::structured__upsample_nearest_exact2d_backward, kNearestExact>>(m);
+  on<at::_ops::upsample_nearest3d_out, nearest3d<at::meta::structured_upsample_nearest3d, kNearest>>(m);
+  on<at::_ops::upsample_nearest3d_backward_grad_input, nearest3d_backward<at::meta::structured_upsample_nearest3d_backward, kNearest>>(m);
+  on<at::_ops::_upsample_nearest_exact3d_out, nearest3d<at::meta::structured__upsample_nearest_exact3d, kNearestExact>>(m);
+  on<at::_ops::_upsample_nearest_exact3d_backward_grad_input,
+     nearest3d_backward<at::meta::structured__upsample_nearest_exact3d_backward, kNearestExact>>(m);
+  on<at::_ops::upsample_linear1d_out, linear1d>(m);
+  on<at::_ops::upsample_linear1d_backward_grad_input, linear1d_backward>(m);
+  on<at::_ops::upsample_bilinear2d_out, &NotOfBytes<smooth2d<at::meta::structured_upsample_bilinear2d, kLinear>>::call>(m);
+  on<at::_ops::upsample_bilinear2d_backward_grad_input, smooth2d_backward<at::meta::structured_upsample_bilinear2d_backward, kLinear>>(m);
+  on<at::_ops::upsample_bicubic2d_out, &NotOfBytes<smooth2d<at::meta::structured_upsample_bicubic2d, kCubic>>::call>(m);
+  on<at::_ops::upsample_bicubic2d_backward_grad_input, smooth2d_backward<at::meta::structured_upsample_bicubic2d_backward, kCubic>>(m);
+  on<at::_ops::upsample_trilinear3d_out, trilinear3d>(m);
+  on<at::_ops::upsample_trilinear3d_backward_grad_input, trilinear3d_backward>(m);
+  on<at::_ops::_upsample_bilinear2d_aa_out, &NotOfBytes<filtered2d<at::meta::structured__upsample_bilinear2d_aa, kTriangle>>::call>(m);
+  on<at::_ops::_upsample_bilinear2d_aa_backward_grad_input,
+     filtered2d_backward<at::meta::structured__upsample_bilinear2d_aa_backward, kTriangle>>(m);
+  on<at::_ops::_upsample_bicubic2d_aa_out, &NotOfBytes<filtered2d<at::meta::structured__upsample_bicubic2d_aa, kCubicFilter>>::call>(m);
+  on<at::_ops::_upsample_bicubic2d_aa_backward_grad_input,
+     filtered2d_backward<at::meta::structured__upsample_bicubic2d_aa_backward, kCubicFilter>>(m);
+  on<at::_ops::grid_sampler_2d, grid_sampler<2>>(m);
+  on<at::_ops::grid_sampler_2d_backward, grid_sampler_backward<2>>(m);
+  on<at::_ops::grid_sampler_3d, grid_sampler<3>>(m);
+  on<at::_ops::grid_sampler_3d_backward, grid_sampler_backward<3>>(m);
 }
 
 }  // namespace

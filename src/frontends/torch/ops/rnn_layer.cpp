@@ -120,6 +120,8 @@ variable_list differentiable(bool lstm, const Layout& layout, const variable_lis
 
 /// The gradients of differentiable() at the saved inputs, themselves differentiable. Inputs: x, h, c (or none), w_ih, w_hh, b_ih, b_hh.
 variable_list differentiable_grads(bool lstm, const Layout& layout, const variable_list& in, const variable_list& grads) {
+  const bool differentiable_again = at::GradMode::is_enabled();
+  const at::AutoGradMode recording(true);
   variable_list leaves;
   for (const Tensor& t : in)
     if (t.defined() && t.requires_grad()) leaves.push_back(t);
@@ -130,12 +132,19 @@ variable_list differentiable_grads(bool lstm, const Layout& layout, const variab
       outs.push_back(all[i]);
       weights.push_back(grads[i]);
     }
-  const variable_list found = torch::autograd::grad(outs, leaves, weights, true, true, true);
+  const variable_list found = torch::autograd::grad(outs, leaves, weights, true, differentiable_again, true);
   variable_list r(9);
   size_t next = 0;
   for (size_t i = 0; i < in.size(); ++i)
     if (in[i].defined() && in[i].requires_grad()) r[i] = found[next++];
   return r;
+}
+
+/// Whether gradients come in batches (is_grads_batched, vmap of a backward pass): such tensors have no storage, so what records by itself
+/// cannot take them, and ATen's parts, which the dispatcher takes apart, must.
+bool batched(const variable_list& grads) {
+  constexpr c10::DispatchKeySet keys({c10::DispatchKey::Batched, c10::DispatchKey::FuncTorchBatched});
+  return std::any_of(grads.begin(), grads.end(), [&](const Tensor& t) { return t.defined() && t.key_set().has_any(keys); });
 }
 
 struct LstmLayer : torch::autograd::Function<LstmLayer> {
@@ -163,7 +172,7 @@ struct LstmLayer : torch::autograd::Function<LstmLayer> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Layout layout(saved[0], ctx->saved_data["batch_first"].toBool(), ctx->saved_data["reverse"].toBool());
-    if (at::GradMode::is_enabled()) return differentiable_grads(true, layout, {saved.begin(), saved.begin() + 7}, grads);
+    if (at::GradMode::is_enabled() || batched(grads)) return differentiable_grads(true, layout, {saved.begin(), saved.begin() + 7}, grads);
     const Tensor &h0 = saved[1], &c0 = saved[2], &w_ih = saved[3], &w_hh = saved[4], &out = saved[7], &cells = saved[8], &active = saved[9];
     const Tensor x = saved[0].contiguous();
     const Tensor d_out = grads[0].defined() ? grads[0].contiguous() : Tensor();
@@ -231,7 +240,7 @@ struct GruLayer : torch::autograd::Function<GruLayer> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Layout layout(saved[0], ctx->saved_data["batch_first"].toBool(), ctx->saved_data["reverse"].toBool());
-    if (at::GradMode::is_enabled()) return differentiable_grads(false, layout, {saved.begin(), saved.begin() + 7}, grads);
+    if (at::GradMode::is_enabled() || batched(grads)) return differentiable_grads(false, layout, {saved.begin(), saved.begin() + 7}, grads);
     const Tensor &h0 = saved[1], &w_ih = saved[3], &w_hh = saved[4], &out = saved[7], &kept = saved[8];
     const Tensor x = saved[0].contiguous();
     const Tensor d_out = grads[0].defined() ? grads[0].contiguous() : Tensor();

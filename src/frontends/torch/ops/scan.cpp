@@ -1,4 +1,5 @@
 // Scans, sorting, searching, and what is made of them: order statistics, unique, histograms.
+#include <ATen/MemoryOverlap.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/native/BucketizationUtils.h>
 #include <ATen/native/ReduceOpsUtils.h>
@@ -80,11 +81,19 @@ void check_values_indices(const char* name, const Tensor& self, const Tensor& va
   TORCH_CHECK(indices.scalar_type() == at::kLong, name, ": output indices must be of scalar type Long");
 }
 
+/// What PyTorch's CPU sorts but takes no order statistics of.
+void want_sortable(const Tensor& self) {
+  want_numbers(self);
+  (void)dtype_of(self.scalar_type());
+}
+
 std::tuple<Tensor&, Tensor&> kthvalue_out(const Tensor& self, int64_t k, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
   dim = at::maybe_wrap_dim(dim, self.dim());
   at::native::zero_numel_check_dims(self, dim, "kthvalue()");
+  want_sortable(self);
   TORCH_CHECK(k >= 1 && k <= (self.dim() > 0 ? self.size(dim) : 1), "kthvalue(): selected number k out of range for dimension ", dim);
   check_values_indices("kthvalue", self, values, indices);
+  at::assert_no_overlap(self, values);
   auto [sorted, order] = at::sort(some_dims(self), /*stable=*/true, dim, false);
   deliver(sorted.narrow(dim, k - 1, 1), dim, keepdim, self.dim() == 0, values);
   deliver(order.narrow(dim, k - 1, 1), dim, keepdim, self.dim() == 0, indices);
@@ -106,6 +115,7 @@ std::tuple<Tensor&, Tensor&> median_dim_out(const Tensor& self, int64_t dim, boo
   dim = at::maybe_wrap_dim(dim, self.dim());
   at::native::zero_numel_check_dims(self, dim, ignore_nan ? "nanmedian()" : "median()");
   check_values_indices("median()", self, values, indices);
+  want_sortable(self);
   if (self.numel() == 0) {
     at::native::zero_numel_tensor_resize(values, indices, self, dim, keepdim, "median()");
     return {values, indices};
@@ -118,6 +128,7 @@ std::tuple<Tensor&, Tensor&> median_dim_out(const Tensor& self, int64_t dim, boo
 template <bool ignore_nan>
 Tensor median(const Tensor& self) {
   if (self.numel() == 0) return at::full({}, std::numeric_limits<double>::quiet_NaN(), self.options());
+  want_sortable(self);
   return median_along(self.reshape(-1), 0, ignore_nan).first.squeeze(0);
 }
 
@@ -133,6 +144,7 @@ std::tuple<Tensor&, Tensor&> mode_out(const Tensor& self, int64_t dim, bool keep
     at::native::zero_numel_tensor_resize(values, indices, self, dim, keepdim, "mode()");
     return {values, indices};
   }
+  (void)dtype_of(self.scalar_type());
   const Tensor x = some_dims(self);
   auto [sorted, order] = at::sort(x, /*stable=*/true, dim, false);
   const int64_t n = x.size(dim);
@@ -205,23 +217,24 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("cumprod.out", real<op::cumprod_out, cumprod_out>);
   m.impl("_logcumsumexp", real<op::_logcumsumexp, logcumsumexp>);
   m.impl("_logcumsumexp.out", real<op::_logcumsumexp_out, logcumsumexp_out>);
-  m.impl("_cummax_helper", cummax);
-  m.impl("_cummin_helper", cummin);
-  m.impl("sort.values_stable", sort_out);
-  m.impl("topk.values", topk_out);
-  m.impl("kthvalue.values", kthvalue_out);
-  m.impl("median", median<false>);
-  m.impl("nanmedian", median<true>);
-  m.impl("median.dim_values", median_dim_out<false>);
-  m.impl("nanmedian.dim_values", median_dim_out<true>);
-  m.impl("mode", mode);
-  m.impl("searchsorted.Tensor", searchsorted_new);
-  m.impl("searchsorted.Tensor_out", searchsorted_out);
-  m.impl("searchsorted.Scalar", searchsorted_scalar);
-  m.impl("searchsorted.Scalar_out", searchsorted_scalar_out);
-  m.impl("bucketize.Tensor", bucketize_new);
-  m.impl("bucketize.Tensor_out", bucketize_out);
-  m.impl("bucketize.Scalar", bucketize_scalar);
+  on<at::_ops::_cummax_helper, cummax>(m);
+  on<at::_ops::_cummin_helper, cummin>(m);
+  on<at::_ops::sort_values_stable, sort_out>(m);
+  on<at::_ops::topk_values, topk_out>(m);
+  on<at::_ops::kthvalue_values, kthvalue_out>(m);
+  on<at::_ops::median, median<false>>(m);
+  on<at::_ops::nanmedian, median<true>>(m);
+  on<at::_ops::median_dim_values, median_dim_out<false>>(m);
+  on<at::_ops::nanmedian_dim_values, median_dim_out<true>>(m);
+  on<at::_ops::mode, mode>(m);
+  on<at::_ops::mode_values, mode_out>(m);
+  on<at::_ops::searchsorted_Tensor, searchsorted_new>(m);
+  on<at::_ops::searchsorted_Tensor_out, searchsorted_out>(m);
+  on<at::_ops::searchsorted_Scalar, searchsorted_scalar>(m);
+  on<at::_ops::searchsorted_Scalar_out, searchsorted_scalar_out>(m);
+  on<at::_ops::bucketize_Tensor, bucketize_new>(m);
+  on<at::_ops::bucketize_Tensor_out, bucketize_out>(m);
+  on<at::_ops::bucketize_Scalar, bucketize_scalar>(m);
 }
 
 }  // namespace

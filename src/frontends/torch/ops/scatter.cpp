@@ -59,7 +59,7 @@ void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Sca
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
   TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
-  record(ANYGPU_OP("scatter_value"), {to, some_dims(index)}, {to_scalar(value, compute_type(dtype_of(out.scalar_type())))},
+  record(ANYGPU_OP("scatter_value"), {to, some_dims(index)}, {to_scalar(value, dtype_of(out.scalar_type()))},
          {dim, combine_for(combine, out), 0});
 }
 
@@ -161,6 +161,12 @@ Tensor& cat_out(const at::ITensorListRef& tensors, int64_t dim, Tensor& out) {
   at::assert_no_internal_overlap(out);
   for (const Tensor& t : tensors) at::assert_no_overlap(out, t);
   if (out.numel() == 0) return out;
+  if (C10_UNLIKELY(!find_dtype(out.scalar_type()))) {
+    std::vector<Tensor> parts;
+    for (const Tensor& t : tensors) parts.push_back(bits_of(t.to(out.scalar_type())));
+    Tensor bits = bits_of(out);
+    return cat_out(parts, dim, bits), out;
+  }
   c10::SmallVector<Operand, 9> operands{out};
   for (const Tensor& t : tensors)
     if (!skipped(t) && t.numel()) operands.emplace_back(t);
@@ -176,9 +182,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("scatter.reduce_out", real<op::scatter_reduce_out, scatter_reduce_out>);
   m.impl("scatter.value_reduce_out", real<op::scatter_value_reduce_out, scatter_value_reduce_out>);
   m.impl("scatter_add.out", real<op::scatter_add_out, scatter_add_out>);
-  m.impl("scatter_reduce.two_out", scatter_reduce_two_out);
-  m.impl("embedding_dense_backward", embedding_dense_backward);
-  m.impl("embedding_renorm_", embedding_renorm);
+  on<at::_ops::scatter_reduce_two_out, scatter_reduce_two_out>(m);
+  on<at::_ops::embedding_dense_backward, embedding_dense_backward>(m);
+  on<at::_ops::embedding_renorm_, embedding_renorm>(m);
   m.impl("cat.out", real<op::cat_out, cat_out>);
 }
 

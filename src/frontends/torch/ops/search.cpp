@@ -141,7 +141,7 @@ std::pair<double, double> bounds_of(const Tensor& self, double low, double high)
   return {low, high};
 }
 Tensor histc_new(const Tensor& self, int64_t bins, const Scalar& min, const Scalar& max) {
-  TORCH_CHECK(at::isFloatingType(self.scalar_type()), "\"histogram_cpu\" not implemented for '", self.scalar_type(), "'");
+  want_float(self);
   TORCH_CHECK(bins > 0, "bins must be > 0");
   TORCH_CHECK(min.toDouble() <= max.toDouble(), "torch.histc: max must be larger than min");
   auto [low, high] = bounds_of(self, min.toDouble(), max.toDouble());
@@ -297,17 +297,17 @@ Tensor& cross_out(const Tensor& a, const Tensor& b, int64_t dim, Tensor& out) {
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  m.impl("_unique", unique);
-  m.impl("_unique2", unique2);
-  m.impl("unique_dim", unique_dim);
-  m.impl("unique_dim_consecutive", unique_dim_consecutive);
-  m.impl("unique_consecutive", unique_consecutive);
-  m.impl("bincount", bincount);
-  m.impl("histc", histc_new);
-  m.impl("histc.out", histc_out);
-  m.impl("repeat_interleave.Tensor", repeat_interleave);
-  m.impl("segment_reduce", segment_reduce);
-  m.impl("_segment_reduce_backward", segment_reduce_backward);
+  on<at::_ops::_unique, unique>(m);
+  on<at::_ops::_unique2, unique2>(m);
+  on<at::_ops::unique_dim, unique_dim>(m);
+  on<at::_ops::unique_dim_consecutive, unique_dim_consecutive>(m);
+  on<at::_ops::unique_consecutive, unique_consecutive>(m);
+  on<at::_ops::bincount, bincount>(m);
+  on<at::_ops::histc, histc_new>(m);
+  on<at::_ops::histc_out, histc_out>(m);
+  on<at::_ops::repeat_interleave_Tensor, repeat_interleave>(m);
+  on<at::_ops::segment_reduce, segment_reduce>(m);
+  on<at::_ops::_segment_reduce_backward, segment_reduce_backward>(m);
   m.impl("renorm.out", real<at::_ops::renorm_out, renorm_out>);
   m.impl("linalg_cross.out", real<at::_ops::linalg_cross_out, cross_out>);
 }

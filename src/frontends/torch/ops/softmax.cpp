@@ -12,10 +12,6 @@ namespace {
 
 using at::Tensor;
 
-void refuse_integers(const Tensor& t, const char* op) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), "\"", op, "\" not implemented for '", t.scalar_type(), "'");
-}
-
 int64_t wrapped(int64_t dim, const Tensor& t) {
   return at::maybe_wrap_dim(dim, t.dim());
 }
@@ -28,7 +24,7 @@ void forward(const Tensor& self, int64_t dim, const Tensor& out) {
 
 template <bool logarithm>
 Tensor& softmax_out(const Tensor& self, int64_t dim, bool half_to_float, Tensor& out) {
-  refuse_integers(self, logarithm ? "log_softmax" : "softmax");
+  want_float(self);
   TORCH_CHECK(!half_to_float || self.scalar_type() == at::kHalf, "conversion is supported for Half type only");
   using Meta = std::conditional_t<logarithm, at::meta::structured__log_softmax, at::meta::structured__softmax>;
   meta_out<Meta>({&out}, self, dim, half_to_float);
@@ -75,7 +71,7 @@ Tensor softmax_backward(const Tensor& grad, const Tensor& output, int64_t dim, a
 
 Tensor safe_softmax(const Tensor& self, int64_t dim, std::optional<at::ScalarType> dtype) {
   const Tensor x = dtype ? self.to(*dtype) : self;
-  refuse_integers(x, "softmax");
+  want_float(x);
   dim = wrapped(dim, x);
   Tensor out = empty_like(x);
   if (out.numel()) record(ANYGPU_OP("safe_softmax"), {out, x}, {}, {dim});
@@ -93,7 +89,7 @@ View mask_view(const Tensor& mask, const Tensor& self, std::optional<int64_t> ma
 
 Tensor masked_softmax(const Tensor& self, const Tensor& mask, std::optional<int64_t> dim, std::optional<int64_t> mask_type) {
   TORCH_CHECK(mask.scalar_type() == at::kBool, "Mask should be a boolean tensor");
-  refuse_integers(self, "masked_softmax");
+  want_float(self);
   const int64_t d = wrapped(dim.value_or(-1), self);
   Tensor out = empty_like(self);
   if (out.numel()) record(ANYGPU_OP("masked_softmax"), {out, self, mask_view(mask, self, mask_type)}, {}, {d});
@@ -117,9 +113,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_softmax_backward_data.out", real<at::_ops::_softmax_backward_data_out, softmax_backward_out<false>>);
   m.impl("_log_softmax_backward_data", real<at::_ops::_log_softmax_backward_data, softmax_backward<true>>);
   m.impl("_log_softmax_backward_data.out", real<at::_ops::_log_softmax_backward_data_out, softmax_backward_out<true>>);
-  m.impl("_safe_softmax", safe_softmax);
-  m.impl("_masked_softmax", masked_softmax);
-  m.impl("_masked_softmax_backward", masked_softmax_backward);
+  on<at::_ops::_safe_softmax, safe_softmax>(m);
+  on<at::_ops::_masked_softmax, masked_softmax>(m);
+  on<at::_ops::_masked_softmax_backward, masked_softmax_backward>(m);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Structured operators: shapes, dtypes and checks from PyTorch's own meta functions; and the way out for complex numbers.
+// Structured operators: shapes, dtypes and checks from PyTorch's own meta functions; and the way to the CPU for what is not done here.
 #pragma once
 
 #include <ATen/TensorMeta.h>
@@ -86,22 +86,66 @@ bool any_complex(const T&) {
   return false;
 }
 
-inline void on_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  cpu_fallback(op, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), stack);
+/// For kernels that would do more than PyTorch's CPU does: other dtypes are put to the CPU, which says what it thinks of them.
+inline void want_float(at::ScalarType t) {
+  if (C10_UNLIKELY(!at::isFloatingType(t))) throw Refused(c10::str("anygpu does this of floats only, not of ", t));
+}
+inline void want_float(const at::TensorBase& t) {
+  want_float(t.scalar_type());
+}
+inline void want_numbers(at::ScalarType t) {
+  if (C10_UNLIKELY(t == at::kBool)) throw Refused("anygpu does not do this of truth values");
+}
+inline void want_numbers(const at::TensorBase& t) {
+  want_numbers(t.scalar_type());
+}
+/// Floats, and the one type of integers that PyTorch's CPU pools and convolves.
+inline void want_float_or_long(const at::TensorBase& t) {
+  if (t.scalar_type() != at::kLong) want_float(t);
 }
 
-/// `F`, but calls with complex numbers go to the CPU (counted as fallbacks), for kernels that know only reals:
-///   m.impl("sum.IntList_out", real<at::_ops::sum_IntList_out, sum_out>);
-template <class Op, auto F, class Signature = decltype(F)>
-struct RealOnly;
-template <class Op, auto F, class R, class... Args>
-struct RealOnly<Op, F, R (*)(Args...)> {
+/// Whether the CPU has a kernel of this name to ask.
+template <class Op>
+bool cpu_has() {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(Op::name, Op::overload_name).hasComputedKernelForDispatchKey(c10::DispatchKey::CPU);
+}
+
+/// `F`, and the CPU where F throws Refused: it refuses in PyTorch's words, or does it as a fallback. `complex`: whether F knows complex
+/// numbers; if not, they go to the CPU at once.
+template <class Op, auto F, bool complex, class Signature = decltype(F)>
+struct OrCpu;
+template <class Op, auto F, bool complex, class R, class... Args>
+struct OrCpu<Op, F, complex, R (*)(Args...)> {
   static R call(Args... args) {
-    if ((any_complex(args) || ...)) return at::native::call_fallback_fn<&on_cpu, Op>::call(std::forward<Args>(args)...);
-    return F(std::forward<Args>(args)...);
+    if (complex || !(any_complex(args) || ...)) {
+      try {
+        return F(args...);
+      } catch (const Refused&) {
+        if (!cpu_has<Op>()) throw;
+      } catch (const Error& e) {  // a View of too many dimensions, for one
+        if (e.kind() != ErrorKind::NotImplemented || !cpu_has<Op>()) rethrow_as_torch(e);
+      }
+    }
+    return at::native::call_fallback_fn<&refused_to_cpu, Op>::call(std::forward<Args>(args)...);
   }
 };
+/// For kernels that know only reals: m.impl("sum.IntList_out", real<at::_ops::sum_IntList_out, sum_out>);
 template <class Op, auto F>
-inline constexpr auto* real = &RealOnly<Op, F>::call;
+inline constexpr auto* real = &OrCpu<Op, F, false>::call;
+template <class Op, auto F>
+inline constexpr auto* or_cpu = &OrCpu<Op, F, true>::call;
+
+/// The registered name of an operator: "add.out".
+template <class Op>
+std::string name_of_op() {
+  std::string name = Op::name, overload = Op::overload_name;
+  return overload.empty() ? name : name + "." + overload;
+}
+
+/// Registers F for Op; what F does not do, complex numbers among it, is put to the CPU.
+template <class Op, auto F>
+void on(torch::Library& m) {
+  m.impl(name_of_op<Op>().c_str(), real<Op, F>);
+}
 
 }  // namespace anygpu::torch_frontend

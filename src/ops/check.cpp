@@ -1,0 +1,84 @@
+// Whether an operator is defined on a call's dtypes, found out when the call is recorded: the call is described once, as it would be when
+// planned, and thrown away. So no entry of the catalogue needs a list of its dtypes, and none can have a wrong one.
+#include <array>
+#include <atomic>
+
+#include "ops/op.h"
+
+namespace anygpu::ops {
+
+namespace {
+
+uint64_t mix(uint64_t h, uint64_t x) {
+  h = (h ^ x) * 0x9e3779b97f4a7c15u;
+  return h ^ (h >> 29);
+}
+
+bool empty(const ViewArg& v) {
+  for (int d = 0; d < v.rank; ++d)
+    if (v.sizes[d] == 0) return true;
+  return false;
+}
+
+/// All that types in the description can depend on: operator, dtypes, ranks, what is empty, attrs. Never 0.
+uint64_t signature_of(const CallArgs& call) {
+  uint64_t h = mix(reinterpret_cast<uintptr_t>(&call.op), call.views.size() << 32 | call.scalars.size());
+  for (const ViewArg& v : call.views)
+    h = mix(h, uint64_t{v.buffer != nullptr} << 17 | uint64_t{empty(v)} << 16 | static_cast<uint64_t>(v.dtype) << 8 |
+                   static_cast<uint64_t>(v.rank));
+  for (int64_t a : call.attrs) h = mix(h, static_cast<uint64_t>(a));
+  return h | 1;
+}
+
+/// Signatures known to be right; a place is overwritten by the next that wants it.
+constexpr size_t kKnown = 4096;
+std::array<std::atomic<uint64_t>, kKnown> known;
+
+/// Takes a description and verifies it, and keeps nothing.
+class Verify : public Lowering::Sink {
+ public:
+  int32_t new_slot(int64_t) override { return slots_++; }
+  void add(ir::Step step) override {
+    std::visit([](const auto& s) { ir::verify(s); }, step);
+  }
+  explicit Verify(int slots) : slots_(slots) {}
+
+ private:
+  int32_t slots_;
+};
+
+void describe(const CallArgs& call) {
+  std::vector<ir::Operand> operands;
+  operands.reserve(call.views.size());
+  for (const ViewArg& v : call.views) {
+    ir::Operand o;
+    o.slot = v.buffer ? static_cast<int32_t>(operands.size()) : -1;
+    o.dtype = v.dtype;
+    o.offset = v.offset;
+    o.sizes = Dims(v.sizes, v.rank);
+    o.strides = Dims(v.strides, v.rank);
+    operands.push_back(o);
+  }
+  Verify sink(static_cast<int>(operands.size()));
+  Lowering lowering(call.op, operands, call.attrs, 0, static_cast<int>(call.scalars.size()), false, sink);
+  call.op.lower(lowering);
+}
+
+}  // namespace
+
+void check_call(const CallArgs& call) {
+  if (call.op.check) call.op.check(call);
+  const uint64_t signature = signature_of(call);
+  std::atomic<uint64_t>& place = known[signature / 2 % kKnown];
+  if (place.load(std::memory_order_relaxed) == signature) [[likely]]
+    return;
+  try {
+    describe(call);
+  } catch (const Error& e) {
+    const std::string why = e.what();
+    throw Error(ErrorKind::NotImplemented, "[" + std::string(call.op.name) + "] cannot be done: " + why.substr(0, why.find('\n')));
+  }
+  place.store(signature, std::memory_order_relaxed);
+}
+
+}  // namespace anygpu::ops
