@@ -5,7 +5,7 @@ import pathlib
 import re
 
 import pytest
-from error_samples import on_device, tensors
+from samples import on_device, tensors
 from torch.testing._internal.common_methods_invocations import op_db
 
 # What depends on values is found when they are computed, and told when something is read: docs/guide/workflow.md lists these.

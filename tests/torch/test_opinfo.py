@@ -9,8 +9,8 @@ import re
 
 import pytest
 import torch
+from samples import tensors
 from torch.testing._internal.common_methods_invocations import op_db
-from torch.utils._pytree import tree_leaves
 
 import anygpu
 
@@ -25,10 +25,6 @@ UNJUDGED = re.compile(
     r"|jiterator.*|as_strided.*partial_views|sparse\..*|to_sparse|linalg\.(eig|eigvals|eigh|svd|qr)|svd|qr|geqrf)(\..*)?$"
 )
 OPS = [op for op in op_db if not UNJUDGED.match(op.full_name) and torch.float32 in op.supported_dtypes("cpu")]
-
-
-def tensors(x):
-    return [t for t in tree_leaves(x) if isinstance(t, torch.Tensor)]
 
 
 @pytest.mark.fallback

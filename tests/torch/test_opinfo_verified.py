@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import torch
-from test_opinfo import tensors
+from samples import tensors
 from torch.testing._internal.common_methods_invocations import op_db
 
 import anygpu
