@@ -314,3 +314,27 @@ def test_gradients_in_batches(kind):
     out = layer(y)[0]
     rows = torch.func.vmap(lambda u: torch.autograd.grad(out, y, u, retain_graph=True)[0])(v.to(DEV))
     torch.testing.assert_close(rows.cpu(), want[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.fallback
+@pytest.mark.parametrize("shape", [(3,), (0,), (2, 0), ()], ids=str)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x & x,
+        lambda x: torch.bitwise_or(x, 1),
+        lambda x: torch.bitwise_not(x),
+        lambda x: x << 1,
+        lambda x: torch.gcd(x, x),
+        lambda x: torch.lcm(x, x),
+        lambda x: torch.nn.functional.gelu(x.int()),
+        lambda x: torch.frac(x.int()),
+        lambda x: x.bool().ceil(),
+    ],
+)
+def test_nothing_is_too_small_to_be_refused(call, shape):
+    x = torch.zeros(shape)
+    with pytest.raises(NotImplementedError):
+        call(x)
+    with pytest.raises(NotImplementedError):
+        call(x.to("anygpu"))

@@ -76,7 +76,6 @@ at::ScalarType compute_dtype(const at::TensorIteratorBase& iter) {
 
 void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
                  c10::ArrayRef<int64_t> attrs) {
-  if (iter.numel() == 0) return;
   Call call(compute, scalars, attrs);
   if (C10_UNLIKELY(iter.output_base(0).dim() > kMaxRank)) return record_coalesced(op, iter, call);
   for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
@@ -89,7 +88,6 @@ void record_iter(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<Scala
 }
 
 void record_iter_with(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<at::Scalar> numbers) {
-  if (iter.numel() == 0) return;
   Call call(compute_dtype(iter), {}, {});
   for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
   int i = 0;
@@ -100,7 +98,6 @@ void record_iter_with(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<
 
 void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
                       c10::ArrayRef<int64_t> attrs) {
-  if (tensors[0].numel() == 0) return;
   if (C10_UNLIKELY(tensors[0].dim() > kMaxRank)) {
     at::TensorIteratorConfig config;
     config.check_all_same_dtype(false).set_check_mem_overlap(false).resize_outputs(false).allow_cpu_scalars(true);

@@ -81,14 +81,19 @@ ANYGPU_STUB_OF(want_float, lerp_kernel_tensor_weight, "lerp")
 ANYGPU_STUB_OF(want_numbers, pow_tensor_tensor_stub, "pow")
 
 ANYGPU_STUB(nextafter_stub, "nextafter")
+
+void want_integers(const TensorIteratorBase& iter) {
+  want_numbers(iter);
+  if (isFloatingType(compute_dtype(iter))) throw Refused("anygpu does this of integers only");
+}
 REGISTER_PRIVATEUSE1_DISPATCH(
     gcd_stub, +[](TensorIteratorBase& iter) {
-      want_numbers(iter);
+      want_integers(iter);
       record_iter(ANYGPU_OP("gcd"), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     lcm_stub, +[](TensorIteratorBase& iter) {
-      want_numbers(iter);
+      want_integers(iter);
       record_iter(ANYGPU_OP("lcm"), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
