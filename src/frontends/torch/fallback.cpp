@@ -66,8 +66,9 @@ void enter(const c10::OperatorHandle& op) {
 /// distances, so that in-place operators on views and overlapping arguments mean the same.
 class CpuCall {
  public:
-  CpuCall(const c10::OperatorHandle& op, torch::jit::Stack* stack)
-      : op_(op), stack_(stack), arguments_(op.schema().arguments()), first_(stack->size() - arguments_.size()) {}
+  /// asked: the CPU is to say first whether the call is right in itself, also where an argument is lost.
+  CpuCall(const c10::OperatorHandle& op, torch::jit::Stack* stack, bool asked = false)
+      : op_(op), stack_(stack), arguments_(op.schema().arguments()), first_(stack->size() - arguments_.size()), asked_(asked) {}
 
   /// What the CPU refuses is thrown here; nothing of the device has changed then.
   void compute() {
@@ -75,7 +76,9 @@ class CpuCall {
     for (size_t i = 0; i < arguments_.size(); ++i) survey(originals_[i]);
     for (auto& [impl, host] : storages_) fetch(impl, host);
     for (size_t i = 0; i < arguments_.size(); ++i) (*stack_)[first_ + i] = moved(arguments_[i], originals_[i]);
+    if (lost_ && !asked_) std::rethrow_exception(lost_);
     op_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack_);
+    if (lost_) std::rethrow_exception(lost_);
   }
   void deliver() {
     for (const Pair& p : written_) write_back(p);
@@ -129,7 +132,13 @@ class CpuCall {
     if (size == 0) return;
     const at::Tensor all = at::empty({0}, at::TensorOptions().dtype(at::kByte).device(s.device.device())).set_(s.device);
     const Place p = place_of(all);
-    translated([&] { device_of(all).download(*p.buffer, p.offset + s.begin, s.bytes.mutable_data_ptr(), size); });
+    try {
+      translated([&] { device_of(all).download(*p.buffer, p.offset + s.begin, s.bytes.mutable_data_ptr(), size); });
+    } catch (...) {
+      // An earlier call's failure. Whether this one is right in itself does not depend on what it would have read.
+      if (!lost_) lost_ = std::current_exception();
+      s.bytes.zero_();
+    }
   }
 
   at::Tensor moved(const at::Tensor& t, bool write) {
@@ -229,10 +238,12 @@ class CpuCall {
   torch::jit::Stack* stack_;
   const std::vector<c10::Argument>& arguments_;
   const size_t first_;
+  const bool asked_;
   std::vector<c10::IValue> originals_;
   std::unordered_map<c10::StorageImpl*, HostStorage> storages_;
   std::vector<Pair> written_;
   c10::DeviceIndex device_ = -1;
+  std::exception_ptr lost_;  // why some argument cannot be read
 };
 
 }  // namespace
@@ -245,7 +256,7 @@ void cpu_fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit
 }
 
 void refused_to_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  CpuCall call(op, stack);
+  CpuCall call(op, stack, /*asked=*/true);
   call.compute();
   enter(op);
   call.deliver();
