@@ -93,8 +93,8 @@ void check_call(const CallArgs& call, uint32_t lacking) {
     throw Error(ErrorKind::NotImplemented, "[" + std::string(call.op.name) + "] cannot be done: " + why.substr(0, why.find('\n')));
   }
   for (int t = 0; t < kDTypes; ++t)
-    if (types & lacking & 1u << t)
-      throw Error(ErrorKind::Type, "[" + std::string(call.op.name) + "] this device cannot compute in " + name_of(static_cast<DType>(t)) +
+    if (types & lacking & 1u << t)  // no TypeError in Python, where `x + x` would forget its words
+      throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] this device cannot compute in " + name_of(static_cast<DType>(t)) +
                                        ": convert the tensors to another dtype first");
   place.store(signature, std::memory_order_relaxed);
 }

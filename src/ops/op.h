@@ -25,7 +25,7 @@ struct CallArgs {
 };
 
 /// What Device::record asks of every call: the contract of its operator, and whether the operator is defined on these dtypes.
-/// Throws Error(NotImplemented) where it is not, Error(Type) where it needs a dtype of `lacking` (bit t: DType t).
+/// Throws Error(NotImplemented) where it is not, Error(Value) where it needs a dtype of `lacking` (bit t: DType t).
 void check_call(const CallArgs&, uint32_t lacking = 0);
 
 }  // namespace ops
