@@ -33,6 +33,18 @@ struct Store {
   bool in_order = false;  ///< asked for by Device::record; integers, minima and maxima come out the same without
 };
 
+/// In which order sums and products of floats meet what they reduce. A backend that can say so does when a Generic is described, by its
+/// operands' sizes and layout (Backend::fix_order); fusion keeps it, so that results have the same bits fused or not.
+struct ReductionOrder {
+  std::vector<std::vector<int>> loops;  ///< outermost first; each a run of reduction dimensions that are walked as one, outermost first
+  bool lanes = false;                   ///< the last loop is dealt out to lanes, which are added up at its end
+  int split = -1;                       ///< the loop that is cut into chunks, which are added up one after another; -1: none
+  int64_t chunk = 0;                    ///< indices of the split loop in a chunk
+
+  bool fixed() const { return !loops.empty(); }
+  friend bool operator==(const ReductionOrder&, const ReductionOrder&) = default;
+};
+
 struct Generic {
   std::string name;     ///< for people: the operators that it came from
   Dims sizes;           ///< the index space
@@ -41,6 +53,7 @@ struct Generic {
   Body body;
   std::vector<Store> stores;
   std::vector<int32_t> args;  ///< Arg position -> index into the Trace's scalars
+  ReductionOrder order;
 
   int rank() const { return sizes.size(); }
   bool reduces(int d) const { return reduce >> d & 1; }

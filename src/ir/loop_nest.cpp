@@ -20,9 +20,17 @@ LoopNest::LoopNest(const Generic& g) {
   for (int d = 0; d < g.rank(); ++d) {
     Dim dim{g.sizes[d], g.reduces(d)};
     for (const Access& a : g.accesses) dim.strides.push_back(a.strides[d]);
+    dim.from.push_back(d);
     dims_.push_back(dim);
   }
   nodes_ = g.body.nodes();
+  if (rounds_in_reduction(nodes_)) order_ = g.order;
+  for (size_t l = 0; l < order_.loops.size(); ++l) {
+    for (size_t p = 0; p < order_.loops[l].size(); ++p) {
+      Dim& d = dims_[order_.loops[l][p]];
+      d.loop = static_cast<int>(l), d.place = static_cast<int>(p);
+    }
+  }
   stores_ = g.stores;
   full_ = stored_at_every_index(g);
   for (const Access& a : g.accesses) accesses_.push_back({a.slot, a.dtype, a.offset});
@@ -258,10 +266,16 @@ void LoopNest::sort() {
   auto kind = [&](int d) { return dims_[d].reduces ? 2 : dims_[d].sequential ? 1 : 0; };
   std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return kind(x) < kind(y); });
   const bool ordered_reduction = std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.reduces && d.sequential; });
+  if (order_.fixed() && !ordered_reduction) {
+    const auto reducing = std::find_if(order.begin(), order.end(), [&](int d) { return kind(d) == 2; });
+    std::stable_sort(reducing, order.end(), [&](int x, int y) {
+      return std::pair(dims_[x].loop, dims_[x].place) < std::pair(dims_[y].loop, dims_[y].place);
+    });
+  }
   // Insertion sort: compare() knows no order where strides are 0, so only neighbours that it knows change places.
   for (size_t i = 1; i < order.size(); ++i) {
     for (size_t j = i; j > 0 && kind(order[j - 1]) == kind(order[j]) && kind(order[j]) != 1; --j) {
-      if (kind(order[j]) == 2 && ordered_reduction) break;
+      if (kind(order[j]) == 2 && (ordered_reduction || order_.fixed())) break;
       if (compare(dims_[order[j - 1]], dims_[order[j]]) >= 0) break;
       std::swap(order[j - 1], order[j]);
     }
@@ -273,10 +287,12 @@ void LoopNest::collapse(int64_t most) {
   for (int d = static_cast<int>(dims_.size()) - 2; d >= 0; --d) {
     Dim &x = dims_[d], &y = dims_[d + 1];
     if (x.reduces != y.reduces || x.sequential != y.sequential || x.indexed || y.indexed || x.size > most / y.size) continue;
+    if (x.loop != y.loop) continue;
     bool joins = true;
     for (size_t a = 0; a < accesses_.size(); ++a) joins &= x.strides[a] == y.strides[a] * y.size;
     if (!joins) continue;
     y.size *= x.size;
+    y.from.insert(y.from.begin(), x.from.begin(), x.from.end());
     remove_dim(d);
   }
 }

@@ -15,6 +15,8 @@ class LoopNest {
     int64_t size;
     bool reduces = false, sequential = false, indexed = false;
     std::vector<int64_t> strides;  // per access
+    std::vector<int> from;         // the Generic's dimensions that it walks, outermost first
+    int loop = -1, place = 0;      // in the Generic's ReductionOrder
   };
   struct Place {
     int32_t slot = -1;
@@ -48,6 +50,7 @@ class LoopNest {
   std::vector<Store> stores_;
   std::vector<bool> full_;  // per store: stored_at_every_index
   std::vector<Place> accesses_;
+  ReductionOrder order_;  // fixed where it is to be obeyed
 
  private:
   void drop_empty_reduction();

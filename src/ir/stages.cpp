@@ -11,6 +11,13 @@ bool is_arg_kind(const Node& reduce) {
   return kind == ReduceKind::ArgMax || kind == ReduceKind::ArgMin;
 }
 
+bool rounds_in_reduction(const std::vector<Node>& nodes) {
+  return std::any_of(nodes.begin(), nodes.end(), [](const Node& n) {
+    const auto kind = static_cast<ReduceKind>(n.imm.i);
+    return n.op == ExprOp::Reduce && is_float(n.type) && (kind == ReduceKind::Sum || kind == ReduceKind::Prod);
+  });
+}
+
 Node::Imm identity(ReduceKind kind, DType t, int bits) {
   const bool f = is_float(t), is_unsigned = t == DType::U8;
   auto number = [&](double real, int64_t integer) {

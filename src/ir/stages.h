@@ -10,6 +10,8 @@ namespace anygpu::ir {
 
 /// Of a Reduce node: whether its result is an index.
 bool is_arg_kind(const Node& reduce);
+/// Whether some Reduce rounds, so that the order in which it meets its operands shows in the result: sums and products of floats.
+bool rounds_in_reduction(const std::vector<Node>&);
 /// What an accumulator of values of type t starts as, as a constant of that type; `bits`: of an integer, as it is held. The index that an
 /// ArgMax or ArgMin starts with is the greatest.
 Node::Imm identity(ReduceKind, DType t, int bits);

@@ -1,6 +1,7 @@
 // Changing a Generic's dimensions without changing what it does: splitting, reordering, collapsing, pruning.
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "runtime/plan.h"
 
@@ -29,12 +30,41 @@ void remap(ir::Store& s, const std::vector<int32_t>& to) {
   if (s.guard >= 0) s.guard = to[static_cast<size_t>(s.guard)];
 }
 
+/// Whether dimension y comes right after x in one loop of the order, or neither is in any.
+bool follows(const ir::ReductionOrder& order, int x, int y) {
+  for (const std::vector<int>& loop : order.loops) {
+    const auto at = std::find(loop.begin(), loop.end(), x);
+    if (at != loop.end()) return at + 1 != loop.end() && at[1] == y;
+    if (std::find(loop.begin(), loop.end(), y) != loop.end()) return false;
+  }
+  return true;
+}
+
+/// Dimension d is one with that before it.
+void join_with_last(ir::ReductionOrder& order, int d) {
+  for (std::vector<int>& loop : order.loops) {
+    std::erase(loop, d);
+    for (int& of : loop) of -= of > d;
+  }
+}
+
 }  // namespace
 
 Generic over_dims(const Generic& g, const std::vector<DimPart>& parts) {
   Generic r;
   r.name = g.name;
   r.args = g.args;
+  r.order = g.order;
+  for (std::vector<int>& loop : r.order.loops) {
+    const std::vector<int> old = std::exchange(loop, {});
+    for (int d : old) {
+      const size_t first = loop.size();
+      for (size_t k = 0; k < parts.size(); ++k)
+        if (parts[k].dim == d) loop.push_back(static_cast<int>(k));
+      std::sort(loop.begin() + static_cast<int64_t>(first), loop.end(),
+                [&](int x, int y) { return parts[static_cast<size_t>(x)].unit > parts[static_cast<size_t>(y)].unit; });
+    }
+  }
   for (size_t k = 0; k < parts.size(); ++k) {
     r.sizes.push_back(parts[k].size);
     if (parts[k].reduce) r.reduce |= 1u << k;
@@ -86,6 +116,7 @@ void prune(Generic& g) {
   r.name = std::move(g.name);
   r.sizes = g.sizes;
   r.reduce = g.reduce;
+  r.order = std::move(g.order);
   std::vector<int32_t> to(static_cast<size_t>(g.body.size()), -1), access_to(g.accesses.size(), -1);
   auto keep_access = [&](int32_t a) {
     if (access_to[static_cast<size_t>(a)] < 0) {
@@ -160,11 +191,12 @@ void canonicalise(Generic& g) {
   uint32_t index_new = 0;
   for (size_t k = 0; k < parts.size(); ++k) index_new |= (indexed >> parts[k].dim & 1) << k;
   for (int d = r.rank() - 2; d >= 0; --d) {
-    bool one = r.reduces(d) == r.reduces(d + 1) && !(index_new >> d & 3);
+    bool one = r.reduces(d) == r.reduces(d + 1) && !(index_new >> d & 3) && follows(r.order, d, d + 1);
     for (const ir::Access& a : r.accesses) one = one && a.strides[d] == a.strides[d + 1] * r.sizes[d + 1];
     if (!one) continue;
     r.sizes[d] *= r.sizes[d + 1];
     r.sizes.erase(d + 1);
+    join_with_last(r.order, d + 1);
     uint32_t low = (1u << (d + 1)) - 1;
     r.reduce = (r.reduce & low) | (r.reduce >> 1 & ~low);
     index_new = (index_new & low) | (index_new >> 1 & ~low);

@@ -23,6 +23,7 @@ constexpr int kMaxNodes = 220, kMaxAccesses = 24, kMaxStores = 8;
 // A row that is read in several stages should stay in a core's second-level cache between them.
 constexpr int64_t kMaxRowBytes = 1 << 20;
 constexpr int64_t kMinRows = 4, kSmall = 16384;
+constexpr const char* kOtherOrder = "its sums would be taken in another order";
 
 struct Dim {
   int dim;
@@ -202,6 +203,7 @@ bool legal(const Generic& f, const Generic& s, bool reducing, std::string& why) 
 Generic join(const Generic& f, const Generic& s) {
   Generic r = f;
   r.reduce = f.reduce | s.reduce;
+  if (!r.order.fixed()) r.order = s.order;
   std::vector<int32_t> access_to(s.accesses.size()), arg_to(s.args.size()), to(static_cast<size_t>(s.body.size()));
   for (size_t j = 0; j < s.accesses.size(); ++j) {
     auto it = std::find_if(r.accesses.begin(), r.accesses.end(), [&](const Access& a) { return same_map(a, s.accesses[j]); });
@@ -268,6 +270,18 @@ bool acceptable(const Generic& g, std::string& why) {
   return true;
 }
 
+/// Whether each loop of the order can still be walked as one.
+bool keeps_order(const Generic& g) {
+  for (const std::vector<int>& loop : g.order.loops) {
+    for (size_t i = 0; i + 1 < loop.size(); ++i)
+      for (const Access& a : g.accesses)
+        if (a.strides[loop[i]] != a.strides[loop[i + 1]] * g.sizes[loop[i + 1]]) return false;
+    for (const Node& n : g.body.nodes())
+      if (loop.size() > 1 && n.op == ExprOp::Index && std::find(loop.begin(), loop.end(), n.imm.i) != loop.end()) return false;
+  }
+  return true;
+}
+
 bool closed(const Generic& g) {
   for (const ir::Store& s : g.stores)
     if (!plain(s)) return true;
@@ -309,7 +323,15 @@ bool fuse_pair(const Generic& f, const Generic& s, Generic& fused, std::string& 
     Generic af, as;
     if (!align(f, s, pair, outer_f, outer_s, af, as)) continue;
     if (!legal(af, as, reducing, why)) continue;
+    if (af.order.fixed() && as.order.fixed() && !(af.order == as.order)) {
+      why = kOtherOrder;
+      continue;
+    }
     Generic g = join(af, as);
+    if (!keeps_order(g)) {
+      why = kOtherOrder;
+      continue;
+    }
     if (!acceptable(g, why)) continue;
     fused = std::move(g);
     return true;

@@ -95,7 +95,9 @@ class StepSink : public ops::Lowering::Sink {
     ir::verify(g);
     bool nothing_to_write = false;
     for (int d = 0; d < g.rank(); ++d) nothing_to_write |= g.sizes[d] == 0 && !g.reduces(d);
-    if (!nothing_to_write) steps_.push_back(std::move(g));
+    if (nothing_to_write) return;
+    backend_.fix_order(g);
+    steps_.push_back(std::move(g));
   }
 
   Backend& backend_;

@@ -78,6 +78,7 @@ class CpuBackend : public Backend {
   int64_t channel_block(const ir::Named& n, int operand) const override { return library().channel_block(n, operand); }
   std::vector<int32_t> groups(std::span<const ir::Step> steps) const override { return groups_of(steps); }
   std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(steps); }
+  void fix_order(ir::Generic& g) const override { cpu::fix_order(g); }
   int64_t kernels_compiled() const override { return kernel_cache().compiled(); }
 };
 

@@ -25,6 +25,8 @@ constexpr int64_t kFewIndices = 1 << 16;     // up to which one masked body take
 constexpr int64_t kEnoughUnits = 48;         // units that many cores share well
 constexpr int64_t kEnoughRows = 24;          // below which a long reduction is split: its stages then meet memory, not the cache, each time
 constexpr int64_t kChunkElements = 1 << 14;  // least length of a chunk of a split reduction
+constexpr int64_t kSumRegisters = 2;         // that a sum along the vector dimension is kept in, in registers of f32
+constexpr int64_t kUnitColumns = 64;         // columns that are taken for one unit, where chunks are counted
 constexpr int64_t kWideColumns = 128;        // columns up to which accumulators are kept in registers
 constexpr int64_t kLongEnough = 32;          // rows below which they are kept there in any case
 constexpr int64_t kColumnBlock = 1 << 14;    // columns whose accumulators stay in the second cache; rows are read on in one piece
@@ -33,6 +35,17 @@ constexpr int64_t kLongestColumn = 1 << 12;  // additions in a row into one accu
 class Scheduler : private ir::LoopNest {
  public:
   explicit Scheduler(const ir::Generic& g) : ir::LoopNest(g) { out_.launch.args = g.args; }
+
+  /// The order in which sums are taken, after run().
+  ir::ReductionOrder order() const {
+    ir::ReductionOrder order;
+    const KernelSpec& spec = out_.spec;
+    if (out_.nothing || !ir::rounds_in_reduction(nodes_) || any_sequential()) return order;
+    for (int d = spec.first_reduction(); d < spec.rank(); ++d) order.loops.push_back(dims_[d].from);
+    order.lanes = spec.vector_reduces;
+    if (out_.launch.chunks > 1) order.split = spec.split_dim - spec.first_reduction(), order.chunk = out_.launch.chunk;
+    return order;
+  }
 
   Schedule run() {
     out_.nothing = !simplify();
@@ -86,8 +99,14 @@ class Scheduler : private ir::LoopNest {
       return s;
     };
     vector_ = -1;
+    const bool ordered = order_.fixed() && !any_sequential();
+    if (ordered && order_.lanes && dims_.back().loop + 1 == static_cast<int>(order_.loops.size())) {
+      vector_ = static_cast<int>(dims_.size()) - 1;
+      return;
+    }
     double best = 0;
     for (int d = static_cast<int>(dims_.size()) - 1; d >= 0; --d) {
+      if (ordered && dims_[d].reduces && !dims_[0].reduces) continue;  // parallel ones stand first
       if (dims_[d].sequential && d != last_sequential) continue;
       if (dims_[d].reduces && ordered_reduction && d != static_cast<int>(dims_.size()) - 1) continue;
       const double s = score(d);
@@ -142,8 +161,7 @@ class Scheduler : private ir::LoopNest {
     spec.vector_reduces = vector.reduces;
     int64_t reduced = 1;
     for (const Dim& d : dims_) reduced *= d.reduces ? d.size : 1;
-    const bool any_sequential = std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.sequential; });
-    spec.columns = !vector.reduces && !any_sequential && vector.size > kWideColumns && reduced >= kLongEnough;
+    spec.columns = !vector.reduces && !any_sequential() && vector.size > kWideColumns && reduced >= kLongEnough;
     spec.vector_sequential = vector.sequential;
     permute(order);
     for (size_t a = 0; a < accesses_.size(); ++a) {
@@ -189,9 +207,14 @@ class Scheduler : private ir::LoopNest {
       ++cost;
     }
     if (narrow && widest == 8) widest = 4;  // a few i64 among f32 take two registers
+    // Floats are added in an order that follows from sizes alone, whatever else the body computes.
+    const bool sums = spec.vector_reduces && ir::rounds_in_reduction(spec.nodes);
+    if (sums) widest = 4;
     const int64_t one = std::max<int64_t>(host_isa().vector_bytes / widest, 2);
     int64_t registers = 1;
-    if (!heavy && !strided && !spec.vector_sequential) {
+    if (sums) {
+      registers = kSumRegisters;
+    } else if (!heavy && !strided && !spec.vector_sequential) {
       if (spec.vector_reduces && accumulators) {
         registers = accumulators * cost <= 12 ? 4 : 2;
       } else if (accumulators && !spec.columns) {
@@ -298,38 +321,54 @@ class Scheduler : private ir::LoopNest {
     }
 
     int64_t units = launch.rows * launch.blocks;
-    const bool any_sequential =
-        spec.sequential || spec.vector_sequential || std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.sequential; });
-    if (reduced > 1 && !any_sequential) {
-      // Along the longest reduction dimension, or one outside of it that is long enough: its chunks are one piece of memory. The numbers
-      // depend on sizes alone.
-      int split = spec.first_reduction();
-      for (int d = split; d < spec.rank(); ++d) {
-        if (launch.sizes[d] > launch.sizes[split]) split = d;
-      }
-      const int64_t work = reduced * (spec.vector_reduces ? 1 : std::min(n, launch.block));  // of one unit, in elements
-      int64_t chunks = 1;
-      if (units < kEnoughRows) chunks = std::min((kEnoughUnits + units - 1) / units, work / kChunkElements);
-      if (!spec.vector_reduces) chunks = std::max(chunks, reduced / kLongestColumn);
-      for (int d = spec.first_reduction(); d < split; ++d) {
-        if (chunks > 1 && launch.sizes[d] >= chunks) split = d;
-      }
-      chunks = std::min(chunks, launch.sizes[split]);
-      if (chunks > 1) {
-        launch.chunk = (launch.sizes[split] + chunks - 1) / chunks;
-        if (split == v) launch.chunk = (launch.chunk + lanes - 1) / lanes * lanes;
-        launch.chunks = (launch.sizes[split] + launch.chunk - 1) / launch.chunk;
-        if (launch.chunks > 1) spec.split_dim = split;
-      }
-      if (spec.split_dim < 0) launch.chunk = 0, launch.chunks = 1;
-      if (spec.columns && spec.split_dim < 0) spec.split_dim = split, launch.chunk = launch.sizes[split];
-    }
+    if (reduced > 1 && !any_sequential()) share_out_reduction(reduced);
     units *= launch.chunks;
     double total = static_cast<double>(cost) * ordered;
     for (int d = 0; d < spec.rank(); ++d) {
       if (d < spec.outer || d >= spec.outer + spec.sequential) total *= static_cast<double>(launch.sizes[d]);
     }
     launch.grain = std::max<int64_t>(1, static_cast<int64_t>(kWorthAThread * units / std::max(total, 1.0)));
+  }
+
+  bool any_sequential() const {
+    return std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.sequential; });
+  }
+
+  /// Cuts a reduction into chunks, in numbers that depend on sizes alone.
+  void share_out_reduction(int64_t reduced) {
+    KernelSpec& spec = out_.spec;
+    Launch& launch = out_.launch;
+    const int first = spec.first_reduction();
+    int longest = first;
+    for (int d = first; d < spec.rank(); ++d) {
+      if (launch.sizes[d] > launch.sizes[longest]) longest = d;
+    }
+    if (order_.fixed()) {
+      for (int d = first; d < spec.rank(); ++d) {
+        if (order_.split >= 0 && dims_[d].loop == order_.split && launch.sizes[d] > order_.chunk) split_at(d, order_.chunk);
+      }
+    } else {
+      const int64_t n = launch.sizes[spec.vector_dim()];
+      const int64_t columns = spec.vector_reduces ? 1 : std::min(n, spec.columns ? launch.block : kUnitColumns);
+      const int64_t units = launch.rows * (spec.vector_reduces ? 1 : (n + columns - 1) / columns), work = reduced * columns;
+      int64_t chunks = 1;
+      if (units < kEnoughRows) chunks = std::min((kEnoughUnits + units - 1) / units, work / kChunkElements);
+      if (!spec.vector_reduces) chunks = std::max(chunks, reduced / kLongestColumn);
+      // Along the longest dimension, or one outside of it that is long enough: its chunks are one piece of memory.
+      int split = longest;
+      for (int d = first; d < longest; ++d) {
+        if (chunks > 1 && launch.sizes[d] >= chunks) split = d;
+      }
+      chunks = std::min(chunks, launch.sizes[split]);
+      if (chunks > 1) split_at(split, (launch.sizes[split] + chunks - 1) / chunks);
+    }
+    if (spec.columns && spec.split_dim < 0) spec.split_dim = longest, launch.chunk = launch.sizes[longest];
+  }
+
+  void split_at(int d, int64_t chunk) {
+    if (d == out_.spec.vector_dim()) chunk = (chunk + out_.spec.lanes - 1) / out_.spec.lanes * out_.spec.lanes;
+    const int64_t chunks = (out_.launch.sizes[d] + chunk - 1) / chunk;
+    if (chunks > 1) out_.spec.split_dim = d, out_.launch.chunk = chunk, out_.launch.chunks = chunks;
   }
 
   int vector_ = -1;
@@ -340,6 +379,13 @@ class Scheduler : private ir::LoopNest {
 
 Schedule schedule(const ir::Generic& g) {
   return Scheduler(g).run();
+}
+
+void fix_order(ir::Generic& g) {
+  if (g.order.fixed() || !ir::rounds_in_reduction(g.body.nodes())) return;
+  Scheduler scheduler(g);
+  scheduler.run();
+  g.order = scheduler.order();
 }
 
 }  // namespace anygpu::cpu

@@ -97,7 +97,9 @@ struct Schedule {
 };
 
 /// Chooses the order of the loops, what is a vector, and how work is shared out: a function of the Generic and the ISA,
-/// never of the number of threads, so that results are the same on any number.
+/// never of the number of threads, so that results are the same on any number. A fixed Generic::order is obeyed.
 Schedule schedule(const ir::Generic&);
+/// Sets the order in which its sums of floats are taken to that which schedule() would choose: by the sizes, and by which loop goes where.
+void fix_order(ir::Generic&);
 
 }  // namespace anygpu::cpu

@@ -78,6 +78,9 @@ class Backend {
   }
   /// A Program serves a slot of so many bytes that has moved by a multiple of this (a power of two), too.
   virtual int64_t moves_by(int64_t /*bytes*/) const { return 256; }
+  /// Sets Generic::order of a Generic as an operator describes it, before anything is fused, where results shall have the same bits fused or
+  /// not. By default nothing is set, and fusion is free.
+  virtual void fix_order(ir::Generic&) const {}
   /// Throws Error(Type) where a step needs a dtype that the device lacks.
   virtual std::unique_ptr<Program> prepare(std::span<const ir::Step>) = 0;
 
