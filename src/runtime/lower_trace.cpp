@@ -21,6 +21,8 @@ class StepSink : public ops::Lowering::Sink {
   }
 
   size_t steps() const { return steps_.size(); }
+  /// Whether sums of the calls from now on have the same bits fused or not.
+  void in_order(bool yes) { in_order_ = yes; }
   /// The steps since there were `n` are replaced by one that says that the call is refused.
   void refuse(size_t n, const Trace::Call& call, const Error& why) {
     steps_.resize(n);
@@ -96,13 +98,14 @@ class StepSink : public ops::Lowering::Sink {
     bool nothing_to_write = false;
     for (int d = 0; d < g.rank(); ++d) nothing_to_write |= g.sizes[d] == 0 && !g.reduces(d);
     if (nothing_to_write) return;
-    backend_.fix_order(g);
+    if (in_order_) backend_.fix_order(g);
     steps_.push_back(std::move(g));
   }
 
   Backend& backend_;
   std::vector<Slot>& slots_;
   std::vector<ir::Step>& steps_;
+  bool in_order_ = false;
 };
 
 }  // namespace
@@ -121,6 +124,7 @@ std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vec
   StepSink sink(backend, slots, steps);
   for (const Trace::Call& call : trace.decode()) {
     const size_t before = sink.steps();
+    sink.in_order(call.in_order);
     try {
       ops::Lowering lowering(*call.op, call.views, call.attrs, call.first_scalar, call.scalars, call.in_order, sink);
       call.op->lower(lowering);

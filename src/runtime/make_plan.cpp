@@ -70,7 +70,11 @@ std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOp
   }
   if (options.fuse && !one_by_one) fuse_steps(*plan, steps);
   if (plan->refuses) take_out_refused(*plan, steps);
-  if (options.fuse) block_channels(steps, plan->slots, backend);
+  const bool in_order = std::any_of(steps.begin(), steps.end(), [](const ir::Step& s) {
+    const auto* g = std::get_if<ir::Generic>(&s);
+    return g && g->order.fixed();
+  });
+  if (options.fuse && !in_order) block_channels(steps, plan->slots, backend);  // which would sum over channels in blocks
   for (const ir::Step& s : steps)
     if (auto* g = std::get_if<ir::Generic>(&s)) ir::verify(*g);
   plan->steps = std::move(steps);

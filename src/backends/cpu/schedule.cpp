@@ -34,7 +34,10 @@ constexpr int64_t kLongestColumn = 1 << 12;  // additions in a row into one accu
 
 class Scheduler : private ir::LoopNest {
  public:
-  explicit Scheduler(const ir::Generic& g) : ir::LoopNest(g) { out_.launch.args = g.args; }
+  /// fixing: to find an order that is to be fixed.
+  explicit Scheduler(const ir::Generic& g, bool fixing = false) : ir::LoopNest(g), by_sizes_(fixing || order_.fixed()) {
+    out_.launch.args = g.args;
+  }
 
   /// The order in which sums are taken, after run().
   ir::ReductionOrder order() const {
@@ -207,8 +210,8 @@ class Scheduler : private ir::LoopNest {
       ++cost;
     }
     if (narrow && widest == 8) widest = 4;  // a few i64 among f32 take two registers
-    // Floats are added in an order that follows from sizes alone, whatever else the body computes.
-    const bool sums = spec.vector_reduces && ir::rounds_in_reduction(spec.nodes);
+    // Where floats are added in an order that follows from sizes alone, it does not matter what else the body computes.
+    const bool sums = by_sizes_ && spec.vector_reduces && ir::rounds_in_reduction(spec.nodes);
     if (sums) widest = 4;
     const int64_t one = std::max<int64_t>(host_isa().vector_bytes / widest, 2);
     int64_t registers = 1;
@@ -349,7 +352,7 @@ class Scheduler : private ir::LoopNest {
       }
     } else {
       const int64_t n = launch.sizes[spec.vector_dim()];
-      const int64_t columns = spec.vector_reduces ? 1 : std::min(n, spec.columns ? launch.block : kUnitColumns);
+      const int64_t columns = spec.vector_reduces ? 1 : std::min(n, spec.columns || !by_sizes_ ? launch.block : kUnitColumns);
       const int64_t units = launch.rows * (spec.vector_reduces ? 1 : (n + columns - 1) / columns), work = reduced * columns;
       int64_t chunks = 1;
       if (units < kEnoughRows) chunks = std::min((kEnoughUnits + units - 1) / units, work / kChunkElements);
@@ -371,6 +374,7 @@ class Scheduler : private ir::LoopNest {
     if (chunks > 1) out_.spec.split_dim = d, out_.launch.chunk = chunk, out_.launch.chunks = chunks;
   }
 
+  const bool by_sizes_;  // sums are taken in an order that depends on sizes alone
   int vector_ = -1;
   Schedule out_;
 };
@@ -383,7 +387,7 @@ Schedule schedule(const ir::Generic& g) {
 
 void fix_order(ir::Generic& g) {
   if (g.order.fixed() || !ir::rounds_in_reduction(g.body.nodes())) return;
-  Scheduler scheduler(g);
+  Scheduler scheduler(g, /*fixing=*/true);
   scheduler.run();
   g.order = scheduler.order();
 }
