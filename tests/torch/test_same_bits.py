@@ -1,4 +1,4 @@
-"""After torch.use_deterministic_algorithms(True) a sum has, on the cpu backend, the same bits fused with its producers or not, on one thread
+"""After torch.use_deterministic_algorithms(True) a sum has the same bits on cpu, fused with its producers or not, on one thread
 or several: a reduction's order follows from its size and layout alone. gradcheck asks for that by default (nondet_tol=0)."""
 
 import itertools

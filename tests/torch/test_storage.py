@@ -2,9 +2,10 @@
 
 import io
 
-import anygpu
 import pytest
 import torch
+
+import anygpu
 
 DEV = "anygpu"
 
