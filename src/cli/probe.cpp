@@ -13,12 +13,6 @@ namespace anygpu::cli {
 
 namespace {
 
-int answer(const nlohmann::json& json) {
-  // A device's name need not be UTF-8.
-  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
-  return 0;
-}
-
 /// A function of libanygpu_command.so: a library of its own, so that the command starts, and can say what is wrong, where anygpu's
 /// libraries cannot be loaded.
 template <class F>
@@ -34,6 +28,12 @@ F* from_library(const char* name, std::string& error) {
 }
 
 }  // namespace
+
+int answer(const nlohmann::json& json) {
+  // A device's name need not be UTF-8.
+  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  return 0;
+}
 
 int probe_cuda() {
   void* library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace anygpu::cli {
 inline std::chrono::milliseconds probe_limit() {
   return patience(std::chrono::milliseconds(5000));
 }
+
+/// Prints what a probe found. Its result is the exit status.
+int answer(const nlohmann::json&);
 
 /// {"devices": [{name, type, vendor, api, driver, driver_info, memory, shader_float16, ...}]} of the drivers that the loader is told of,
 /// or {"error": what failed}. Exit status 0 either way.

@@ -80,11 +80,6 @@ json describe(const Vk& vk, VkPhysicalDevice device) {
   return out;
 }
 
-int answer(const json& out) {
-  std::cout << out.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
-  return 0;
-}
-
 int failed(const char* what, VkResult result) {
   const std::string code = std::to_string(result);
   const char* meaning = result == VK_ERROR_INCOMPATIBLE_DRIVER     ? " (no driver that it can use)"

@@ -5,7 +5,7 @@ namespace anygpu::cli {
 
 namespace {
 
-constexpr const char* kChain = "kernel";
+constexpr const char* kKernelChain = "kernel";
 
 std::string nvidia_driver(const Where& where) {
   if (where.id == "ubuntu") return "sudo ubuntu-drivers install, then restart";
@@ -19,24 +19,24 @@ bool check_driver(const Machine& machine, const PciGpu& gpu, Findings& findings)
   const Where& where = machine.where;
   const std::string link = gpu.name + " at " + gpu.address;
   if (gpu.driver == "vfio-pci") {
-    findings.warn(kChain, link, "bound to vfio-pci: it is lent to a virtual machine",
+    findings.warn(kKernelChain, link, "bound to vfio-pci: it is lent to a virtual machine",
                   "give it back to its driver, or look for it inside that machine", "no-driver");
     return false;
   }
   if (gpu.driver == "radeon") {
     findings.fail(
-        kChain, link, "driven by radeon, for which there is no Vulkan",
+        kKernelChain, link, "driven by radeon, for which there is no Vulkan",
         "add radeon.si_support=0 radeon.cik_support=0 amdgpu.si_support=1 amdgpu.cik_support=1 to the kernel's command line, and restart",
         "no-driver");
     return false;
   }
   if (gpu.driver == "nouveau") {
-    findings.warn(kChain, link, "driven by nouveau: no CUDA, and Vulkan only by Mesa's NVK (from Mesa 24.1 and Turing on)",
+    findings.warn(kKernelChain, link, "driven by nouveau: no CUDA, and Vulkan only by Mesa's NVK (from Mesa 24.1 and Turing on)",
                   nvidia_driver(where), "nouveau");
     return true;
   }
   if (!gpu.driver.empty()) {
-    findings.pass(kChain, link, "driven by " + gpu.driver);
+    findings.pass(kKernelChain, link, "driven by " + gpu.driver);
     return true;
   }
   std::string mend = "see the guide: the kernel has no driver for it";
@@ -48,7 +48,7 @@ bool check_driver(const Machine& machine, const PciGpu& gpu, Findings& findings)
   if (gpu.vendor == "8086") mend = "sudo modprobe i915 || sudo modprobe xe; see what they say: sudo dmesg | grep -E 'i915|xe'";
   if (gpu.vendor == "10de") mend = nvidia_driver(where);
   if (gpu.vendor == "1af4") mend = "sudo modprobe virtio-gpu";
-  findings.fail(kChain, link, "no driver is bound to it", mend, "no-driver");
+  findings.fail(kKernelChain, link, "no driver is bound to it", mend, "no-driver");
   return false;
 }
 
@@ -56,18 +56,18 @@ void check_node(const Machine& machine, const RenderNode& node, Findings& findin
   const bool container = !machine.where.container.empty();
   if (!node.present) {
     findings.fail(
-        kChain, node.path, container ? "the kernel has it, but the container was not given it" : "the kernel has it, but it is not in /dev",
+        kKernelChain, node.path, container ? "the kernel has it, but the container was not given it" : "the kernel has it, but it is not in /dev",
         container ? container_mend(machine) : "sudo udevadm trigger --subsystem-match=drm", container ? "container" : "no-render-node");
   } else if (!node.usable) {
     const std::string owner = node.group.empty() ? "group " + std::to_string(node.gid) : "group " + node.group;
     const std::string groups = node.group.empty() ? std::to_string(node.gid) : node.group;
     findings.fail(
-        kChain, node.path, "this user may not read and write it: it is for " + owner,
+        kKernelChain, node.path, "this user may not read and write it: it is for " + owner,
         container ? "start the container with --group-add " + std::to_string(node.gid) + " (podman without root: --group-add keep-groups)"
                   : "sudo usermod -aG " + groups + " $USER, then log out and in again",
         "permissions");
   } else {
-    findings.pass(kChain, node.path, "there, and this user may use it");
+    findings.pass(kKernelChain, node.path, "there, and this user may use it");
   }
 }
 
@@ -104,7 +104,7 @@ std::string install_driver(const Where& where, Serves serves) {
 
 void check_kernel(const Machine& machine, Findings& findings) {
   if (machine.where.wsl) return;
-  for (const auto& gpu : machine.gpus.displays) findings.info(kChain, gpu.name + " at " + gpu.address, "a display without a GPU");
+  for (const auto& gpu : machine.gpus.displays) findings.info(kKernelChain, gpu.name + " at " + gpu.address, "a display without a GPU");
   for (const auto& gpu : machine.gpus.pci) {
     if (!check_driver(machine, gpu, findings)) continue;
     const bool virtio = gpu.driver == "virtio_gpu";
@@ -113,7 +113,7 @@ void check_kernel(const Machine& machine, Findings& findings) {
     } else if (gpu.driver != "nvidia" && !virtio) {  // NVIDIA's driver has nodes of its own
       const bool container = !machine.where.container.empty();
       findings.fail(
-          kChain, "/dev/dri",
+          kKernelChain, "/dev/dri",
           container ? "the container was not given a render node of " + gpu.name : gpu.driver + " made no render node for " + gpu.name,
           container ? container_mend(machine) : "see why: sudo dmesg | grep -i " + gpu.driver, container ? "container" : "no-render-node");
     }

@@ -12,12 +12,12 @@ namespace anygpu::cli {
 
 namespace {
 
-struct Options {
+struct DoctorOptions {
   std::string root;  // empty: this machine, whose drivers are asked too
   bool json = false, verbose = false, no_color = false;
 };
 
-int doctor(const Options& options) {
+int doctor(const DoctorOptions& options) {
   const System sys(options.root.empty() ? "/" : options.root);
   const Machine machine(sys);
   Findings findings;
@@ -38,7 +38,7 @@ int doctor(const Options& options) {
 }  // namespace
 
 void add_doctor(CLI::App& app, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DoctorOptions>();
   auto* verb = app.add_subcommand("doctor", "Say why a GPU is not seen, and what to type to mend it");
   verb->add_option("--root", options->root, "Examine the files under this folder instead of this machine; nothing is run then")
       ->type_name("DIR");

@@ -7,7 +7,7 @@ namespace anygpu::cli {
 
 namespace {
 
-constexpr const char* kChain = "Vulkan";
+constexpr const char* kVulkanChain = "Vulkan";
 
 /// The kinds of driver that this machine's GPUs need; dzn and Venus are judged in chains of their own.
 std::set<Serves> needed(const Machine& machine) {
@@ -33,14 +33,14 @@ void check_vulkan(const Machine& machine, Findings& findings) {
     if (machine.where.packages == Packages::Apk) mend = "apk add vulkan-loader";
     if (mend.empty()) mend = "install the Vulkan loader as the distribution says";
     if (gpu)
-      findings.fail(kChain, "loader", "there is no libvulkan.so.1", mend, "vulkan-loader");
+      findings.fail(kVulkanChain, "loader", "there is no libvulkan.so.1", mend, "vulkan-loader");
     else
-      findings.warn(kChain, "loader", "there is no libvulkan.so.1 (and no GPU seen that would need it)", mend, "vulkan-loader");
+      findings.warn(kVulkanChain, "loader", "there is no libvulkan.so.1 (and no GPU seen that would need it)", mend, "vulkan-loader");
   } else {
-    findings.pass(kChain, "loader", vulkan.loader);
+    findings.pass(kVulkanChain, "loader", vulkan.loader);
   }
   if (!vulkan.forced.empty())
-    findings.warn(kChain, "environment", vulkan.forced + " hides every other driver",
+    findings.warn(kVulkanChain, "environment", vulkan.forced + " hides every other driver",
                   "unset " + vulkan.forced.substr(0, vulkan.forced.find('=')), "vulkan-drivers");
   int whole = 0;
   for (const auto& icd : vulkan.icds) {
@@ -57,11 +57,11 @@ void check_vulkan(const Machine& machine, Findings& findings) {
     if (!icd.error.empty()) wrong = icd.error;
     if (wrong.empty() && icd.library.empty()) wrong = "it names " + icd.written + ", which the linker does not find";
     if (wrong.empty())
-      findings.pass(kChain, icd.file, icd.library + ", for " + serves_name(icd.serves)), ++whole;
+      findings.pass(kVulkanChain, icd.file, icd.library + ", for " + serves_name(icd.serves)), ++whole;
     else if (harmless)
-      findings.warn(kChain, icd.file, wrong, mend, "vulkan-drivers");
+      findings.warn(kVulkanChain, icd.file, wrong, mend, "vulkan-drivers");
     else
-      findings.fail(kChain, icd.file, wrong, mend, "vulkan-drivers");
+      findings.fail(kVulkanChain, icd.file, wrong, mend, "vulkan-drivers");
   }
   for (const Serves kind : kinds) {
     if (vulkan.has(kind) || vulkan.first(kind)) continue;  // there, or already judged broken
@@ -69,9 +69,9 @@ void check_vulkan(const Machine& machine, Findings& findings) {
                                               : install_driver(machine.where, kind);
     if (kind == Serves::Nvidia && !machine.where.container.empty())
       mend = "run with -e NVIDIA_DRIVER_CAPABILITIES=all, or --device nvidia.com/gpu=all";
-    findings.fail(kChain, "driver", std::string("no Vulkan driver for ") + serves_name(kind) + " is installed", mend, "vulkan-drivers");
+    findings.fail(kVulkanChain, "driver", std::string("no Vulkan driver for ") + serves_name(kind) + " is installed", mend, "vulkan-drivers");
   }
-  if (vulkan.icds.empty() && kinds.empty() && !vulkan.loader.empty()) findings.info(kChain, "driver", "no driver is installed");
+  if (vulkan.icds.empty() && kinds.empty() && !vulkan.loader.empty()) findings.info(kVulkanChain, "driver", "no driver is installed");
 }
 
 }  // namespace anygpu::cli

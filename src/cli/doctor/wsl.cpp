@@ -5,24 +5,24 @@ namespace anygpu::cli {
 
 namespace {
 
-constexpr const char* kChain = "WSL";
+constexpr const char* kWslChain = "WSL";
 constexpr const char* kUpdate = "in PowerShell: wsl --update, then wsl --shutdown, and open the distribution again";
 
 void check_device(const Machine& machine, Findings& findings) {
   const Wsl& wsl = machine.wsl;
   if (!wsl.dxg) {
     if (!machine.where.container.empty()) {
-      findings.fail(kChain, "/dev/dxg", "the container was not given the device", container_mend(machine), "container");
+      findings.fail(kWslChain, "/dev/dxg", "the container was not given the device", container_mend(machine), "container");
     } else if (wsl.turned_off) {
-      findings.fail(kChain, "/dev/dxg", "absent: /etc/wsl.conf has enabled=false under [gpu]",
+      findings.fail(kWslChain, "/dev/dxg", "absent: /etc/wsl.conf has enabled=false under [gpu]",
                     "sudo sed -i 's/^enabled *= *false/enabled=true/' /etc/wsl.conf, and in PowerShell: wsl --shutdown", "no-dxg");
     } else {
-      findings.fail(kChain, "/dev/dxg", "absent: the kernel was lent no GPU", kUpdate, "no-dxg");
+      findings.fail(kWslChain, "/dev/dxg", "absent: the kernel was lent no GPU", kUpdate, "no-dxg");
     }
   } else if (!wsl.dxg_usable) {
-    findings.fail(kChain, "/dev/dxg", "this user may not read and write it", "sudo chmod a+rw /dev/dxg", "no-dxg");
+    findings.fail(kWslChain, "/dev/dxg", "this user may not read and write it", "sudo chmod a+rw /dev/dxg", "no-dxg");
   } else {
-    findings.pass(kChain, "/dev/dxg", "there, and this user may use it");
+    findings.pass(kWslChain, "/dev/dxg", "there, and this user may use it");
   }
 }
 
@@ -32,20 +32,20 @@ void check_libraries(const Machine& machine, Findings& findings) {
   if (!wsl.missing.empty()) {
     std::string names;
     for (const auto& name : wsl.missing) names += (names.empty() ? "" : ", ") + name;
-    findings.fail(kChain, "libraries",
+    findings.fail(kWslChain, "libraries",
                   (wsl.folder ? "missing in " : "there is no folder ") + std::string(kWslFolder) + (wsl.folder ? ": " + names : ""),
                   container ? container_mend(machine) : kUpdate, container ? "container" : "wsl-libraries");
     return;
   }
-  findings.pass(kChain, "libraries", "libdxcore.so, libd3d12.so, libd3d12core.so in " + std::string(kWslFolder));
+  findings.pass(kWslChain, "libraries", "libdxcore.so, libd3d12.so, libd3d12core.so in " + std::string(kWslFolder));
   if (!wsl.configured) {
-    findings.fail(kChain, "linker path", "the linker does not look in " + std::string(kWslFolder),
+    findings.fail(kWslChain, "linker path", "the linker does not look in " + std::string(kWslFolder),
                   "echo " + std::string(kWslFolder) + " | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig", "linker-path");
   } else if (!wsl.cached) {
-    findings.fail(kChain, "linker path", "/etc/ld.so.conf.d names " + std::string(kWslFolder) + ", but the linker's cache is older",
+    findings.fail(kWslChain, "linker path", "/etc/ld.so.conf.d names " + std::string(kWslFolder) + ", but the linker's cache is older",
                   "sudo ldconfig", "linker-path");
   } else {
-    findings.pass(kChain, "linker path", kWslFolder);
+    findings.pass(kWslChain, "linker path", kWslFolder);
   }
 }
 
@@ -58,13 +58,13 @@ void check_windows_driver(const Machine& machine, Findings& findings) {
   }
   if (vendors.empty()) {
     if (!machine.where.container.empty() && !machine.sys.exists("/usr/lib/wsl/drivers")) return;  // said already
-    findings.fail(kChain, "Windows' driver", "none of AMD's, Intel's, NVIDIA's or Qualcomm's under /usr/lib/wsl/drivers",
+    findings.fail(kWslChain, "Windows' driver", "none of AMD's, Intel's, NVIDIA's or Qualcomm's under /usr/lib/wsl/drivers",
                   "install the newest driver of the GPU's maker in Windows, then in PowerShell: wsl --shutdown", "windows-driver");
   } else if (!for_linux) {
-    findings.warn(kChain, "Windows' driver", vendors + ": without any library for Linux, as old drivers are",
+    findings.warn(kWslChain, "Windows' driver", vendors + ": without any library for Linux, as old drivers are",
                   "install the newest driver of the GPU's maker in Windows, then in PowerShell: wsl --shutdown", "windows-driver");
   } else {
-    findings.pass(kChain, "Windows' driver", vendors);
+    findings.pass(kWslChain, "Windows' driver", vendors);
   }
 }
 
@@ -83,12 +83,12 @@ void check_dzn(const Machine& machine, Findings& findings) {
   if (container) mend = "on the host, where dzn is installed: sudo anygpu cdi generate";
   const Icd* icd = machine.vulkan.first(Serves::Dxg);
   if (!icd) {
-    findings.fail(kChain, "dzn", "Mesa's Vulkan driver for Direct3D 12 is not installed" + version, mend, "dzn");
+    findings.fail(kWslChain, "dzn", "Mesa's Vulkan driver for Direct3D 12 is not installed" + version, mend, "dzn");
   } else if (!icd->error.empty() || icd->library.empty()) {
-    findings.fail(kChain, "dzn", icd->file + (icd->error.empty() ? " names " + icd->written + ", which is not there" : ": " + icd->error),
+    findings.fail(kWslChain, "dzn", icd->file + (icd->error.empty() ? " names " + icd->written + ", which is not there" : ": " + icd->error),
                   mend, "dzn");
   } else {
-    findings.pass(kChain, "dzn", icd->library + version);
+    findings.pass(kWslChain, "dzn", icd->library + version);
   }
 }
 
@@ -102,7 +102,7 @@ void check_wsl(const Machine& machine, Findings& findings) {
   check_dzn(machine, findings);
   // vgem makes /dev/dri appear here, and people take it for the GPU.
   for (const auto& node : machine.gpus.nodes)
-    if (node.present) findings.info(kChain, node.path, "a node for exchanging buffers, not the GPU: that is /dev/dxg");
+    if (node.present) findings.info(kWslChain, node.path, "a node for exchanging buffers, not the GPU: that is /dev/dxg");
 }
 
 }  // namespace anygpu::cli
