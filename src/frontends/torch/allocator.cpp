@@ -99,7 +99,6 @@ using c10::CachingAllocator::Stat;
 using c10::CachingAllocator::StatArray;
 
 /// What PyTorch calls accumulated statistics, since the start or resetAccumulatedStats(): bytes asked for. What was freed follows.
-constexpr int kMaxDevices = 64;
 std::atomic<int64_t> asked_bytes[kMaxDevices], asked_at_reset[kMaxDevices], allocated_at_reset[kMaxDevices];
 
 void set_stat(StatArray& stat, int64_t current, int64_t peak, int64_t allocated, int64_t freed) {

@@ -9,7 +9,6 @@ namespace anygpu::torch_frontend {
 
 namespace {
 
-constexpr int kMaxDevices = 64;
 
 thread_local c10::DeviceIndex current = 0;
 std::atomic<Device*> devices[kMaxDevices];

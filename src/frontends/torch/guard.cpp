@@ -12,9 +12,6 @@
 namespace anygpu::torch_frontend {
 namespace {
 
-constexpr auto kType = c10::DeviceType::PrivateUse1;
-constexpr int kMaxDevices = 64;
-
 thread_local c10::StreamId current_stream[kMaxDevices] = {};
 
 /// A place in a device's queue, and how many operators had been recorded before it.

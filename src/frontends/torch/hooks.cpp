@@ -9,8 +9,6 @@
 namespace anygpu::torch_frontend {
 namespace {
 
-constexpr auto kType = c10::DeviceType::PrivateUse1;
-
 class Hooks final : public at::PrivateUse1HooksInterface {
  public:
   bool isBuilt() const override { return true; }

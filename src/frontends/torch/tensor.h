@@ -58,6 +58,10 @@ decltype(auto) translated(F&& f) {
 
 // ---- devices ----
 
+inline constexpr auto kType = c10::DeviceType::PrivateUse1;
+/// More are not counted.
+inline constexpr int kMaxDevices = 64;
+
 /// How many devices there are; 0 where the list cannot be read. Never throws.
 c10::DeviceIndex device_count() noexcept;
 c10::DeviceIndex current_device() noexcept;
@@ -76,6 +80,11 @@ void flush_all();
 
 inline bool is_anygpu(const at::TensorBase& t) {
   return t.device().type() == c10::DeviceType::PrivateUse1;
+}
+
+/// Whether an optional argument is there: PyTorch passes absent ones as nullopt or as an undefined tensor.
+inline bool given(const std::optional<at::Tensor>& t) {
+  return t && t->defined();
 }
 
 // ---- dtypes ----

@@ -134,7 +134,7 @@ Gradients composed_backward(const Tensor& grad, const Tensor& q, const Tensor& k
   return r;
 }
 
-Gradients backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, std::array<bool, 4> wanted,
+Gradients attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, std::array<bool, 4> wanted,
                    const Tensor& out, const Tensor& logsumexp, const Tensor& cum_q, const Tensor& cum_k, int64_t max_q, int64_t max_k,
                    double dropout, bool causal, const Tensor& seed, const Tensor& offset, std::optional<double> scale) {
   if (!grad.defined()) return {};
@@ -167,7 +167,7 @@ Gradients backward_autograd(const Tensor& grad, const Tensor& q, const Tensor& k
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_fused_sdp_choice", choose);
   on<at::_ops::_scaled_dot_product_fused_attention_overrideable, attention>(m);
-  on<at::_ops::_scaled_dot_product_fused_attention_overrideable_backward, backward>(m);
+  on<at::_ops::_scaled_dot_product_fused_attention_overrideable_backward, attention_backward>(m);
 }
 TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, m) {
   m.impl("_scaled_dot_product_fused_attention_overrideable_backward", backward_autograd);

@@ -74,8 +74,8 @@ at::Tensor& hot_unary_(at::Tensor& a) {
 /// Registers name and name_ for a structured unary operator.
 template <class O, class S, class Op, class InPlace>
 void hot_unary_faces(torch::Library& m) {
-  m.impl(name_of_op<Op>().c_str(), &hot_unary<O, S, Op>);
-  m.impl(name_of_op<InPlace>().c_str(), &hot_unary_<O, S, InPlace>);
+  implement<Op>(m, &hot_unary<O, S, Op>);
+  implement<InPlace>(m, &hot_unary_<O, S, InPlace>);
 }
 
 template <class O, class S, class Op>
@@ -93,8 +93,8 @@ at::Tensor& hot_pair_(at::Tensor& a, const at::Tensor& b) {
 }
 template <class O, class S, class Op, class InPlace>
 void hot_pair_faces(torch::Library& m) {
-  m.impl(name_of_op<Op>().c_str(), &hot_pair<O, S, Op>);
-  m.impl(name_of_op<InPlace>().c_str(), &hot_pair_<O, S, InPlace>);
+  implement<Op>(m, &hot_pair<O, S, Op>);
+  implement<InPlace>(m, &hot_pair_<O, S, InPlace>);
 }
 
 /// add and sub: plain where alpha is 1.
@@ -116,8 +116,8 @@ at::Tensor& hot_sum_(at::Tensor& a, const at::Tensor& b, const at::Scalar& alpha
 }
 template <class O, class S, class Op, class InPlace>
 void hot_sum_faces(torch::Library& m) {
-  m.impl(name_of_op<Op>().c_str(), &hot_sum<O, S, Op>);
-  m.impl(name_of_op<InPlace>().c_str(), &hot_sum_<O, S, InPlace>);
+  implement<Op>(m, &hot_sum<O, S, Op>);
+  implement<InPlace>(m, &hot_sum_<O, S, InPlace>);
 }
 
 /// A gradient: dy and what was saved, in the operator's order.

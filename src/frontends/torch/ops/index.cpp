@@ -36,7 +36,6 @@ Tensor index_along(const Tensor& index, int64_t dim, at::IntArrayRef sizes) {
 
 namespace {
 
-using at::Scalar;
 using OptTensorList = c10::List<std::optional<Tensor>>;
 
 // ---- index, index_put_ ----
@@ -198,7 +197,7 @@ void put_along(const Tensor& out, int64_t dim, const Tensor& index, const Tensor
     record(ANYGPU_OP("index_put"), {to, from, by}, {}, {dim, 0, combine_for(combine, out)});
 }
 
-Tensor& index_add_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source, const Scalar& alpha, Tensor& out) {
+Tensor& index_add_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source, const at::Scalar& alpha, Tensor& out) {
   dim = meta_out<at::meta::structured_index_add>({&out}, self, dim, index, source, alpha).dim;
   if (!out.is_same(self)) out.copy_(self);
   const bool plain = !alpha.isFloatingPoint() ? alpha.toLong() == 1 : alpha.toDouble() == 1;
@@ -252,8 +251,8 @@ Tensor checked_fill_index(const Tensor& self, int64_t& dim, const Tensor& index)
   sizes[static_cast<size_t>(dim)] = index.numel();
   return index_along(index, dim, sizes);
 }
-Tensor& index_fill_scalar(Tensor& self, int64_t dim, const Tensor& index, const Scalar& value) {
-  TORCH_CHECK(self.is_complex() || !value.isComplex(), "index_fill_(): Converting complex Scalar to non-complex type is not supported");
+Tensor& index_fill_scalar(Tensor& self, int64_t dim, const Tensor& index, const at::Scalar& value) {
+  TORCH_CHECK(self.is_complex() || !value.isComplex(), "index_fill_(): Converting complex at::Scalar to non-complex type is not supported");
   const Tensor by = checked_fill_index(self, dim, index);
   if (by.numel() == 0) return self;
   record(ANYGPU_OP("scatter_value"), {some_dims(self), by}, {to_scalar(value, dtype_of(self.scalar_type()))}, {dim, 0, 1});

@@ -14,19 +14,18 @@
 namespace anygpu::torch_frontend {
 namespace {
 
-using at::Scalar;
 using at::Tensor;
 
-bool is_one(const Scalar& s) {
+bool is_one(const at::Scalar& s) {
   return s.equal(1);
 }
-bool is_zero(const Scalar& s) {
+bool is_zero(const at::Scalar& s) {
   return s.equal(0);
 }
 
 /// out = beta * self + alpha * (lhs @ rhs), self broadcast to out; absent for beta 0.
-void product(const Operand& out, const Operand& lhs, const Operand& rhs, const std::optional<Operand>& self, const Scalar& beta,
-             const Scalar& alpha) {
+void product(const Operand& out, const Operand& lhs, const Operand& rhs, const std::optional<Operand>& self, const at::Scalar& beta,
+             const at::Scalar& alpha) {
   const bool add = self && !is_zero(beta);
   if (is_one(alpha) && (!add || is_one(beta))) {
     if (add) return record(ANYGPU_OP("matmul"), {out, lhs, rhs, *self});
@@ -89,7 +88,7 @@ void check_self(const Tensor& self, const Tensor& out) {
               out.scalar_type());
 }
 
-Tensor& addmm_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha, Tensor& out) {
+Tensor& addmm_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const at::Scalar& beta, const at::Scalar& alpha, Tensor& out) {
   meta_out<at::meta::structured_addmm>({&out}, self, mat1, mat2, beta, alpha);
   check_self(self, out);
   want_numbers(self);
@@ -100,7 +99,7 @@ Tensor& addmm_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, co
   return out;
 }
 
-Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {
+Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const at::Scalar& beta, const at::Scalar& alpha) {
   if (C10_LIKELY(plain_pair(mat1, mat2, 2) && is_anygpu(self) && self.scalar_type() == mat1.scalar_type() && self.dim() == 1 &&
                  is_one(beta) && is_one(alpha) && (self.size(0) == mat2.size(1) || self.size(0) == 1))) {
     Tensor out = empty({mat1.size(0), mat2.size(1)}, mat1);
@@ -111,7 +110,7 @@ Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const S
   return addmm_out(self, mat1, mat2, beta, alpha, out);
 }
 
-Tensor& addmm_activation_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha,
+Tensor& addmm_activation_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const at::Scalar& beta, const at::Scalar& alpha,
                              bool use_gelu, Tensor& out) {
   addmm_out(self, mat1, mat2, beta, alpha, out);
   if (use_gelu)
@@ -120,13 +119,13 @@ Tensor& addmm_activation_out(const Tensor& self, const Tensor& mat1, const Tenso
     at::relu_(out);
   return out;
 }
-Tensor addmm_activation(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha,
+Tensor addmm_activation(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const at::Scalar& beta, const at::Scalar& alpha,
                         bool use_gelu) {
   Tensor out = empty({0}, mat1);
   return addmm_activation_out(self, mat1, mat2, beta, alpha, use_gelu, out);
 }
 
-Tensor& baddbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& beta, const Scalar& alpha, Tensor& out) {
+Tensor& baddbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const at::Scalar& beta, const at::Scalar& alpha, Tensor& out) {
   want_one_dtype({&self, &a, &b});
   meta_out<at::meta::structured_baddbmm>({&out}, self, a, b, beta, alpha);
   want_numbers(self);
@@ -138,7 +137,7 @@ Tensor& baddbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const 
 }
 
 /// The batch's products summed: one product over a longer inner dimension.
-Tensor& addbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& beta, const Scalar& alpha, Tensor& out) {
+Tensor& addbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const at::Scalar& beta, const at::Scalar& alpha, Tensor& out) {
   TORCH_CHECK(a.dim() == 3, "batch1 must be a 3D tensor");
   TORCH_CHECK(b.dim() == 3, "batch2 must be a 3D tensor");
   TORCH_CHECK(a.size(0) == b.size(0), "batch1 and batch2 must have same number of batches, got ", a.size(0), " and ", b.size(0));
@@ -150,11 +149,11 @@ Tensor& addbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const S
   Tensor lhs = a.transpose(0, 1).reshape({a.size(1), a.size(0) * a.size(2)});
   return addmm_out(self, lhs, b.reshape({b.size(0) * b.size(1), b.size(2)}), beta, alpha, out);
 }
-Tensor addbmm(const Tensor& self, const Tensor& a, const Tensor& b, const Scalar& beta, const Scalar& alpha) {
+Tensor addbmm(const Tensor& self, const Tensor& a, const Tensor& b, const at::Scalar& beta, const at::Scalar& alpha) {
   Tensor out = empty({0}, self);
   return addbmm_out(self, a, b, beta, alpha, out);
 }
-Tensor& addbmm_(Tensor& self, const Tensor& a, const Tensor& b, const Scalar& beta, const Scalar& alpha) {
+Tensor& addbmm_(Tensor& self, const Tensor& a, const Tensor& b, const at::Scalar& beta, const at::Scalar& alpha) {
   if (a.dim() == 3 && b.dim() == 3) {
     TORCH_CHECK(self.dim() == 2 && self.size(0) == a.size(1) && self.size(1) == b.size(2), "addbmm_: a result of ", a.size(1), "x",
                 b.size(2), " does not fit in-place into ", self.sizes());
@@ -164,7 +163,7 @@ Tensor& addbmm_(Tensor& self, const Tensor& a, const Tensor& b, const Scalar& be
 
 // ---- addr: PyTorch's own composition, behind the checks of its CPU kernel ----
 
-void check_addr(const Tensor& self, const Tensor& x, const Tensor& y, const Scalar& beta, const Scalar& alpha) {
+void check_addr(const Tensor& self, const Tensor& x, const Tensor& y, const at::Scalar& beta, const at::Scalar& alpha) {
   const at::ScalarType t = at::promote_types(at::result_type(self, x), y.scalar_type());
   for (const auto& [name, s] : {std::pair("beta", &beta), std::pair("alpha", &alpha)}) {
     TORCH_CHECK(!s->isBoolean() || t == at::kBool, "Boolean ", name, " only supported for Boolean results.");
@@ -172,11 +171,11 @@ void check_addr(const Tensor& self, const Tensor& x, const Tensor& y, const Scal
                 " must not be a floating point number.");
   }
 }
-Tensor addr(const Tensor& self, const Tensor& x, const Tensor& y, const Scalar& beta, const Scalar& alpha) {
+Tensor addr(const Tensor& self, const Tensor& x, const Tensor& y, const at::Scalar& beta, const at::Scalar& alpha) {
   check_addr(self, x, y, beta, alpha);
   return at::native::math_addr(self, x, y, beta, alpha);
 }
-Tensor& addr_out(const Tensor& self, const Tensor& x, const Tensor& y, const Scalar& beta, const Scalar& alpha, Tensor& out) {
+Tensor& addr_out(const Tensor& self, const Tensor& x, const Tensor& y, const at::Scalar& beta, const at::Scalar& alpha, Tensor& out) {
   check_addr(self, x, y, beta, alpha);
   return at::native::math_addr_out(self, x, y, beta, alpha, out);
 }
@@ -185,7 +184,7 @@ View as_column(const Tensor& v) {
   return restrided(v, {v.size(0), 1}, {v.stride(0), 0});
 }
 
-Tensor& addmv_out(const Tensor& self, const Tensor& mat, const Tensor& vec, const Scalar& beta, const Scalar& alpha, Tensor& out) {
+Tensor& addmv_out(const Tensor& self, const Tensor& mat, const Tensor& vec, const at::Scalar& beta, const at::Scalar& alpha, Tensor& out) {
   meta_out<at::meta::structured_addmv>({&out}, self, mat, vec, beta, alpha);
   want_numbers(mat);
   TORCH_CHECK(mat.scalar_type() == vec.scalar_type() && self.scalar_type() == mat.scalar_type(),

@@ -7,13 +7,9 @@
 namespace anygpu::torch_frontend {
 namespace {
 
-using at::Scalar;
 using at::Tensor;
 using OptTensor = std::optional<Tensor>;
 
-bool given(const OptTensor& t) {
-  return t && t->defined();
-}
 
 void check_weight(const OptTensor& weight, const Tensor& self) {
   if (given(weight))
@@ -131,7 +127,7 @@ Tensor nll_loss2d_backward(const Tensor& grad, const Tensor& self, const Tensor&
 
 // ---- margins ----
 
-void check_multi_margin(const Tensor& self, const Tensor& target, const Scalar& p, const OptTensor& weight) {
+void check_multi_margin(const Tensor& self, const Tensor& target, const at::Scalar& p, const OptTensor& weight) {
   TORCH_CHECK(p.equal(1) || p.equal(2), "only p == 1 and p == 2 supported");
   const int64_t n = self.dim() < 2 ? 1 : self.size(0), classes = self.dim() < 2 ? (self.dim() == 0 ? 1 : self.size(0)) : self.size(1);
   TORCH_CHECK((self.dim() == 2 && self.size(1) != 0) || (self.dim() == 1 && self.size(0) != 0) || self.dim() == 0,
@@ -152,7 +148,7 @@ View at_least_1d(const Tensor& t) {
   return t.dim() ? own_view_of(t) : restrided(t, {1}, {1});
 }
 
-Tensor& multi_margin_loss_out(const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight,
+Tensor& multi_margin_loss_out(const Tensor& self, const Tensor& target, const at::Scalar& p, const at::Scalar& margin, const OptTensor& weight,
                               int64_t reduction, Tensor& out) {
   check_multi_margin(self, target, p, weight);
   resize_out(out, reduction == at::Reduction::None && target.dim() > 0 ? target.sizes() : at::IntArrayRef());
@@ -165,13 +161,13 @@ Tensor& multi_margin_loss_out(const Tensor& self, const Tensor& target, const Sc
   record(ANYGPU_OP("multi_margin_loss"), operands, {anygpu::Scalar(margin.toDouble())}, attrs);
   return out;
 }
-Tensor multi_margin_loss(const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin, const OptTensor& weight,
+Tensor multi_margin_loss(const Tensor& self, const Tensor& target, const at::Scalar& p, const at::Scalar& margin, const OptTensor& weight,
                          int64_t reduction) {
   Tensor out = empty({0}, self);
   return multi_margin_loss_out(self, target, p, margin, weight, reduction, out);
 }
 
-Tensor& multi_margin_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin,
+Tensor& multi_margin_loss_backward_out(const Tensor& grad, const Tensor& self, const Tensor& target, const at::Scalar& p, const at::Scalar& margin,
                                        const OptTensor& weight, int64_t reduction, Tensor& dx) {
   check_multi_margin(self, target, p, weight);
   resize_out(dx, self.sizes());
@@ -184,7 +180,7 @@ Tensor& multi_margin_loss_backward_out(const Tensor& grad, const Tensor& self, c
   record(ANYGPU_OP("multi_margin_loss_grad"), operands, {anygpu::Scalar(margin.toDouble())}, attrs);
   return dx;
 }
-Tensor multi_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const Scalar& p, const Scalar& margin,
+Tensor multi_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const at::Scalar& p, const at::Scalar& margin,
                                   const OptTensor& weight, int64_t reduction) {
   Tensor dx = empty({0}, self);
   return multi_margin_loss_backward_out(grad, self, target, p, margin, weight, reduction, dx);

@@ -12,9 +12,6 @@ using at::Tensor;
 using OptTensor = std::optional<Tensor>;
 using Three = std::tuple<Tensor, Tensor, Tensor>;
 
-bool given(const OptTensor& t) {
-  return t && t->defined();
-}
 bool half(const Tensor& t) {
   return at::isReducedFloatingType(t.scalar_type());
 }

@@ -11,7 +11,7 @@ struct Peek : at::TensorIteratorBase {
 };
 
 /// Operands, scalars and attrs of one call.
-struct Call {
+struct IteratedCall {
   c10::SmallVector<Operand, 8> operands;
   c10::SmallVector<Scalar, 8> scalars;
   c10::SmallVector<int64_t, 4> attrs;
@@ -19,7 +19,7 @@ struct Call {
   uint32_t mask = 0;
   at::ScalarType compute;
 
-  Call(at::ScalarType compute, c10::ArrayRef<Scalar> s, c10::ArrayRef<int64_t> a) : scalars(s.begin(), s.end()), compute(compute) {
+  IteratedCall(at::ScalarType compute, c10::ArrayRef<Scalar> s, c10::ArrayRef<int64_t> a) : scalars(s.begin(), s.end()), compute(compute) {
     attrs.push_back(0);
     attrs.append(a.begin(), a.end());
   }
@@ -46,7 +46,7 @@ struct Call {
 
 /// The operands over the iterator's own dimensions, which are fewer where neighbours could be joined: the way of tensors of more dimensions
 /// than a View has.
-void record_coalesced(const Op& op, at::TensorIteratorBase& iter, Call& call) {
+void record_coalesced(const Op& op, at::TensorIteratorBase& iter, IteratedCall& call) {
   std::vector<View> views;
   views.reserve(static_cast<size_t>(iter.ntensors()));
   for (int i = 0; i < iter.ntensors(); ++i) {
@@ -76,7 +76,7 @@ at::ScalarType compute_dtype(const at::TensorIteratorBase& iter) {
 
 void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
                  c10::ArrayRef<int64_t> attrs) {
-  Call call(compute, scalars, attrs);
+  IteratedCall call(compute, scalars, attrs);
   if (C10_UNLIKELY(iter.output_base(0).dim() > kMaxRank)) return record_coalesced(op, iter, call);
   for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
   for (int i = 0; i < iter.ninputs(); ++i) call.input(i, iter.input_base(i), iter.output_base(0));
@@ -88,7 +88,7 @@ void record_iter(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<Scala
 }
 
 void record_iter_with(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<at::Scalar> numbers) {
-  Call call(compute_dtype(iter), {}, {});
+  IteratedCall call(compute_dtype(iter), {}, {});
   for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
   int i = 0;
   for (; i < iter.ninputs(); ++i) call.input(i, iter.input_base(i), iter.output_base(0));
@@ -109,7 +109,7 @@ void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tenso
     at::TensorIterator iter = config.build();
     return record_iter(op, iter, compute, scalars, attrs);
   }
-  Call call(compute, scalars, attrs);
+  IteratedCall call(compute, scalars, attrs);
   int i = 0;
   for (const at::Tensor& t : tensors) {
     if (i < outputs)

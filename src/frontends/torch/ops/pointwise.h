@@ -115,22 +115,7 @@ class Iterated final : public S {
 
  private:
   void set(int64_t i, at::IntArrayRef sizes, at::IntArrayRef strides, at::TensorOptions options ANYGPU_NAMES) {
-    at::Tensor& out = outs[i];
-    if (!out.defined()) {
-      at::ScalarType t = c10::typeMetaToScalarType(options.dtype());
-      c10::DeviceIndex d = index_of(options.device());
-      out = strides.empty() ? empty_in(options.memory_format_opt().value_or(at::MemoryFormat::Contiguous), sizes, t, d)
-                            : empty_strided(sizes, strides, t, d);
-    } else if (in_place) {
-      TORCH_CHECK(options.dtype() == out.dtype(), "Bad in-place call: input tensor dtype ", out.dtype(), " and output tensor dtype ",
-                  options.dtype(), " should match");
-      TORCH_CHECK(options.device() == out.device(), "Bad in-place call: input tensor device ", out.device(), " and output tensor device ",
-                  options.device(), " should match");
-      TORCH_CHECK(sizes == out.sizes(), "Bad in-place call: input tensor size ", out.sizes(), " and output tensor size ", sizes,
-                  " should match");
-    } else {
-      set_out(out, sizes, strides, options);
-    }
+    set_new_or_out(outs[i], in_place, sizes, strides, options);
     if constexpr (std::is_base_of_v<at::TensorIteratorBase, S>) S::set_output_raw_strided(i, sizes, strides, options ANYGPU_PASS_NAMES);
   }
 };

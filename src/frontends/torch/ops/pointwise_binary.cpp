@@ -188,19 +188,19 @@ void comparison(torch::Library& m) {
 /// Operators of the form name.Tensor, name_.Tensor, name.out (or another overload of the latter)
 #define BINARY(name, out) faces<structured_##name##_out, _ops::name##_Tensor, _ops::name##__Tensor, _ops::name##_##out>(m)
 
-ANYGPU_NAME(Add, "add")
-ANYGPU_NAME(Sub, "sub")
-ANYGPU_NAME(Mul, "mul")
-ANYGPU_NAME(Div, "div")
+ANYGPU_NAME(AddOp, "add")
+ANYGPU_NAME(SubOp, "sub")
+ANYGPU_NAME(MulOp, "mul")
+ANYGPU_NAME(DivOp, "div")
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
-  hot_sum_faces<Add, structured_ufunc_add_CPU, _ops::add_Tensor, _ops::add__Tensor>(m);
+  hot_sum_faces<AddOp, structured_ufunc_add_CPU, _ops::add_Tensor, _ops::add__Tensor>(m);
   faces<structured_ufunc_add_CPU, _ops::add_out>(m);
-  hot_sum_faces<Sub, structured_sub_out, _ops::sub_Tensor, _ops::sub__Tensor>(m);
+  hot_sum_faces<SubOp, structured_sub_out, _ops::sub_Tensor, _ops::sub__Tensor>(m);
   faces<structured_sub_out, _ops::sub_out>(m);
-  hot_pair_faces<Mul, structured_mul_out, _ops::mul_Tensor, _ops::mul__Tensor>(m);
+  hot_pair_faces<MulOp, structured_mul_out, _ops::mul_Tensor, _ops::mul__Tensor>(m);
   faces<structured_mul_out, _ops::mul_out>(m);
-  hot_pair_faces<Div, structured_div_out, _ops::div_Tensor, _ops::div__Tensor>(m);
+  hot_pair_faces<DivOp, structured_div_out, _ops::div_Tensor, _ops::div__Tensor>(m);
   faces<structured_div_out, _ops::div_out>(m);
   faces<structured_div_out_mode, _ops::div_Tensor_mode, _ops::div__Tensor_mode, _ops::div_out_mode>(m);
   BINARY(remainder, Tensor_out);

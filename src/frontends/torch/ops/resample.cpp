@@ -36,21 +36,21 @@ using at::Tensor;
 using OptScale = std::optional<double>;
 
 /// The catalogue's numbers for them.
-enum Mode : int64_t { kNearest, kNearestExact, kLinear, kCubic };
+enum Resize : int64_t { kNearest, kNearestExact, kLinear, kCubic };
 
-void check_dtype(Mode mode, const Tensor& t) {
+void check_dtype(Resize mode, const Tensor& t) {
   const bool ok = at::isFloatingType(t.scalar_type()) || (t.scalar_type() == at::kByte && (mode == kNearest || mode == kNearestExact));
   if (!ok) throw Refused(c10::str("upsampling of ", t.scalar_type()));
 }
 
 /// Input elements per output element, in the precision that PyTorch computes it in.
-double scale_of(Mode mode, const Tensor& t, int64_t in, int64_t out, bool align_corners, OptScale given) {
+double scale_of(Resize mode, const Tensor& t, int64_t in, int64_t out, bool align_corners, OptScale given) {
   if (mode == kNearest || mode == kNearestExact) return at::native::compute_scales_value<float>(given, in, out);
   return t.scalar_type() == at::kDouble ? at::native::area_pixel_compute_scale<double>(in, out, align_corners, given)
                                         : at::native::area_pixel_compute_scale<float>(in, out, align_corners, given);
 }
 
-void upsample(bool gradient, Mode mode, bool align_corners, const Tensor& dst, const Tensor& src, std::initializer_list<OptScale> given) {
+void upsample(bool gradient, Resize mode, bool align_corners, const Tensor& dst, const Tensor& src, std::initializer_list<OptScale> given) {
   check_dtype(mode, src);
   if (dst.numel() == 0) return;
   const Tensor &in = gradient ? dst : src, &out = gradient ? src : dst;
@@ -77,37 +77,37 @@ struct NotOfBytes<F> {
 
 // ---- nearest: (self, output_size, scales...) and (grad, output_size, input_size, scales...) ----
 
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& nearest1d(const Tensor& self, IntArrayRef size, OptScale w, Tensor& out) {
   meta_out<Meta>({&out}, self, size, w);
   upsample(false, mode, false, out, self, {w});
   return out;
 }
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& nearest1d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, OptScale w, Tensor& dx) {
   meta_out<Meta>({&dx}, grad, size, input_size, w);
   upsample(true, mode, false, dx, grad, {w});
   return dx;
 }
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& nearest2d(const Tensor& self, IntArrayRef size, OptScale h, OptScale w, Tensor& out) {
   meta_out<Meta>({&out}, self, size, h, w);
   upsample(false, mode, false, out, self, {h, w});
   return out;
 }
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& nearest2d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, OptScale h, OptScale w, Tensor& dx) {
   meta_out<Meta>({&dx}, grad, size, input_size, h, w);
   upsample(true, mode, false, dx, grad, {h, w});
   return dx;
 }
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& nearest3d(const Tensor& self, IntArrayRef size, OptScale d, OptScale h, OptScale w, Tensor& out) {
   meta_out<Meta>({&out}, self, size, d, h, w);
   upsample(false, mode, false, out, self, {d, h, w});
   return out;
 }
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& nearest3d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, OptScale d, OptScale h, OptScale w, Tensor& dx) {
   meta_out<Meta>({&dx}, grad, size, input_size, d, h, w);
   upsample(true, mode, false, dx, grad, {d, h, w});
@@ -126,13 +126,13 @@ Tensor& linear1d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef inpu
   upsample(true, kLinear, align, dx, grad, {w});
   return dx;
 }
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& smooth2d(const Tensor& self, IntArrayRef size, bool align, OptScale h, OptScale w, Tensor& out) {
   meta_out<Meta>({&out}, self, size, align, h, w);
   upsample(false, mode, align, out, self, {h, w});
   return out;
 }
-template <class Meta, Mode mode>
+template <class Meta, Resize mode>
 Tensor& smooth2d_backward(const Tensor& grad, IntArrayRef size, IntArrayRef input_size, bool align, OptScale h, OptScale w, Tensor& dx) {
   meta_out<Meta>({&dx}, grad, size, input_size, align, h, w);
   upsample(true, mode, align, dx, grad, {h, w});

@@ -7,9 +7,6 @@ namespace {
 using at::Tensor;
 using OptTensor = std::optional<Tensor>;
 
-bool given(const OptTensor& t) {
-  return t && t->defined();
-}
 
 void check_cell(const Tensor& input_gates, const Tensor& hidden_gates, const Tensor& state, const OptTensor& b1, const OptTensor& b2,
                 int64_t factor) {

@@ -81,9 +81,9 @@ Tensor input_gates(const Layout& layout, const Tensor& x, const Tensor& w, const
   return gates;
 }
 
-Tensor row_sum(const Tensor& gates) {
+Tensor sum_of_rows(const Tensor& gates) {
   Tensor out = empty({gates.size(2)}, gates);
-  record(ANYGPU_OP("row_sum"), {out, flat(gates)});
+  record(ANYGPU_OP("sum_of_rows"), {out, flat(gates)});
   return out;
 }
 
@@ -205,7 +205,7 @@ struct LstmLayer : torch::autograd::Function<LstmLayer> {
     if (wanted(3)) r[3] = weight_grad(d_gates, x);
     if (wanted(4)) r[4] = weight_grad(d_gates, layout.before(h0, out));
     if (wanted(5) || wanted(6)) {
-      const Tensor db = row_sum(d_gates);
+      const Tensor db = sum_of_rows(d_gates);
       r[5] = db;
       r[6] = db.clone();
     }
@@ -263,8 +263,8 @@ struct GruLayer : torch::autograd::Function<GruLayer> {
     r[1] = dh;
     if (wanted(3)) r[3] = weight_grad(di, x);
     if (wanted(4)) r[4] = weight_grad(ds, layout.before(h0, out));
-    if (wanted(5)) r[5] = row_sum(di);
-    if (wanted(6)) r[6] = row_sum(ds);
+    if (wanted(5)) r[5] = sum_of_rows(di);
+    if (wanted(6)) r[6] = sum_of_rows(ds);
     return r;
   }
 };

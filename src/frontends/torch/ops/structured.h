@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/TensorMeta.h>
-#include <ATen/native/CPUFallback.h>
 #include <ATen/native/Resize.h>
 #include <torch/headeronly/version.h>
 
@@ -23,14 +22,9 @@
 namespace anygpu::torch_frontend {
 
 /// Gives `out` what a meta function decided for it, as PyTorch's own structured kernels do.
-inline void set_out(const at::Tensor& out, at::IntArrayRef sizes, at::IntArrayRef strides, const at::TensorOptions& options) {
-  TORCH_CHECK(options.dtype() == out.dtype(), "Expected out tensor to have dtype ", options.dtype(), ", but got ", out.dtype(), " instead");
-  TORCH_CHECK(options.device() == out.device(), "Expected out tensor to have device ", options.device(), ", but got ", out.device(),
-              " instead");
-  if (out.sizes() == sizes) return;
-  resize_out(out, sizes, options.memory_format_opt().value_or(at::MemoryFormat::Contiguous));
-  if (!strides.empty()) out.as_strided_(sizes, strides);
-}
+void set_out(const at::Tensor& out, at::IntArrayRef sizes, at::IntArrayRef strides, const at::TensorOptions& options);
+/// The same for a functional call, whose `out` is undefined until it is made here, and for an in-place one, which cannot be reshaped.
+void set_new_or_out(at::Tensor& out, bool in_place, at::IntArrayRef sizes, at::IntArrayRef strides, const at::TensorOptions& options);
 
 /// A meta function (at::meta::structured_<name>) run on outputs that exist.
 template <class Meta, size_t N>
@@ -104,11 +98,21 @@ inline void want_float_or_long(const at::TensorBase& t) {
   if (t.scalar_type() != at::kLong) want_float(t);
 }
 
-/// Whether the CPU has a kernel of this name to ask.
-template <class Op>
-bool cpu_has() {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(Op::name, Op::overload_name).hasComputedKernelForDispatchKey(c10::DispatchKey::CPU);
-}
+/// Within a catch block: returns where the CPU shall be asked, since this device does not do the call, and the CPU has a kernel of that
+/// name; else throws on, an Error as what PyTorch calls it.
+void ask_cpu_or_rethrow(const char* name, const char* overload);
+
+/// A call that is put to the CPU. One function a signature, not one an operator: it is large, and seldom used.
+template <class Signature>
+struct Asked;
+template <class R, class... Args>
+struct Asked<R(Args...)> {
+  [[gnu::cold, gnu::noinline]] static R call(const char* name, const char* overload, Args... args) {
+    static const auto kernel = c10::BoxedKernel::makeFromFunction<&refused_to_cpu>();
+    const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
+    return c10::impl::BoxedKernelWrapper<R(Args...)>::call(kernel, op, c10::DispatchKeySet(), std::forward<Args>(args)...);
+  }
+};
 
 /// `F`, and the CPU where F throws Refused: it refuses in PyTorch's words, or does it as a fallback. `complex`: whether F knows complex
 /// numbers; if not, they go to the CPU at once.
@@ -120,13 +124,11 @@ struct OrCpu<Op, F, complex, R (*)(Args...)> {
     if (complex || !(any_complex(args) || ...)) {
       try {
         return F(args...);
-      } catch (const Refused&) {
-        if (!cpu_has<Op>()) throw;
-      } catch (const Error& e) {  // a View of too many dimensions, for one
-        if (e.kind() != ErrorKind::NotImplemented || !cpu_has<Op>()) rethrow_as_torch(e);
+      } catch (...) {
+        ask_cpu_or_rethrow(Op::name, Op::overload_name);
       }
     }
-    return at::native::call_fallback_fn<&refused_to_cpu, Op>::call(std::forward<Args>(args)...);
+    return Asked<R(Args...)>::call(Op::name, Op::overload_name, std::forward<Args>(args)...);
   }
 };
 /// For kernels that know only reals: m.impl("sum.IntList_out", real<at::_ops::sum_IntList_out, sum_out>);
@@ -135,17 +137,20 @@ inline constexpr auto* real = &OrCpu<Op, F, false>::call;
 template <class Op, auto F>
 inline constexpr auto* or_cpu = &OrCpu<Op, F, true>::call;
 
-/// The registered name of an operator: "add.out".
-template <class Op>
-std::string name_of_op() {
-  std::string name = Op::name, overload = Op::overload_name;
-  return overload.empty() ? name : name + "." + overload;
+/// Registers `f` for Op. One function a signature does it, not one an operator: what PyTorch's templates make of a signature is large.
+template <class F>
+[[gnu::noinline]] void implement(torch::Library& m, const char* name, const char* overload, F* f) {
+  m.impl((*overload ? std::string(name) + "." + overload : name).c_str(), f);
+}
+template <class Op, class F>
+void implement(torch::Library& m, F* f) {
+  implement(m, Op::name, Op::overload_name, f);
 }
 
 /// Registers F for Op; what F does not do, complex numbers among it, is put to the CPU.
 template <class Op, auto F>
 void on(torch::Library& m) {
-  m.impl(name_of_op<Op>().c_str(), real<Op, F>);
+  implement<Op>(m, real<Op, F>);
 }
 
 }  // namespace anygpu::torch_frontend

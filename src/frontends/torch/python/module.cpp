@@ -16,8 +16,6 @@ namespace anygpu::torch_frontend {
 namespace {
 
 namespace py = pybind11;
-constexpr auto kType = c10::DeviceType::PrivateUse1;
-
 c10::DeviceIndex index(int64_t i) {
   return static_cast<c10::DeviceIndex>(i);
 }
