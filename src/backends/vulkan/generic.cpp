@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "anygpu/error.h"
+#include "spirv/builder.h"
 #include "spirv/kernel.h"
 
 namespace anygpu::vulkan {
@@ -50,6 +51,29 @@ std::vector<Extent> extents_of(const Schedule& s) {
   return extents;
 }
 
+/// A shader, and what fills its params.
+struct Kernel {
+  std::shared_ptr<const Shader> shader;
+  std::vector<Param> params;
+};
+
+/// With params in push constants; nothing where they pass what the device has of them, unless in a buffer.
+Kernel made_of(const KernelSpec& spec, const Capabilities& caps, const std::string& name, bool push) {
+  const int words = static_cast<int>(caps.push_bytes / 4);
+  spirv::Builder b(spec.local, push ? spirv::Params{words} : spirv::Params{0, spec.bindings});
+  if (caps.float_controls_f32) b.preserve_specials(32);
+  if (caps.denormals) b.preserve_denormals(32);
+  std::vector<Param> params = emit(b, spec, caps);
+  if (push && static_cast<int>(params.size()) > words) return {};
+  auto shader = std::make_shared<Shader>();
+  shader->name = name;
+  shader->words = b.finish();
+  shader->bindings = spec.bindings + (push ? 0 : 1);
+  shader->texels = spec.texels;
+  shader->push_words = push ? words : 0;
+  return {std::move(shader), std::move(params)};
+}
+
 Kernel kernel_for(const KernelSpec& spec, const Capabilities& caps, const std::string& name) {
   static std::mutex& mutex = *new std::mutex;
   static auto& made = *new std::unordered_map<std::string, Kernel>;
@@ -58,7 +82,8 @@ Kernel kernel_for(const KernelSpec& spec, const Capabilities& caps, const std::s
   key += std::to_string(caps.push_bytes);
   std::lock_guard lock(mutex);
   Kernel& k = made[key];
-  if (!k.shader) k = emit(spec, caps, name);
+  if (!k.shader) k = made_of(spec, caps, name, true);
+  if (!k.shader) k = made_of(spec, caps, name, false);
   return k;
 }
 

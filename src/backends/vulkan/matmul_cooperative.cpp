@@ -1,7 +1,5 @@
 #include "matmul_cooperative.h"
 
-#include <spirv/unified1/GLSL.std.450.h>
-
 #include <algorithm>
 #include <map>
 #include <mutex>
@@ -75,17 +73,17 @@ Form form_of(const MatmulProblem& p, const CooperativeTile& t, const Capabilitie
 /// One shader under construction.
 class Emitted {
  public:
-  explicit Emitted(const Form& f) : f_(f), b_(static_cast<int>(f.invocations), kMatmulPushWords) {}
+  explicit Emitted(const Form& f) : f_(f), b_(static_cast<int>(f.invocations), {kMatmulPushWords}) {}
 
   std::vector<uint32_t> words() {
-    b_.vulkan_memory_model();
+    b_.share_with_matrices();
     b_.shared_length(kLhsArray, word(f_.lhs_words()));
     b_.shared_length(kRhsArray, word(f_.rhs_words()));
     b_.shared_length(kSumArray, word(f_.sum_words()));
     local_ = b_.local_index(), subgroup_ = b_.subgroup(), subgroups_ = b_.subgroups();
-    const Value z = b_.push(kBatch) + b_.group(2), inner = z % b_.push(kBatches), outer = z / b_.push(kBatches);
-    for (int i = 0; i < 4; ++i) at_[i] = b_.push(kOffset + i) + outer * b_.push(kBatchStride + i) + inner * b_.push(kBatchStride + 4 + i);
-    row_ = (b_.push(kRowTile) + b_.group(1)) * number(f_.m());
+    const Value z = b_.param(kBatch) + b_.group(2), inner = z % b_.param(kBatches), outer = z / b_.param(kBatches);
+    for (int i = 0; i < 4; ++i) at_[i] = b_.param(kOffset + i) + outer * b_.param(kBatchStride + i) + inner * b_.param(kBatchStride + 4 + i);
+    row_ = (b_.param(kRowTile) + b_.group(1)) * number(f_.m());
     column_ = b_.group(0) * number(f_.n());
     for (int64_t i = 0; i < f_.rows * f_.columns; ++i) sums_.push_back(b_.matrix_variable(sum_));
     // Subgroups may be fewer than parts, or more: what a device says of their size is not what every shader gets.
@@ -101,14 +99,14 @@ class Emitted {
   };
 
   Value number(int64_t v) { return b_.u32(word(v)); }
-  Value least(Value x, Value y) { return b_.call(GLSLstd450UMin, Type::U32, {x, y}); }
+  Value least(Value x, Value y) { return b_.op(gpu::Op::Least, Type::U32, {x, y}); }
 
   void part(Value pass) {
     const Value mine = pass + subgroup_, works = mine < number(kParts);
     for (const spirv::Id s : sums_) b_.matrix_clear(s, sum_);
-    b_.loop(number(0), b_.push(kK), number(f_.k()), [&](Value k) {
-      const Axis m{f_.m(), row_, b_.push(kM), b_.push(kRow + kLhs)}, n{f_.n(), column_, b_.push(kN), b_.push(kColumn + kRhs)};
-      const Axis lhs_k{f_.k(), k, b_.push(kK), b_.push(kColumn + kLhs)}, rhs_k{f_.k(), k, b_.push(kK), b_.push(kRow + kRhs)};
+    b_.loop(number(0), b_.param(kK), number(f_.k()), [&](Value k) {
+      const Axis m{f_.m(), row_, b_.param(kM), b_.param(kRow + kLhs)}, n{f_.n(), column_, b_.param(kN), b_.param(kColumn + kRhs)};
+      const Axis lhs_k{f_.k(), k, b_.param(kK), b_.param(kColumn + kLhs)}, rhs_k{f_.k(), k, b_.param(kK), b_.param(kRow + kRhs)};
       b_.barrier();
       stage(kLhs, kLhsArray, f_.stages.lhs, m, lhs_k);
       stage(kRhs, kRhsArray, f_.stages.rhs, n, rhs_k);
@@ -179,13 +177,13 @@ class Emitted {
       const Value row = row_ + part / number(kPartsAcross) * number(f_.part_m()) + number(i * f_.size_m) + inner / number(f_.size_n);
       const Value column = column_ + part % number(kPartsAcross) * number(f_.part_n()) + number(j * f_.size_n) + inner % number(f_.size_n);
       const Value there = (slot < least(subgroups_, number(kParts))) & (part < number(kParts));
-      b_.if_(there & (row < b_.push(kM)) & (column < b_.push(kN)),
+      b_.if_(there & (row < b_.param(kM)) & (column < b_.param(kN)),
              [&] { store_one(b_.shared_load(Type::F32, kSumArray, t), row, column); });
     }
   }
 
   Value element(int operand, Value row, Value column) {
-    return at_[operand] + row * b_.push(kRow + operand) + column * b_.push(kColumn + operand);
+    return at_[operand] + row * b_.param(kRow + operand) + column * b_.param(kColumn + operand);
   }
 
   void store_one(Value v, Value row, Value column) {
@@ -193,14 +191,14 @@ class Emitted {
       const Value e = element(kBias, row, column);
       if (f_.bias_kind) {
         const Value both = b_.load(kBias, Type::U32, e >> 1);
-        v = v + decode_half(f_.bias_kind == 2, (both >> ((e & number(1)) << 4)) & number(0xffff));
+        v = v + gpu::decode_half(f_.bias_kind == 2, (both >> ((e & number(1)) << 4)) & number(0xffff));
       } else {
         v = v + b_.bits(b_.load(kBias, Type::U32, e), Type::F32);
       }
     }
     const Value e = element(kDst, row, column);
     if (f_.dst_kind) {
-      b_.store_narrow(kDst, Type::U16, encode_half(f_.dst_kind == 2, v), e);
+      b_.store_narrow(kDst, Type::U16, gpu::encode_half(f_.dst_kind == 2, v), e);
     } else {
       if (f_.adds) v = v + b_.bits(b_.load(kDst, Type::U32, e), Type::F32);
       b_.store(kDst, b_.bits(v, Type::U32), e);

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <spirv/unified1/spirv.hpp>
 
 namespace anygpu::vulkan::spirv {
@@ -19,6 +20,81 @@ uint32_t bits_of(double v) {
   return std::bit_cast<uint32_t>(static_cast<float>(v));
 }
 
+/// How an operation is written: one of GLSL.std.450's functions, or by the type of its first operand.
+struct Opcodes {
+  Op op;
+  int of_bool, of_integer, of_real;
+  int function = 0;
+};
+constexpr Opcodes kOpcodes[] = {
+    {Op::Add, 0, spv::OpIAdd, spv::OpFAdd},
+    {Op::Sub, 0, spv::OpISub, spv::OpFSub},
+    {Op::Mul, 0, spv::OpIMul, spv::OpFMul},
+    {Op::Neg, 0, spv::OpSNegate, spv::OpFNegate},
+    {Op::Div, 0, spv::OpUDiv, spv::OpFDiv},
+    {Op::Rem, 0, spv::OpUMod, 0},
+    {Op::SignedDiv, 0, spv::OpSDiv, 0},
+    {Op::And, spv::OpLogicalAnd, spv::OpBitwiseAnd, 0},
+    {Op::Or, spv::OpLogicalOr, spv::OpBitwiseOr, 0},
+    {Op::Xor, spv::OpLogicalNotEqual, spv::OpBitwiseXor, 0},
+    {Op::Not, spv::OpLogicalNot, spv::OpNot, 0},
+    {Op::ShiftLeft, 0, spv::OpShiftLeftLogical, 0},
+    {Op::ShiftRight, 0, spv::OpShiftRightLogical, 0},
+    {Op::ArithmeticShiftRight, 0, spv::OpShiftRightArithmetic, 0},
+    {Op::HighestBit, 0, 0, 0, GLSLstd450FindUMsb},
+    {Op::Least, 0, 0, 0, GLSLstd450UMin},
+    {Op::Equal, spv::OpLogicalEqual, spv::OpIEqual, spv::OpFOrdEqual},
+    {Op::NotEqual, spv::OpLogicalNotEqual, spv::OpINotEqual, spv::OpFUnordNotEqual},
+    {Op::Less, 0, spv::OpULessThan, spv::OpFOrdLessThan},
+    {Op::LessEqual, 0, spv::OpULessThanEqual, spv::OpFOrdLessThanEqual},
+    {Op::SignedLess, 0, spv::OpSLessThan, 0},
+    {Op::SignedLessEqual, 0, spv::OpSLessThanEqual, 0},
+    {Op::Select, spv::OpSelect, 0, 0},
+    {Op::Fma, 0, 0, 0, GLSLstd450Fma},
+    {Op::Sqrt, 0, 0, 0, GLSLstd450Sqrt},
+    {Op::Floor, 0, 0, 0, GLSLstd450Floor},
+    {Op::Ceil, 0, 0, 0, GLSLstd450Ceil},
+    {Op::Trunc, 0, 0, 0, GLSLstd450Trunc},
+    {Op::RoundEven, 0, 0, 0, GLSLstd450RoundEven},
+    {Op::Bitcast, 0, spv::OpBitcast, spv::OpBitcast},
+    {Op::ZeroExtend, 0, spv::OpUConvert, 0},
+    {Op::SignExtend, 0, spv::OpSConvert, 0},
+    {Op::Truncate, 0, spv::OpUConvert, 0},
+    {Op::FloatToFloat, 0, 0, spv::OpFConvert},
+    {Op::SignedToFloat, 0, spv::OpConvertSToF, 0},
+    {Op::UnsignedToFloat, 0, spv::OpConvertUToF, 0},
+    {Op::FloatToSigned, 0, 0, spv::OpConvertFToS},
+};
+
+constexpr bool in_order() {
+  for (size_t i = 0; i < std::size(kOpcodes); ++i)
+    if (kOpcodes[i].op != static_cast<Op>(i)) return false;
+  return std::size(kOpcodes) == static_cast<size_t>(Op::FloatToSigned) + 1;
+}
+static_assert(in_order());
+
+const Opcodes& opcodes_of(Op op) {
+  return kOpcodes[static_cast<size_t>(op)];
+}
+
+int opcode_of(Atomic how) {
+  switch (how) {
+    case Atomic::Add:
+      return spv::OpAtomicIAdd;
+    case Atomic::And:
+      return spv::OpAtomicAnd;
+    case Atomic::Or:
+      return spv::OpAtomicOr;
+    case Atomic::SignedMax:
+      return spv::OpAtomicSMax;
+    case Atomic::SignedMin:
+      return spv::OpAtomicSMin;
+    case Atomic::UnsignedMax:
+      return spv::OpAtomicUMax;
+  }
+  return 0;
+}
+
 }  // namespace
 
 void Builder::emit(Words& to, int op, std::initializer_list<uint32_t> operands, const Words& more) {
@@ -27,7 +103,7 @@ void Builder::emit(Words& to, int op, std::initializer_list<uint32_t> operands, 
   to.insert(to.end(), more.begin(), more.end());
 }
 
-Builder::Builder(int local_size, int push_words) : local_size_(local_size), push_words_(push_words) {
+Builder::Builder(int local_size, Params params) : local_size_(local_size), params_(params) {
   glsl_ = id(), main_ = id();
   capability(spv::CapabilityShader);
   void_ = global(spv::OpTypeVoid, {}, false);
@@ -96,43 +172,34 @@ Value Builder::real(Type t, double v) {
   return {this, global(spv::OpConstant, {type(t), static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32)}, true), t};
 }
 
-Value Builder::integer(Type t, int64_t v) {
-  if (t == Type::Bool) return boolean(v != 0);
-  return t == Type::U64 ? u64(static_cast<uint64_t>(v)) : u32(static_cast<uint32_t>(v));
-}
-
-Value Builder::like(Value x, double v) {
-  return is_real(x.type) ? real(x.type, v) : integer(x.type, static_cast<int64_t>(v));
-}
-
-Value Builder::op(int op, Type result, std::initializer_list<Value> operands) {
+Value Builder::raw(int opcode, Type result, std::initializer_list<Value> operands) {
   const Value r{this, id(), result};
   Words ids;
   for (const Value& v : operands) ids.push_back(v.id);
   const Id t = type(result);
-  emit(code_, op, {t, r.id}, ids);
+  emit(code_, opcode, {t, r.id}, ids);
   // a * b + c is two roundings, as everywhere else.
-  if (op == spv::OpFAdd || op == spv::OpFSub || op == spv::OpFMul)
+  if (opcode == spv::OpFAdd || opcode == spv::OpFSub || opcode == spv::OpFMul)
     emit(decorations_, spv::OpDecorate, {r.id, spv::DecorationNoContraction});
   return r;
 }
 
-Value Builder::call(int function, Type result, std::initializer_list<Value> operands) {
+Value Builder::op(Op op, Type result, std::initializer_list<Value> operands) {
+  const Type of = operands.begin()->type;
+  const Opcodes& found = opcodes_of(op);
+  if (found.function == 0)
+    return raw(of == Type::Bool ? found.of_bool : gpu::is_real(of) ? found.of_real : found.of_integer, result, operands);
   const Value r{this, id(), result};
   Words ids;
   for (const Value& v : operands) ids.push_back(v.id);
   const Id t = type(result);
-  emit(code_, spv::OpExtInst, {t, r.id, glsl_, static_cast<uint32_t>(function)}, ids);
+  emit(code_, spv::OpExtInst, {t, r.id, glsl_, static_cast<uint32_t>(found.function)}, ids);
   return r;
 }
 
-Value Builder::select(Value condition, Value yes, Value no) {
-  if (yes.id == no.id) return yes;
-  return op(spv::OpSelect, yes.type, {condition, yes, no});
-}
-
-Value Builder::bits(Value x, Type t) {
-  return x.type == t ? x : op(spv::OpBitcast, t, {x});
+Value Builder::sign_extend_low(Value v, int width) {
+  const Value from = u32(0), bits = u32(static_cast<uint32_t>(width));
+  return raw(spv::OpBitFieldSExtract, Type::U32, {v, from, bits});
 }
 
 Builder::Wide Builder::multiply_wide(Value x, Value y) {
@@ -142,18 +209,6 @@ Builder::Wide Builder::multiply_wide(Value x, Value y) {
   emit(code_, spv::OpCompositeExtract, {u, w.low.id, product, 0});
   emit(code_, spv::OpCompositeExtract, {u, w.high.id, product, 1});
   return w;
-}
-
-Value Builder::to_u32(Value v) {
-  return v.type == Type::U32 ? v : op(spv::OpUConvert, Type::U32, {v});
-}
-
-Value Builder::sign_extend(Value v) {
-  return v.type == Type::U64 ? v : op(spv::OpSConvert, Type::U64, {v});
-}
-
-Value Builder::zero_extend(Value v) {
-  return v.type == Type::U64 ? v : op(spv::OpUConvert, Type::U64, {v});
 }
 
 void Builder::label(Id l) {
@@ -216,12 +271,8 @@ Variable Builder::variable(Type t) {
   return v;
 }
 
-Value Variable::get() const {
-  return b->op(spv::OpLoad, type, {Value{b, id, type}});
-}
-
-void Variable::set(Value v) const {
-  b->store_to(*this, v);
+Value Builder::load_from(const Variable& v) {
+  return raw(spv::OpLoad, v.type, {Value{this, v.id, v.type}});
 }
 
 void Builder::store_to(const Variable& to, Value v) {
@@ -236,7 +287,7 @@ void Builder::at_entry(const std::function<void()>& code) {
 
 // Two arrays of different elements over one binding alias each other; so may any two bindings.
 Id Builder::block(Type element, int count) {
-  const int size = bytes_of(element);
+  const int size = gpu::bytes_of(element);
   if (size == 2) capability(spv::CapabilityStorageBuffer16BitAccess), extensions_.insert("SPV_KHR_16bit_storage");
   if (size == 1) capability(spv::CapabilityStorageBuffer8BitAccess), extensions_.insert("SPV_KHR_8bit_storage");
   Id& block = block_types_[static_cast<int>(element) * 8 + count];
@@ -289,15 +340,15 @@ Id Builder::element_pointer(int binding, Type element, Value index) {
 /// Behind a load or store: what lies at an address says how it is aligned.
 Builder::Words Builder::aligned(int binding, Type element) const {
   if (!addresses_.count(binding)) return {};
-  return {spv::MemoryAccessAlignedMask, static_cast<uint32_t>(bytes_of(element))};
+  return {spv::MemoryAccessAlignedMask, static_cast<uint32_t>(gpu::bytes_of(element))};
 }
 
 Value Builder::load(int binding, Type element, Value index) {
   const Id at = element_pointer(binding, element, index), t = type(element);
   const Value v{this, id(), element};
   emit(code_, spv::OpLoad, {t, v.id, at}, aligned(binding, element));
-  if (bytes_of(element) >= 4) return v;
-  return op(spv::OpUConvert, Type::U32, {v});
+  if (gpu::bytes_of(element) >= 4) return v;
+  return raw(spv::OpUConvert, Type::U32, {v});
 }
 
 void Builder::store(int binding, Value value, Value index) {
@@ -307,7 +358,7 @@ void Builder::store(int binding, Value value, Value index) {
 
 void Builder::store_narrow(int binding, Type element, Value value, Value index) {
   const Id at = element_pointer(binding, element, index);
-  const Value narrow = op(spv::OpUConvert, element, {value});
+  const Value narrow = raw(spv::OpUConvert, element, {value});
   emit(code_, spv::OpStore, {at, narrow.id}, aligned(binding, element));
 }
 
@@ -348,10 +399,10 @@ Builder::Four Builder::fetch(int binding, Value index) {
   return four;
 }
 
-Value Builder::atomic(int op, int binding, Value index, Value value) {
+Value Builder::atomic(Atomic how, int binding, Value index, Value value) {
   const Id at = element_pointer(binding, Type::U32, index), t = type(Type::U32), scope = constant32(spv::ScopeDevice), none = constant32(0);
   const Value old{this, id(), Type::U32};
-  emit(code_, op, {t, old.id, at, scope, none, value.id});
+  emit(code_, opcode_of(how), {t, old.id, at, scope, none, value.id});
   return old;
 }
 
@@ -362,10 +413,14 @@ Value Builder::compare_exchange(int binding, Value index, Value expected, Value 
   return old;
 }
 
+Value Builder::param(int word) {
+  return params_.binding < 0 ? push(word) : load(params_.binding, Type::U32, u32(static_cast<uint32_t>(word)));
+}
+
 Value Builder::push(int word) {
   const Id u = type(Type::U32);
   if (!push_) {
-    const Id length = constant32(static_cast<uint32_t>(push_words_)), array = id(), block = id();
+    const Id length = constant32(static_cast<uint32_t>(params_.push_words)), array = id(), block = id();
     emit(types_, spv::OpTypeArray, {array, u, length});
     emit(decorations_, spv::OpDecorate, {array, spv::DecorationArrayStride, 4});
     emit(types_, spv::OpTypeStruct, {block, array});
@@ -504,93 +559,6 @@ std::vector<uint32_t> Builder::finish() {
   out.insert(out.end(), entry_.begin(), entry_.end());
   out.insert(out.end(), code_.begin() + 2, code_.end());
   return out;
-}
-
-// ---- operators ----
-
-namespace {
-
-Value pick(Value x, Value y, int of_bool, int of_integer, int of_float) {
-  return x.b->op(x.type == Type::Bool ? of_bool : is_real(x.type) ? of_float : of_integer, x.type, {x, y});
-}
-
-Value compare(Value x, Value y, int of_bool, int of_integer, int of_float) {
-  return x.b->op(x.type == Type::Bool ? of_bool : is_real(x.type) ? of_float : of_integer, Type::Bool, {x, y});
-}
-
-}  // namespace
-
-Value operator+(Value x, Value y) {
-  return pick(x, y, 0, spv::OpIAdd, spv::OpFAdd);
-}
-Value operator-(Value x, Value y) {
-  return pick(x, y, 0, spv::OpISub, spv::OpFSub);
-}
-Value operator*(Value x, Value y) {
-  return pick(x, y, 0, spv::OpIMul, spv::OpFMul);
-}
-Value operator/(Value x, Value y) {
-  return pick(x, y, 0, spv::OpUDiv, spv::OpFDiv);
-}
-Value operator%(Value x, Value y) {
-  return x.b->op(spv::OpUMod, x.type, {x, y});
-}
-Value operator-(Value x) {
-  return x.b->op(is_real(x.type) ? spv::OpFNegate : spv::OpSNegate, x.type, {x});
-}
-Value operator&(Value x, Value y) {
-  return pick(x, y, spv::OpLogicalAnd, spv::OpBitwiseAnd, 0);
-}
-Value operator|(Value x, Value y) {
-  return pick(x, y, spv::OpLogicalOr, spv::OpBitwiseOr, 0);
-}
-Value operator^(Value x, Value y) {
-  return pick(x, y, spv::OpLogicalNotEqual, spv::OpBitwiseXor, 0);
-}
-Value operator!(Value x) {
-  return x.b->op(spv::OpLogicalNot, Type::Bool, {x});
-}
-Value operator~(Value x) {
-  return x.b->op(spv::OpNot, x.type, {x});
-}
-Value operator<<(Value x, Value y) {
-  return x.b->op(spv::OpShiftLeftLogical, x.type, {x, y});
-}
-Value operator>>(Value x, Value y) {
-  return x.b->op(spv::OpShiftRightLogical, x.type, {x, y});
-}
-Value operator<<(Value x, int n) {
-  return n ? x << x.b->u32(static_cast<uint32_t>(n)) : x;
-}
-Value operator>>(Value x, int n) {
-  return n ? x >> x.b->u32(static_cast<uint32_t>(n)) : x;
-}
-Value arithmetic_shift(Value x, Value y) {
-  return x.b->op(spv::OpShiftRightArithmetic, x.type, {x, y});
-}
-Value operator==(Value x, Value y) {
-  return compare(x, y, spv::OpLogicalEqual, spv::OpIEqual, spv::OpFOrdEqual);
-}
-Value operator!=(Value x, Value y) {
-  return compare(x, y, spv::OpLogicalNotEqual, spv::OpINotEqual, spv::OpFUnordNotEqual);
-}
-Value operator<(Value x, Value y) {
-  return x.type == Type::Bool ? (!x) & y : compare(x, y, 0, spv::OpULessThan, spv::OpFOrdLessThan);
-}
-Value operator<=(Value x, Value y) {
-  return x.type == Type::Bool ? (!x) | y : compare(x, y, 0, spv::OpULessThanEqual, spv::OpFOrdLessThanEqual);
-}
-Value operator>(Value x, Value y) {
-  return y < x;
-}
-Value operator>=(Value x, Value y) {
-  return y <= x;
-}
-Value signed_less(Value x, Value y) {
-  return x.b->op(spv::OpSLessThan, Type::Bool, {x, y});
-}
-Value signed_less_equal(Value x, Value y) {
-  return x.b->op(spv::OpSLessThanEqual, Type::Bool, {x, y});
 }
 
 }  // namespace anygpu::vulkan::spirv

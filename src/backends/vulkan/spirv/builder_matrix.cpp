@@ -11,7 +11,7 @@ constexpr uint32_t kRowMajor = 0, kColumnMajor = 1;
 
 }  // namespace
 
-void Builder::vulkan_memory_model() {
+void Builder::share_with_matrices() {
   capability(spv::CapabilityVulkanMemoryModel);
   extensions_.insert("SPV_KHR_vulkan_memory_model");
   vulkan_memory_model_ = true;

@@ -1,10 +1,6 @@
-// The nodes of a body to SPIR-V. Semantics are those stated in ir/expr.h.
-#include <spirv/unified1/GLSL.std.450.h>
-
+// The nodes of a body to operations of the builder. Semantics are those stated in ir/expr.h.
 #include <cmath>
 #include <limits>
-#include <spirv/unified1/spirv.hpp>
-
 #include "anygpu/error.h"
 #include "emitter.h"
 #include "math.h"
@@ -145,7 +141,7 @@ Value Emitter::emit(Scope& scope, int id) {
   }
   if (erf_of_sum_[id]) return at(n.a);  // the addition makes it
   if (n.op == ExprOp::Add && (erf_of_sum_[n.a] || erf_of_sum_[n.b]))
-    return spirv::Math(b_, Type::F32).one_plus_erf(at(erf_of_sum_[n.a] ? n.a : n.b));
+    return gpu::Math(b_, Type::F32).one_plus_erf(at(erf_of_sum_[n.a] ? n.a : n.b));
   const bool two = ir::arity(n.op) > 1;
   if (is_float(n.type)) return arithmetic(n.op, n.type, at(n.a), two ? at(n.b) : Value{});
   if (n.type != DType::I64) return integer_arithmetic(n.op, n.type, at(n.a), two ? at(n.b) : Value{}, false);
@@ -180,7 +176,7 @@ Value Emitter::arithmetic(ExprOp op, DType t, Value x, Value y) {
       return b_.bits((bits & ~sign) | (b_.bits(y, u) & sign), x.type);
     }
     case ExprOp::Sqrt:
-      return b_.call(GLSLstd450Sqrt, x.type, {x});
+      return b_.op(Op::Sqrt, x.type, {x});
     default:
       return real_function(b_, op, x, y);
   }
@@ -247,7 +243,7 @@ Value Emitter::integer_divide(bool remainder, bool u, Value x, Value y) {
     return b_.select(zero, nothing, remainder ? x % safe : x / safe);
   }
   const Value minus = y == b_.integer(y.type, -1), safe = b_.select(zero | minus, one, y);
-  const Value q = b_.op(spv::OpSDiv, x.type, {x, safe});
+  const Value q = b_.op(Op::SignedDiv, x.type, {x, safe});
   if (remainder) return b_.select(zero | minus, nothing, x - q * safe);
   return b_.select(zero, nothing, b_.select(minus, -x, q));
 }
@@ -296,9 +292,9 @@ Value Emitter::wrap(DType t, Value v) {
     case DType::U8:
       return v & b_.u32(0xff);
     case DType::I8:
-      return b_.op(spv::OpBitFieldSExtract, Type::U32, {v, b_.u32(0), b_.u32(8)});
+      return b_.sign_extend_low(v, 8);
     case DType::I16:
-      return b_.op(spv::OpBitFieldSExtract, Type::U32, {v, b_.u32(0), b_.u32(16)});
+      return b_.sign_extend_low(v, 16);
     default:
       return v;
   }
@@ -311,9 +307,9 @@ Value Emitter::cast(Value x, DType from, DType to, bool to_narrow) {
   if (to == DType::Bool) return x != b_.like(x, 0);
   const Type result = register_type(to, to_narrow);
   if (is_float(to)) {
-    if (is_float(from)) return b_.op(spv::OpFConvert, result, {x});
+    if (is_float(from)) return b_.op(Op::FloatToFloat, result, {x});
     if (from == DType::Bool) return b_.select(x, b_.real(result, 1), b_.real(result, 0));
-    return b_.op(spv::OpConvertSToF, result, {x});
+    return b_.op(Op::SignedToFloat, result, {x});
   }
   if (is_float(from)) return wrap(to, float_to_integer(x, result == Type::U64));
   if (from == DType::Bool) return b_.select(x, b_.integer(result, 1), b_.integer(result, 0));
@@ -327,13 +323,13 @@ Value Emitter::float_to_integer(Value x, bool in_64) {
     const Value top = b_.real(x.type, 0x1p63);
     const Value over = x >= top, under = x < b_.real(x.type, -0x1p63), nan = is_nan(x);
     const Value safe = b_.select(over | under | nan, b_.real(x.type, 0), x);
-    Value r = b_.op(spv::OpConvertFToS, Type::U64, {safe});
+    Value r = b_.op(Op::FloatToSigned, Type::U64, {safe});
     r = b_.select(over, b_.u64(0x7fffffffffffffff), b_.select(under, b_.u64(uint64_t{1} << 63), r));
     return in_64 ? r : b_.to_u32(r);
   }
   const Value bits = b_.bits(x, Type::U32), magnitude = bits & b_.u32(0x7fffffff), exponent = magnitude >> 23;
   const Value small = magnitude < b_.u32(0x4f000000);  // 2^31
-  const Value near = b_.op(spv::OpConvertFToS, Type::U32, {b_.select(small, x, b_.real(Type::F32, 0))});
+  const Value near = b_.op(Op::FloatToSigned, Type::U32, {b_.select(small, x, b_.real(Type::F32, 0))});
   // 2^31 to 2^63: the mantissa, shifted up. Beyond, i64's extremes end in all ones, or in zeros.
   const Value mantissa = (bits & b_.u32(0x7fffff)) | b_.u32(0x800000), shift = exponent - b_.u32(150);
   const Value fits = shift < b_.u32(32), shifted = b_.select(fits, mantissa << b_.select(fits, shift, b_.u32(0)), b_.u32(0));
@@ -350,7 +346,7 @@ Value Emitter::bits_cast(Value x, DType from, DType to) {
 }
 
 void Emitter::check(const Node& n, Value condition) {
-  b_.if_(!condition, [&] { b_.atomic(spv::OpAtomicUMax, spec_.faults, b_.u32(0), b_.u32(static_cast<uint32_t>(n.imm.i))); });
+  b_.if_(!condition, [&] { b_.atomic(Atomic::UnsignedMax, spec_.faults, b_.u32(0), b_.u32(static_cast<uint32_t>(n.imm.i))); });
 }
 
 // Salmon et al., "Parallel random numbers: as easy as 1, 2, 3": ten rounds over (counter, stream) with the key. All four words of a

@@ -1,6 +1,4 @@
 // Loads and stores. Memory is words of 32 bits, or what the device has: 64-bit elements beside them, 8 and 16 bits where it can.
-#include <spirv/unified1/spirv.hpp>
-
 #include "emitter.h"
 
 namespace anygpu::vulkan {
@@ -66,8 +64,8 @@ void Emitter::write_packed(int access, Value address, Value raw) {
   const bool two = size_of(a.dtype) == 2;
   const Value word = address >> (two ? 1 : 2), shift = two ? (address & b_.u32(1)) << 4 : (address & b_.u32(3)) << 3;
   const Value mask = b_.u32(two ? 0xffff : 0xff);
-  b_.atomic(spv::OpAtomicAnd, a.binding, word, ~(mask << shift));
-  b_.atomic(spv::OpAtomicOr, a.binding, word, (raw & mask) << shift);
+  b_.atomic(Atomic::And, a.binding, word, ~(mask << shift));
+  b_.atomic(Atomic::Or, a.binding, word, (raw & mask) << shift);
 }
 
 void Emitter::write(int access, Value address, Value raw) {
@@ -102,17 +100,17 @@ void Emitter::combine_atomically(const KernelStore& st, Value address, Value val
   const DType t = a.dtype;
   const Combine how = st.store.combine;
   if (t == DType::I32 && how != Combine::Mul) {
-    b_.atomic(how == Combine::Add   ? spv::OpAtomicIAdd
-              : how == Combine::Max ? spv::OpAtomicSMax
-                                    : spv::OpAtomicSMin,
+    b_.atomic(how == Combine::Add   ? Atomic::Add
+              : how == Combine::Max ? Atomic::SignedMax
+                                    : Atomic::SignedMin,
               a.binding, address, value);
     return;
   }
   if (t == DType::I64) {  // Add: halves by themselves, with the carry of what was there. Nobody reads until all is added.
     const Value low = b_.to_u32(value), high = b_.to_u32(value >> 32), word = address << 1;
-    const Value old = b_.atomic(spv::OpAtomicIAdd, a.binding, word, low);
+    const Value old = b_.atomic(Atomic::Add, a.binding, word, low);
     const Value carry = b_.select(old + low < old, b_.u32(1), b_.u32(0));
-    b_.atomic(spv::OpAtomicIAdd, a.binding, word + b_.u32(1), high + carry);
+    b_.atomic(Atomic::Add, a.binding, word + b_.u32(1), high + carry);
     return;
   }
   const int64_t size = size_of(t);
@@ -122,9 +120,9 @@ void Emitter::combine_atomically(const KernelStore& st, Value address, Value val
   if (t == DType::Bool) {
     const Value raw = to_memory(t, value) << shift;
     if (how == Combine::Add || how == Combine::Max) {
-      b_.atomic(spv::OpAtomicOr, a.binding, word, raw);
+      b_.atomic(Atomic::Or, a.binding, word, raw);
     } else {
-      b_.atomic(spv::OpAtomicAnd, a.binding, word, raw | ~(mask << shift));
+      b_.atomic(Atomic::And, a.binding, word, raw | ~(mask << shift));
     }
     return;
   }

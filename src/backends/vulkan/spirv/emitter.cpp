@@ -26,27 +26,13 @@ std::vector<bool> erfs_of_sums(const KernelSpec& spec) {
 
 }  // namespace
 
-Emitter::Emitter(const KernelSpec& spec, const Capabilities& caps)
-    : spec_(spec),
-      caps_(caps),
-      stages_(stages_of(spec)),
-      erf_of_sum_(erfs_of_sums(spec)),
-      b_(spec.local, static_cast<int>(caps.push_bytes / 4)) {}
+Emitter::Emitter(Builder& b, const KernelSpec& spec, const Capabilities& caps)
+    : spec_(spec), caps_(caps), stages_(stages_of(spec)), erf_of_sum_(erfs_of_sums(spec)), b_(b) {}
 
-Kernel Emitter::run(const std::string& name, int push_limit) {
-  push_ = push_limit > 0;
-  if (caps_.float_controls_f32) b_.preserve_specials(32);
-  if (caps_.denormals) b_.preserve_denormals(32);
+std::vector<Param> Emitter::run() {
   b_.at_entry([&] { local_ = b_.local_index(); });
   spec_.shape == Shape::Reduce ? reduction() : pointwise();
-  if (push_ && static_cast<int>(params_.size()) > push_limit) return {};
-  auto shader = std::make_shared<Shader>();
-  shader->name = name;
-  shader->words = b_.finish();
-  shader->bindings = spec_.bindings + (push_ ? 0 : 1);
-  shader->texels = spec_.texels;
-  shader->push_words = push_ ? static_cast<int>(caps_.push_bytes / 4) : 0;
-  return {shader, params_};
+  return params_;
 }
 
 Value Emitter::param(Param p) {
@@ -55,10 +41,7 @@ Value Emitter::param(Param p) {
   if (at == params_.size()) params_.push_back(p);
   Value& v = param_values_[static_cast<int>(at)];
   if (v.id == 0) {
-    b_.at_entry([&] {
-      const int word = static_cast<int>(at);
-      v = push_ ? b_.push(word) : b_.load(spec_.bindings, Type::U32, b_.u32(static_cast<uint32_t>(word)));
-    });
+    b_.at_entry([&] { v = b_.param(static_cast<int>(at)); });
   }
   return v;
 }
@@ -305,9 +288,8 @@ void Emitter::each_reduced_from(Scope& scope, int d, const std::vector<bool>& wa
   });
 }
 
-Kernel emit(const KernelSpec& spec, const Capabilities& caps, const std::string& name) {
-  Kernel k = Emitter(spec, caps).run(name, static_cast<int>(caps.push_bytes / 4));
-  return k.shader ? k : Emitter(spec, caps).run(name, 0);
+std::vector<Param> emit(Builder& b, const KernelSpec& spec, const Capabilities& caps) {
+  return Emitter(b, spec, caps).run();
 }
 
 }  // namespace anygpu::vulkan

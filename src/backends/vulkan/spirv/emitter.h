@@ -1,19 +1,21 @@
-// Emitter: a KernelSpec to SPIR-V. Files: emitter.cpp loops and scopes, emit_expr.cpp nodes, emit_memory.cpp loads and stores,
+// Emitter: a KernelSpec to operations of a Builder. Files: emitter.cpp loops and scopes, emit_expr.cpp nodes, emit_memory.cpp loads and stores,
 // emit_reduce.cpp accumulators.
 #pragma once
 
 #include <array>
 #include <map>
 
-#include "builder.h"
+#include "backends/gpu/builder.h"
 #include "kernel.h"
 
 namespace anygpu::vulkan {
 
-using spirv::Builder;
-using spirv::Type;
-using spirv::Value;
-using spirv::Variable;
+using gpu::Atomic;
+using gpu::Builder;
+using gpu::Op;
+using gpu::Type;
+using gpu::Value;
+using gpu::Variable;
 using Values = std::vector<Value>;
 
 /// How a value of dtype t lies in a register: small integers extended to u32, halves as their bits.
@@ -27,9 +29,9 @@ struct Fours {
 
 class Emitter {
  public:
-  Emitter(const KernelSpec&, const Capabilities&);
-  /// push_limit: the most words that push constants may hold; beyond, params come from a buffer.
-  Kernel run(const std::string& name, int push_limit);
+  Emitter(Builder&, const KernelSpec&, const Capabilities&);
+  /// What its params are, word by word.
+  std::vector<Param> run();
 
  private:
   /// Where some dimensions have an index. Values known here hold in all scopes inside of it.
@@ -122,10 +124,9 @@ class Emitter {
   const Capabilities& caps_;
   const ir::Stages stages_;
   const std::vector<bool> erf_of_sum_;  // per node: an erf that is only ever added to 1
-  Builder b_;
+  Builder& b_;
   std::vector<Param> params_;
   std::map<int, Value> param_values_;
-  bool push_ = true;
   Value local_, lane_, row_, active_, chunk_;
 };
 

@@ -1,16 +1,14 @@
 // f16 and bf16 as bits, to and from f32.
-#include <spirv/unified1/spirv.hpp>
+#include "backends/gpu/builder.h"
 
-#include "builder.h"
-
-namespace anygpu::vulkan::spirv {
+namespace anygpu::gpu {
 
 Value decode_half(bool brain, Value bits) {
   Builder& b = *bits.b;
   if (brain) return b.bits(bits << 16, Type::F32);
   const Value sign = (bits & b.u32(0x8000)) << 16, rest = (bits & b.u32(0x7fff)) << 13;
   const Value normal = rest + b.u32(112u << 23), special = rest | b.u32(0x7f800000);
-  const Value small = b.bits(b.op(spv::OpConvertUToF, Type::F32, {bits & b.u32(0x3ff)}) * b.real(Type::F32, 0x1p-24), Type::U32);
+  const Value small = b.bits(b.op(Op::UnsignedToFloat, Type::F32, {bits & b.u32(0x3ff)}) * b.real(Type::F32, 0x1p-24), Type::U32);
   const Value magnitude = b.select(rest < b.u32(0x400u << 13), small, b.select(rest < b.u32(0x7c00u << 13), normal, special));
   return b.bits(magnitude | sign, Type::F32);
 }
@@ -31,4 +29,4 @@ Value encode_half(bool brain, Value x) {
   return sign | b.select(magnitude >= b.u32(0x477ff000), special, finite);
 }
 
-}  // namespace anygpu::vulkan::spirv
+}  // namespace anygpu::gpu

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../launch.h"
+#include "backends/gpu/builder.h"
 #include "ir/stages.h"
 
 namespace anygpu::vulkan {
@@ -107,12 +108,7 @@ struct Schedule {
 /// Chooses how a Generic is shared out: a function of the Generic and the capabilities alone.
 Schedule schedule(const ir::Generic&, const Capabilities&);
 
-/// A shader, and what fills its params.
-struct Kernel {
-  std::shared_ptr<const Shader> shader;
-  std::vector<Param> params;
-};
-/// Emits it. push: whether params are push constants; if they pass max_push words, nothing is emitted and shader is null.
-Kernel emit(const KernelSpec&, const Capabilities&, const std::string& name);
+/// Emits it, and says what fills its params, word by word.
+std::vector<Param> emit(gpu::Builder&, const KernelSpec&, const Capabilities&);
 
 }  // namespace anygpu::vulkan

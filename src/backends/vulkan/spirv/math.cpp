@@ -7,7 +7,7 @@ namespace anygpu::vulkan {
 
 Value real_function(Builder& b, ir::ExprOp op, Value x, Value y) {
   using ir::ExprOp;
-  spirv::Math m(b, x.type);
+  gpu::Math m(b, x.type);
   switch (op) {
     case ExprOp::Rem:
       return m.rem(x, y);

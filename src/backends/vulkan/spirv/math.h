@@ -1,4 +1,5 @@
-// Functions of f32 and f64 from arithmetic alone: GLSL.std.450's are too coarse (sin is good to 2^-11), and it has none of f64.
+// Functions of f32 and f64 from arithmetic alone: APIs' own are too coarse (GLSL's sin is good to 2^-11), or
+// there are none of f64.
 //
 // f32 takes the minimax polynomials that the cpu backend uses; f64 takes Taylor and Chebyshev series. The conformance suite holds all
 // of them to 4 ULP (erfc 16, lgamma 8, pow 8). One object makes functions of one type.
@@ -6,9 +7,9 @@
 
 #include <span>
 
-#include "builder.h"
+#include "backends/gpu/builder.h"
 
-namespace anygpu::vulkan::spirv {
+namespace anygpu::gpu {
 
 class Math {
  public:
@@ -127,4 +128,4 @@ class Math {
   const Type bits_type;
 };
 
-}  // namespace anygpu::vulkan::spirv
+}  // namespace anygpu::gpu

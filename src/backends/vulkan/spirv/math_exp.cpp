@@ -1,13 +1,9 @@
 // Exponentials, logarithms, and what is made of them.
-#include <spirv/unified1/GLSL.std.450.h>
-
 #include <cmath>
-#include <spirv/unified1/spirv.hpp>
-
 #include "ir/minimax.h"
 #include "math.h"
 
-namespace anygpu::vulkan::spirv {
+namespace anygpu::gpu {
 
 namespace coefficients = ir::minimax;
 
@@ -19,23 +15,23 @@ constexpr double kLog10Of2High64 = 0.3010299955494701862, kLog10Of2Low64 = 1.145
 }  // namespace
 
 Value Math::sqrt(Value x) {
-  return b.call(GLSLstd450Sqrt, t, {x});
+  return b.op(Op::Sqrt, t, {x});
 }
 
 Value Math::polynomial(Value x, const double* c, int n) {
   Value r = k(c[n - 1]);
   // One rounding or two: the device's choice. Nothing here depends on which.
-  for (int i = n - 1; i-- > 0;) r = b.call(GLSLstd450Fma, t, {r, x, k(c[i])});
+  for (int i = n - 1; i-- > 0;) r = b.op(Op::Fma, t, {r, x, k(c[i])});
   return r;
 }
 
 Value Math::paired_polynomial(Value x, std::span<const double> c) {
   std::vector<Value> terms;
-  for (size_t i = 0; i + 1 < c.size(); i += 2) terms.push_back(b.call(GLSLstd450Fma, t, {x, k(c[i + 1]), k(c[i])}));
+  for (size_t i = 0; i + 1 < c.size(); i += 2) terms.push_back(b.op(Op::Fma, t, {x, k(c[i + 1]), k(c[i])}));
   if (c.size() % 2) terms.push_back(k(c.back()));
   for (Value power = x * x; terms.size() > 1; power = power * power) {
     std::vector<Value> pairs;
-    for (size_t i = 0; i + 1 < terms.size(); i += 2) pairs.push_back(b.call(GLSLstd450Fma, t, {terms[i + 1], power, terms[i]}));
+    for (size_t i = 0; i + 1 < terms.size(); i += 2) pairs.push_back(b.op(Op::Fma, t, {terms[i + 1], power, terms[i]}));
     if (terms.size() % 2) pairs.push_back(terms.back());
     terms = std::move(pairs);
   }
@@ -61,8 +57,8 @@ Math::Nearest Math::nearest(Value x, double factor) {
     const Value magic = k(0x1.8p23), sum = (factor == 1 ? x : x * k(factor)) + magic;
     return {sum - magic, bits(sum) - whole(0x4b400000)};
   }
-  const Value n = b.call(GLSLstd450RoundEven, t, {factor == 1 ? x : x * k(factor)});
-  return {n, b.op(spv::OpConvertFToS, bits_type, {n})};
+  const Value n = b.op(Op::RoundEven, t, {factor == 1 ? x : x * k(factor)});
+  return {n, b.op(Op::FloatToSigned, bits_type, {n})};
 }
 
 Value Math::power_of_2(Value n) {
@@ -124,10 +120,10 @@ Math::Split Math::split(Value x) {
   const Value low = whole(f32 ? 0x7fffff : 0xfffffffffffff);
   // Too small to be normal: its bits, as a number, are it times 2^149 (2^1074).
   const Value given = bits(x), subnormal = given <= low;
-  const Value normal = pick(subnormal, bits(b.op(spv::OpConvertUToF, t, {given & low})), given);
+  const Value normal = pick(subnormal, bits(b.op(Op::UnsignedToFloat, t, {given & low})), given);
   const Value shifted = normal - root;
   const Value m = real((shifted & low) + root);
-  const Value e = b.op(spv::OpConvertSToF, t, {arithmetic_shift(shifted, b.u32(static_cast<uint32_t>(mantissa)))});
+  const Value e = b.op(Op::SignedToFloat, t, {arithmetic_shift(shifted, b.u32(static_cast<uint32_t>(mantissa)))});
   return {e - pick(subnormal, k(f32 ? 149 : 1074), k(0)), m - k(1)};
 }
 
@@ -292,4 +288,4 @@ Value Math::pow(Value x, Value y) {
   return pick((y == zero) | (x == one), one, r1);
 }
 
-}  // namespace anygpu::vulkan::spirv
+}  // namespace anygpu::gpu

@@ -1,13 +1,9 @@
 // erf, lgamma, and what is exact by hand: remainders, neighbours.
-#include <spirv/unified1/GLSL.std.450.h>
-
 #include <cmath>
-#include <spirv/unified1/spirv.hpp>
-
 #include "ir/minimax.h"
 #include "math.h"
 
-namespace anygpu::vulkan::spirv {
+namespace anygpu::gpu {
 namespace {
 
 // Chebyshev coefficients, fitted by us with mpmath at 50 digits (interpolation at the nodes, cut below 2^-56 of the first, which counts
@@ -144,7 +140,7 @@ Value Math::rem(Value x, Value y) {
   });
   // rest * 2^(ed - bias): the highest bit goes to its place.
   const Value r = rest.get();
-  const Value as_float = b.op(spv::OpConvertUToF, t, {r});  // exact; its exponent tells where the highest bit stands
+  const Value as_float = b.op(Op::UnsignedToFloat, t, {r});  // exact; its exponent tells where the highest bit stands
   const Value place = (bits(as_float) >> mantissa) - whole(f32 ? 127 : 1023);
   const Value up = pick(r == whole(0), whole(0), whole(mantissa) - place);
   const Value room = ed - one, shift = pick(up < room, up, room);  // no further than to a subnormal
@@ -165,23 +161,23 @@ Value Math::nearest_magnitude(Value a) {
 }
 
 Value Math::round_even(Value x) {
-  return with_sign_of(f32 ? b.call(GLSLstd450RoundEven, t, {x}) : nearest_magnitude(abs(x)), x);
+  return with_sign_of(f32 ? b.op(Op::RoundEven, t, {x}) : nearest_magnitude(abs(x)), x);
 }
 
 Value Math::trunc(Value x) {
-  if (f32) return with_sign_of(b.call(GLSLstd450Trunc, t, {x}), x);
+  if (f32) return with_sign_of(b.op(Op::Trunc, t, {x}), x);
   const Value a = abs(x), n = nearest_magnitude(a);
   return with_sign_of(pick(n > a, n - k(1), n), x);
 }
 
 Value Math::floor(Value x) {
-  if (f32) return with_sign_of(b.call(GLSLstd450Floor, t, {x}), x);
+  if (f32) return with_sign_of(b.op(Op::Floor, t, {x}), x);
   const Value n = round_even(x);
   return with_sign_of(pick(n > x, n - k(1), n), x);
 }
 
 Value Math::ceil(Value x) {
-  if (f32) return with_sign_of(b.call(GLSLstd450Ceil, t, {x}), x);
+  if (f32) return with_sign_of(b.op(Op::Ceil, t, {x}), x);
   const Value n = round_even(x);
   return with_sign_of(pick(n < x, n + k(1), n), x);
 }
@@ -200,4 +196,4 @@ Value Math::nextafter(Value x, Value y) {
   return pick(is_nan(x) | is_nan(y), nan(), pick(equal, y, r));
 }
 
-}  // namespace anygpu::vulkan::spirv
+}  // namespace anygpu::gpu

@@ -1,13 +1,9 @@
 // Sine and its kin, and their inverses.
-#include <spirv/unified1/GLSL.std.450.h>
-
 #include <cmath>
 #include <iterator>
-#include <spirv/unified1/spirv.hpp>
-
 #include "math.h"
 
-namespace anygpu::vulkan::spirv {
+namespace anygpu::gpu {
 namespace {
 
 /// 2 / pi, 32 bits a word.
@@ -92,11 +88,11 @@ Math::Reduced Math::reduce_pi_large(Value a) {
     product[words - 1] = b.select(zero, b.u32(0), product[words - 1]);
     skipped = b.select(zero, skipped + b.u32(32), skipped);
   }
-  const Value lead = b.call(GLSLstd450FindUMsb, Type::U32, {product[0] | b.u32(1)}), up = b.u32(31) - lead;
+  const Value lead = b.op(Op::HighestBit, Type::U32, {product[0] | b.u32(1)}), up = b.u32(31) - lead;
   const Value high = (product[0] << up) | ((product[1] >> 1) >> (b.u32(31) - up));
   const Value low = (product[1] << up) | ((product[2] >> 1) >> (b.u32(31) - up));
-  Value r = b.op(spv::OpConvertUToF, t, {high});
-  if (!f32) r = r + b.op(spv::OpConvertUToF, t, {low}) * k(0x1p-32);
+  Value r = b.op(Op::UnsignedToFloat, t, {high});
+  if (!f32) r = r + b.op(Op::UnsignedToFloat, t, {low}) * k(0x1p-32);
   // `high` counts units of 2^-32 of four quarters, less what it was shifted by.
   const Value down = -(up + skipped);
   const Value scaled = r * k(0x1p-32 * 2 * M_PI) * power_of_2(f32 ? down : b.sign_extend(down));
@@ -198,4 +194,4 @@ Value Math::atan2(Value y, Value x) {
   return pick(is_nan(x) | is_nan(y), nan(), with_sign_of(r, y));
 }
 
-}  // namespace anygpu::vulkan::spirv
+}  // namespace anygpu::gpu
