@@ -26,6 +26,7 @@ struct MemoryStats {
   int64_t allocated = 0, allocated_peak = 0;  ///< bytes of Buffers that users hold
   int64_t reserved = 0, reserved_peak = 0;    ///< bytes taken from the backend, cached ones included
   int64_t allocations = 0, frees = 0;         ///< Buffers made and let go
+  int64_t requested = 0;                      ///< bytes of all Buffers ever asked for
   int64_t limit = 0;                          ///< bytes that users may hold; 0: the device's memory
   int64_t retries = 0, out_of_memory = 0;
 };
@@ -55,6 +56,8 @@ class ANYGPU_API Device {
   static int count();
   /// Throws Error(Value) for an index out of range, or in a forked child that inherited the device.
   static Device& get(int index);
+  /// Whether this process is a forked child that inherited devices: nothing may touch them here.
+  static bool inherited() noexcept;
 
   int index() const;
   const DeviceInfo& info() const;

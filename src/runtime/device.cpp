@@ -141,6 +141,10 @@ Device& Device::get(int index) {
   return made->device;
 }
 
+bool Device::inherited() noexcept {
+  return forked.load(std::memory_order_relaxed);
+}
+
 int Device::index() const {
   return impl_->index;
 }
@@ -228,6 +232,7 @@ BufferRef DeviceImpl::allocate(int64_t bytes) {
   while (now > peak && !allocated_peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
   }
   allocations.fetch_add(1, std::memory_order_relaxed);
+  requested.fetch_add(bytes, std::memory_order_relaxed);
   return BufferRef(new Buffer(device, bytes));
 }
 
@@ -390,6 +395,7 @@ MemoryStats DeviceImpl::memory_stats() const {
   s.reserved_peak = pool.reserved_peak();
   s.allocations = allocations;
   s.frees = frees;
+  s.requested = requested;
   s.limit = limit ? limit.load() : info.memory_bytes;
   s.retries = pool.retries();
   s.out_of_memory = out_of_memory;

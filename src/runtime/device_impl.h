@@ -61,7 +61,7 @@ class DeviceImpl {
   RunStats run_stats();
   MemoryStats memory_stats() const;
 
-  std::atomic<int64_t> allocated{0}, allocated_peak{0}, allocations{0}, frees{0}, limit{0}, out_of_memory{0};
+  std::atomic<int64_t> allocated{0}, allocated_peak{0}, allocations{0}, frees{0}, requested{0}, limit{0}, out_of_memory{0};
 
  private:
   /// Under the lock. Returns the ticket of the last run. What cannot be planned is lost when its turn comes; nothing is thrown.

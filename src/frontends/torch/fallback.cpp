@@ -3,8 +3,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/stack.h>
 
-#include <cstdlib>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -15,51 +13,15 @@ namespace anygpu::torch_frontend {
 
 namespace {
 
-enum class Mode { Warn, Error, Silent };
-
-Mode mode_named(const std::string& name) {
-  if (name == "error") return Mode::Error;
-  if (name == "silent") return Mode::Silent;
-  TORCH_CHECK_VALUE(name == "warn", "ANYGPU_FALLBACK is warn, error or silent, not '", name, "'");
-  return Mode::Warn;
-}
-
-struct Ledger {
-  std::mutex mutex;
-  std::map<std::string, int64_t> counts;
-  std::map<std::string, bool> warned;
-  Mode mode = Mode::Warn;
-  Ledger() {
-    const char* e = std::getenv("ANYGPU_FALLBACK");
-    if (e && *e) mode = mode_named(e);
-  }
-};
-Ledger& ledger() {
-  static auto* l = new Ledger;
-  return *l;
-}
-
 std::string name_of(const c10::OperatorHandle& op) {
   const c10::OperatorName& n = op.operator_name();
   return n.overload_name.empty() ? n.name : n.name + "." + n.overload_name;
 }
 
 void enter(const c10::OperatorHandle& op) {
-  Ledger& l = ledger();
-  const std::string name = name_of(op);
-  bool warn = false;
-  {
-    std::lock_guard<std::mutex> lock(l.mutex);
-    TORCH_CHECK_NOT_IMPLEMENTED(l.mode != Mode::Error, "anygpu does not implement ", name,
-                                ", and ANYGPU_FALLBACK=error forbids to run it on the CPU");
-    ++l.counts[name];
-    warn = l.mode == Mode::Warn && !std::exchange(l.warned[name], true);
-  }
-  if (warn) {
-    TORCH_WARN("anygpu does not implement ", name,
-               ": it runs on the CPU, with copies there and back. anygpu.fallbacks() counts such calls; "
-               "ANYGPU_FALLBACK=error makes them errors, ANYGPU_FALLBACK=silent hides this warning.");
-  }
+  const fallbacks::Entry entry = with_ledger([&] { return fallbacks::enter(name_of(op)); });
+  TORCH_CHECK_NOT_IMPLEMENTED(!entry.forbidden, entry.words);
+  if (!entry.words.empty()) TORCH_WARN(entry.words);
 }
 
 /// One call, carried to the CPU. Tensors of one storage stay tensors of one storage there, with the same strides and the same
@@ -183,8 +145,7 @@ class CpuCall {
   /// The device's random state decides, so that manual_seed on the device and checkpointing hold for operators that run here.
   at::Generator cpu_generator(const std::optional<at::Generator>& given) {
     if (given && given->device().is_cpu()) return *given;
-    const Philox p = philox_of(given, device_, 1);
-    return at::detail::createCPUGenerator(p.seed * 0x9E3779B97F4A7C15u + p.offset);
+    return at::detail::createCPUGenerator(philox_of(given, device_, 1).as_seed());
   }
 
   // ---- results ----
@@ -260,27 +221,6 @@ void refused_to_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   call.compute();
   enter(op);
   call.deliver();
-}
-
-std::map<std::string, int64_t> fallback_counts() {
-  std::lock_guard<std::mutex> lock(ledger().mutex);
-  return ledger().counts;
-}
-
-void reset_fallback_counts() {
-  std::lock_guard<std::mutex> lock(ledger().mutex);
-  ledger().counts.clear();
-}
-
-void set_fallback_mode(const std::string& name) {
-  const Mode mode = mode_named(name);
-  std::lock_guard<std::mutex> lock(ledger().mutex);
-  ledger().mode = mode;
-}
-
-std::string fallback_mode() {
-  std::lock_guard<std::mutex> lock(ledger().mutex);
-  return ledger().mode == Mode::Error ? "error" : ledger().mode == Mode::Silent ? "silent" : "warn";
 }
 
 }  // namespace anygpu::torch_frontend

@@ -1,11 +1,9 @@
-// What runs where an operator is not registered: PyTorch's CPU kernel, on copies, warned of once by name and counted.
+// What runs where an operator is not registered: PyTorch's CPU kernel, on copies, entered in the ledger of fallbacks.
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
-#include <cstdint>
-#include <map>
-#include <string>
+#include "anygpu/fallbacks.h"
 
 #pragma GCC visibility push(default)  // _torch.so and C++ tests call these
 namespace anygpu::torch_frontend {
@@ -19,13 +17,15 @@ void cpu_fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit
 /// words, and neither warned of nor counted.
 void refused_to_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 
-/// How often each operator has run on the CPU.
-std::map<std::string, int64_t> fallback_counts();
-void reset_fallback_counts();
-
-/// Changes what a missing operator does, for tests: "warn", "error" or "silent". The start value is ANYGPU_FALLBACK, else "warn".
-void set_fallback_mode(const std::string&);
-std::string fallback_mode();
+/// Runs f(), an access to the ledger of fallbacks: what is no mode is a ValueError.
+template <class F>
+auto with_ledger(F f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    throw c10::ValueError({__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, e.what());
+  }
+}
 
 }  // namespace anygpu::torch_frontend
 #pragma GCC visibility pop

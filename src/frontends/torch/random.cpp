@@ -3,7 +3,6 @@
 #include <ATen/Functions.h>
 #include <c10/core/GeneratorImpl.h>
 
-#include <cstring>
 #include <mutex>
 #include <vector>
 
@@ -13,37 +12,34 @@ namespace anygpu::torch_frontend {
 
 namespace {
 
-/// State: seed and offset, 8 bytes each, as CUDA's Generator has it.
 class PhiloxGenerator final : public c10::GeneratorImpl {
  public:
   explicit PhiloxGenerator(c10::DeviceIndex index)
-      : GeneratorImpl(c10::Device(c10::DeviceType::PrivateUse1, index), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1)) {}
+      : GeneratorImpl(c10::Device(c10::DeviceType::PrivateUse1, index), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1)) {
+    state_.set_seed(c10::default_rng_seed_val);
+  }
 
-  void set_current_seed(uint64_t seed) override { state_ = {seed, 0}; }
-  void set_offset(uint64_t offset) override { state_.offset = offset; }
-  uint64_t get_offset() const override { return state_.offset; }
-  uint64_t current_seed() const override { return state_.seed; }
+  void set_current_seed(uint64_t seed) override { state_.set_seed(seed); }
+  void set_offset(uint64_t offset) override { state_.set_offset(offset); }
+  uint64_t get_offset() const override { return state_.offset(); }
+  uint64_t current_seed() const override { return state_.seed(); }
   uint64_t seed() override {
     set_current_seed(c10::detail::getNonDeterministicRandom());
-    return state_.seed;
+    return state_.seed();
   }
 
   void set_state(const c10::TensorImpl& state) override {
     at::detail::check_rng_state(state);
-    TORCH_CHECK(state.numel() == sizeof(Philox), "RNG state is wrong size: ", state.numel(), " bytes, not ", sizeof(Philox));
-    std::memcpy(&state_, state.data(), sizeof(Philox));
+    TORCH_CHECK(state.numel() == PhiloxState::kBytes, "RNG state is wrong size: ", state.numel(), " bytes, not ", PhiloxState::kBytes);
+    state_.read(state.data());
   }
   c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
-    at::Tensor t = at::empty({static_cast<int64_t>(sizeof(Philox))}, at::TensorOptions().dtype(at::kByte).device(at::kCPU));
-    std::memcpy(t.mutable_data_ptr(), &state_, sizeof(Philox));
+    at::Tensor t = at::empty({static_cast<int64_t>(PhiloxState::kBytes)}, at::TensorOptions().dtype(at::kByte).device(at::kCPU));
+    state_.write(t.mutable_data_ptr());
     return t.getIntrusivePtr();
   }
 
-  Philox reserve(uint64_t blocks) {
-    const Philox taken = state_;
-    state_.offset += blocks;
-    return taken;
-  }
+  Philox reserve(uint64_t blocks) { return state_.reserve(blocks); }
 
  private:
   PhiloxGenerator* clone_impl() const override {
@@ -52,7 +48,7 @@ class PhiloxGenerator final : public c10::GeneratorImpl {
     return g;
   }
 
-  Philox state_{c10::default_rng_seed_val, 0};
+  PhiloxState state_;
 };
 
 }  // namespace

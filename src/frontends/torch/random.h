@@ -1,18 +1,14 @@
-// Random numbers: a seed and a counter per Generator, both taken when an operator is recorded.
+// Generators: each has a PhiloxState, of which an operator takes its part when it is recorded.
 #pragma once
 
 #include <ATen/core/Generator.h>
 
 #include <optional>
 
+#include "anygpu/philox.h"
+
 #pragma GCC visibility push(default)  // _torch.so and C++ tests call these
 namespace anygpu::torch_frontend {
-
-/// Philox 4x32-10 state for one operator: key = seed, counters offset .. offset + blocks are its own.
-struct Philox {
-  uint64_t seed;
-  uint64_t offset;
-};
 
 /// Reserves `blocks` counters of the given Generator, or of the device's default one, and returns where they start.
 /// Throws where the Generator belongs to another device.

@@ -119,10 +119,6 @@ View expand_to(const at::TensorBase& t, at::IntArrayRef sizes) {
 
 // ---- recording ----
 
-const Op& find_op(std::string_view name) {
-  return translated([&]() -> const Op& { return op(name); });
-}
-
 namespace {
 
 /// In PyTorch's words, for callers that do not ask the CPU for them.

@@ -159,14 +159,6 @@ static_assert(sizeof(Operand) == sizeof(ViewArg));
 
 // ---- recording ----
 
-/// The catalogue's entry, looked up once per place.
-#define ANYGPU_OP(name)                                                         \
-  ([]() -> const ::anygpu::Op& {                                                \
-    static const ::anygpu::Op& entry = ::anygpu::torch_frontend::find_op(name); \
-    return entry;                                                               \
-  }())
-const Op& find_op(std::string_view name);
-
 /// Outputs, then inputs; all on one device. Throws PyTorch's exceptions; Refused where the operator is not defined on these dtypes.
 void record(const Op&, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
 inline void record(const Op& op, std::initializer_list<Operand> operands, std::initializer_list<Scalar> scalars = {},

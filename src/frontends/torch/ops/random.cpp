@@ -18,17 +18,10 @@ namespace {
 using N = anygpu::Scalar;
 using Gen = std::optional<Generator>;
 
-/// Seed and offset as the first two scalars, one counter an element.
+/// One counter an element.
 Philox philox_for(const TensorBase& out, const Gen& gen) {
   return philox_of(gen, out.get_device(), static_cast<uint64_t>(std::max<int64_t>(out.numel(), 1)));
 }
-N seed(const Philox& p) {
-  return N(static_cast<int64_t>(p.seed));
-}
-N offset(const Philox& p) {
-  return N(static_cast<int64_t>(p.offset));
-}
-
 /// p as a threshold for 32 random bits: never more than 2^32, so that p = 1 always hits.
 N threshold(double p) {
   return N(static_cast<int64_t>(std::llround(std::ldexp(p, 32))));
@@ -37,13 +30,13 @@ N threshold(double p) {
 void draw(const Op& op, TensorIteratorBase& iter, const Gen& gen, std::initializer_list<N> parameters,
           std::initializer_list<int64_t> attrs = {}) {
   Philox p = philox_for(iter.output_base(0), gen);
-  c10::SmallVector<N, 5> scalars{seed(p), offset(p)};
+  c10::SmallVector<N, 5> scalars{p.seed_scalar(), p.offset_scalar()};
   scalars.append(parameters.begin(), parameters.end());
   record_iter(op, iter, c10::ArrayRef<N>(scalars), c10::ArrayRef<int64_t>(attrs));
 }
 void draw(const Op& op, const Tensor& out, const Gen& gen, std::initializer_list<N> parameters, std::initializer_list<int64_t> attrs = {}) {
   Philox p = philox_for(out, gen);
-  c10::SmallVector<N, 5> scalars{seed(p), offset(p)};
+  c10::SmallVector<N, 5> scalars{p.seed_scalar(), p.offset_scalar()};
   scalars.append(parameters.begin(), parameters.end());
   record_pointwise(op, 1, {out}, out.scalar_type(), scalars, attrs);
 }
@@ -58,7 +51,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       if (self.numel() == 0) return;
       want_float(self);
       Philox p = philox_for(self, gen);
-      record(ANYGPU_OP("random_normal"), {self}, {seed(p), offset(p), N(mean), N(std)},
+      record(ANYGPU_OP("random_normal"), {self}, {p.seed_scalar(), p.offset_scalar(), N(mean), N(std)},
              {torch_frontend::pointwise_attr(self.scalar_type(), 3)});
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
@@ -73,8 +66,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       draw(ANYGPU_OP("random_cauchy"), iter, gen, {N(median), N(sigma)});
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    geometric_stub,
-    +[](TensorIteratorBase& iter, const double p, Gen gen) {
+    geometric_stub, +[](TensorIteratorBase& iter, const double p, Gen gen) {
       want_numbers(iter);
       draw(ANYGPU_OP("random_geometric"), iter, gen, {N(std::log1p(-p))});
     })
@@ -92,7 +84,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       Tensor p = Tensor(probs).to(self.device());
       Philox key = philox_for(self, gen);
       ScalarType t = at::isFloatingType(p.scalar_type()) ? p.scalar_type() : kFloat;
-      record_pointwise(ANYGPU_OP("random_bernoulli_of"), 1, {Tensor(self), p}, t, {seed(key), offset(key)});
+      record_pointwise(ANYGPU_OP("random_bernoulli_of"), 1, {Tensor(self), p}, t, {key.seed_scalar(), key.offset_scalar()});
     })
 
 /// How a range of integers is drawn: see random_integer in the catalogue.
@@ -201,7 +193,7 @@ std::tuple<Tensor, Tensor> dropout_forward(const Tensor& x, double p, std::optio
   if (x.numel()) {
     Philox key = philox_for(x, std::nullopt);
     record_pointwise(ANYGPU_OP("dropout"), 2, {y, mask, x}, x.scalar_type(),
-                     {seed(key), offset(key), threshold(1 - p), N(p == 1 ? 0 : 1 / (1 - p))});
+                     {key.seed_scalar(), key.offset_scalar(), threshold(1 - p), N(p == 1 ? 0 : 1 / (1 - p))});
   }
   return {y, mask};
 }
@@ -220,7 +212,7 @@ Tensor& rrelu_to(const Tensor& x, Tensor& noise, const at::Scalar& lower, const 
   torch_frontend::resize_out(out, x.sizes());
   if (!x.numel()) return out;
   Philox key = philox_for(x, gen);
-  record_pointwise(ANYGPU_OP("rrelu"), 2, {out, noise, x}, x.scalar_type(), {seed(key), offset(key), N(low), N(high)});
+  record_pointwise(ANYGPU_OP("rrelu"), 2, {out, noise, x}, x.scalar_type(), {key.seed_scalar(), key.offset_scalar(), N(low), N(high)});
   return out;
 }
 Tensor rrelu(const Tensor& x, Tensor& noise, const at::Scalar& lower, const at::Scalar& upper, bool training, Gen gen) {

@@ -171,10 +171,14 @@ PYBIND11_MODULE(_torch, m) {
         return names;
       });
 
-  define(m, "fallback_counts", &fallback_counts);
-  define(m, "reset_fallback_counts", &reset_fallback_counts);
-  define(m, "fallback_mode", &fallback_mode);
-  define(m, "set_fallback_mode", &set_fallback_mode);
+  define(
+      m, "fallback_counts", +[] { return with_ledger([] { return fallbacks::counts(); }); });
+  define(
+      m, "reset_fallback_counts", +[] { with_ledger([] { fallbacks::reset_counts(); }); });
+  define(
+      m, "fallback_mode", +[] { return with_ledger([] { return fallbacks::mode(); }); });
+  define(
+      m, "set_fallback_mode", +[](const std::string& mode) { with_ledger([&] { fallbacks::set_mode(mode); }); });
 
   define(
       m, "default_generator",
