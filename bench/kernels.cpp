@@ -12,7 +12,11 @@
 #include <string>
 #include <vector>
 
-#include "backends/interface/backend.h"
+#ifdef ANYGPU_BENCH_VULKAN
+#include "backends/vulkan/entry.h"
+#else
+#include "backends/cpu/entry.h"
+#endif
 
 namespace {
 
@@ -245,9 +249,9 @@ void tiny(Backend& backend) {
 int main(int argc, char** argv) {
   setenv("ANYGPU_CACHE_DIR", "", 0);  // compile times, not those of the disk
 #ifdef ANYGPU_BENCH_VULKAN
-  const auto backend = make_vulkan_backend(0);
+  const auto backend = vulkan::entry.make(0);
 #else
-  const auto backend = make_cpu_backend();
+  const auto backend = cpu::entry.make(0);
 #endif
   if (argc > 1 && !std::strcmp(argv[1], "compile")) return compile_only(*backend), 0;
   const DeviceInfo info = backend->describe();

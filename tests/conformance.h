@@ -30,10 +30,10 @@ inline constexpr bool kSanitized = false;
 inline constexpr bool kSanitized = false;
 #endif
 
-/// One line a backend: see conformance_backends.cpp.
+/// A backend of the table.
 struct Entry {
   const char* name;
-  std::unique_ptr<Backend> (*make)();
+  std::unique_ptr<Backend> (*make)(int index);
   bool all_types;  ///< false: a step refused with Error(Type) is skipped
 };
 const std::vector<Entry>& entries();

@@ -1,20 +1,16 @@
-// Every backend that this build has. One line each.
+// Every backend that this build has and this machine can make.
+#include "backends/reference/entry.h"
+#include "backends/table/table.h"
 #include "conformance.h"
 
 namespace anygpu::conformance {
 
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> all = [] {
-    std::vector<Entry> found = {
-        {"reference", make_reference_backend, true},
-#ifdef ANYGPU_HAS_CPU
-        {"cpu", make_cpu_backend, true},
-#endif
-    };
-#ifdef ANYGPU_HAS_VULKAN
-    // The first that there is: a GPU, else a software rasteriser; nothing where no driver is installed.
-    if (count_vulkan_devices().all > 0) found.push_back({"vulkan", [] { return make_vulkan_backend(0); }, false});
-#endif
+    std::vector<Entry> found{{reference::entry.name, reference::entry.make, true}};
+    // Of each the first device: a GPU, else a software rasteriser. What every machine has computes in all types.
+    for (const BackendEntry* b : backends())
+      if (b != &reference::entry && b->count().all > 0) found.push_back({b->name, b->make, b == backends()[0]});
     return found;
   }();
   return all;

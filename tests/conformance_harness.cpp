@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 
+#include "backends/reference/entry.h"
 #include "backends/reference/scalar.h"
 #include "conformance.h"
 
@@ -298,7 +299,7 @@ void store(ir::Generic& g, int access, ir::Val v) {
 }
 
 Backend& Conformance::oracle() {
-  static Backend& b = *make_reference_backend().release();
+  static Backend& b = *reference::entry.make(0).release();
   return b;
 }
 
@@ -322,7 +323,7 @@ void Conformance::SetUp() {
   static auto& made = *new std::map<std::string, std::pair<std::unique_ptr<Backend>, bool>>;
   auto& [b, flushing] = made[GetParam().name];
   if (!b) {
-    b = GetParam().make();
+    b = GetParam().make(0);
     flushing = flushes_denormals(*b);
     if (flushing) std::printf("%s takes subnormal numbers for zeros: they are left out\n", GetParam().name);
   }
@@ -369,7 +370,7 @@ void Conformance::check(const Case& c, std::span<const ir::Step> steps) {
       if (error.kind() == ErrorKind::Internal) wrong = std::string("defective case: ") + error.what();
     }
     if (!want.damage.empty()) wrong = "defective oracle: " + want.damage;
-    const bool itself = GetParam().make == make_reference_backend && steps.data() == c.steps.data();
+    const bool itself = GetParam().make == reference::entry.make && steps.data() == c.steps.data();
     if (wrong.empty() && !itself) wrong = difference(c, run(backend(), c, steps), want);
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::Type && !GetParam().all_types) {

@@ -1,6 +1,7 @@
 // The suite watches backends; who watches the suite? A backend that is wrong in one small way at a time: each must be noticed.
 #include <cstring>
 
+#include "backends/reference/entry.h"
 #include "conformance.h"
 
 namespace anygpu::conformance {
@@ -8,11 +9,14 @@ namespace {
 
 enum class Sabotage { None, WritesBehind, WritesBefore, WritesIntoAGap, OneUlp, WrongElement, HidesFaults, InventsFaults };
 
-class SabotagedProgram : public Program {
+class SabotagedProgram : public BlockingProgram {
  public:
   SabotagedProgram(std::unique_ptr<Program> real, Sabotage how) : real_(std::move(real)), how_(how) {}
 
-  std::vector<StepFailure> run(const Bindings& b, std::vector<StepTime>* times) override {
+  int64_t launches() const override { return real_->launches(); }
+
+ protected:
+  std::vector<StepFailure> run_steps(const Bindings& b, std::vector<StepTime>* times) override {
     std::vector<StepFailure> failures = real_->run(b, times);
     const Memory& out = b.slots.back();
     char* at = static_cast<char*>(out.handle) + out.offset;
@@ -25,7 +29,6 @@ class SabotagedProgram : public Program {
     if (how_ == Sabotage::InventsFaults) failures.push_back({0, Error(ErrorKind::Index, "none such")});
     return failures;
   }
-  int64_t launches() const override { return real_->launches(); }
 
  private:
   std::unique_ptr<Program> real_;
@@ -41,13 +44,13 @@ class SabotagedBackend : public Backend {
   void write(Memory m, int64_t at, const void* src, int64_t bytes) override { real_->write(m, at, src, bytes); }
   void read(Memory m, int64_t at, void* dst, int64_t bytes) override { real_->read(m, at, dst, bytes); }
   bool supports(const ir::Named& n) const override { return real_->supports(n); }
-  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override {
-    return std::make_unique<SabotagedProgram>(real_->prepare(steps), how_);
+  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps, std::span<const StepGroup> groups) override {
+    return std::make_unique<SabotagedProgram>(real_->prepare(steps, groups), how_);
   }
   int64_t kernels_compiled() const override { return 0; }
 
  private:
-  std::unique_ptr<Backend> real_ = make_reference_backend();
+  std::unique_ptr<Backend> real_ = reference::entry.make(0);
   Sabotage how_;
 };
 
@@ -73,7 +76,7 @@ Case doubling(bool failing) {
 std::string verdict(Sabotage how, bool failing = false) {
   const Case c = doubling(failing);
   SabotagedBackend backend(how);
-  return difference(c, run(backend, c, c.steps), run(*make_reference_backend(), c, c.steps));
+  return difference(c, run(backend, c, c.steps), run(*reference::entry.make(0), c, c.steps));
 }
 
 TEST(Suite, IsContentWithWhatIsRight) {

@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "backends/cpu/disk_cache.h"
-#include "backends/interface/backend.h"
+#include "backends/cpu/entry.h"
 
 namespace anygpu {
 namespace {
@@ -82,7 +82,7 @@ class Functions : public testing::TestWithParam<Function> {};
 /// Every 193rd f32, NaN, infinities and subnormals among them; whole vectors and tails.
 TEST_P(Functions, AreAsExactAsStated) {
   const Function& p = GetParam();
-  const auto backend = make_cpu_backend();
+  const auto backend = cpu::entry.make(0);
   constexpr int64_t n = (1 << 20) + 5;
   const ir::Step step = unary(n, p.f);
   const auto program = backend->prepare({&step, 1});
@@ -129,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(InLine, Functions,
 
 /// Programs with kernels of their own, prepared and run from several threads.
 TEST(CpuKernels, ManyThreadsPrepareAndRun) {
-  const auto backend = make_cpu_backend();
+  const auto backend = cpu::entry.make(0);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&backend, t] {
@@ -151,7 +151,7 @@ TEST(CpuKernels, ManyThreadsPrepareAndRun) {
 
 /// A first step has many of these: they wait for no compiler.
 TEST(CpuKernels, FillsAndCopiesCompileNothing) {
-  const auto backend = make_cpu_backend();
+  const auto backend = cpu::entry.make(0);
   const int64_t before = backend->kernels_compiled();
   for (DType t : {DType::F32, DType::F64, DType::I64, DType::I32}) {
     ir::Generic copy;
@@ -175,7 +175,7 @@ TEST(CpuKernels, FillsAndCopiesCompileNothing) {
 
 /// Sums that are split, over rows, columns and all: how they are split follows from sizes alone, so that runs agree to the bit.
 TEST(CpuKernels, SplitSumsRepeatToTheBit) {
-  const auto backend = make_cpu_backend();
+  const auto backend = cpu::entry.make(0);
   constexpr int64_t rows = 3001, columns = 517;
   std::vector<float> x(rows * columns);
   for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i)) * 1e3f;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backends/reference/entry.h"
 #include "backends/reference/interpreter.h"
 #include "backends/reference/scalar.h"
 
@@ -154,7 +155,7 @@ struct Bench {
     std::vector<Memory> memory;
     for (auto& s : slots) memory.push_back({s.data(), 0, static_cast<int64_t>(s.size())});
     std::vector<StepTime> times;
-    failures = make_reference_backend()->prepare(steps)->run({memory, scalars}, &times);
+    failures = reference::entry.make(0)->prepare(steps)->run({memory, scalars}, &times);
     EXPECT_EQ(times.size(), steps.size());
   }
 };

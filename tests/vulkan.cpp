@@ -24,11 +24,11 @@ ir::Step product() {
 }
 
 TEST(VulkanAbsent, TheLoaderIsNamed) {
-  const std::string said = in_child("ANYGPU_VULKAN_LOADER", "/nowhere/libvulkan.so.1", [] { make_vulkan_backend(0); });
+  const std::string said = in_child("ANYGPU_VULKAN_LOADER", "/nowhere/libvulkan.so.1", [] { entry.make(0); });
   EXPECT_NE(said.find("/nowhere/libvulkan.so.1 cannot be opened"), std::string::npos) << said;
   EXPECT_NE(said.find("apt install"), std::string::npos) << said;
   const std::string count = in_child("ANYGPU_VULKAN_LOADER", "/nowhere/libvulkan.so.1", [] {
-    if (count_vulkan_devices().all != 0) throw Error(ErrorKind::Value, "there were devices");
+    if (entry.count().all != 0) throw Error(ErrorKind::Value, "there were devices");
   });
   EXPECT_EQ(count, "");
 }
@@ -37,14 +37,14 @@ TEST(VulkanAbsent, ADriverIsAskedFor) {
   if (in_child("NO_VARIABLE", "", [] { LoaderApi::get(); }) != "") GTEST_SKIP() << "no Vulkan loader is installed";
   const std::string said = in_child("VK_ICD_FILENAMES", "/nowhere/icd.json", [] {
     setenv("VK_DRIVER_FILES", "/nowhere/icd.json", 1);
-    make_vulkan_backend(0);
+    entry.make(0);
   });
   EXPECT_NE(said.find("apt install mesa-vulkan-drivers"), std::string::npos) << said;
 }
 
 TEST_F(Vulkan, AnotherNumberNamesWhatThereIs) {
   try {
-    make_vulkan_backend(99);
+    entry.make(99);
     FAIL() << "there were a hundred devices";
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("no device vulkan:99; vulkan:0 is " + physical().name), std::string::npos) << e.what();

@@ -7,7 +7,7 @@
 
 #include <cstdlib>
 
-#include "backends/interface/backend.h"
+#include "backends/vulkan/entry.h"
 #include "backends/vulkan/resources.h"
 #include "backends/vulkan/transfer.h"
 
@@ -16,7 +16,7 @@ namespace anygpu::vulkan {
 class Vulkan : public testing::Test {
  protected:
   void SetUp() override {
-    if (count_vulkan_devices().all == 0) GTEST_SKIP() << "no Vulkan driver is installed";
+    if (entry.count().all == 0) GTEST_SKIP() << "no Vulkan driver is installed";
   }
   const PhysicalDevice& physical() { return Instance::get().devices[0]; }
 };

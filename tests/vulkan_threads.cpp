@@ -1,6 +1,7 @@
 // The vulkan backend when memory moves, when something throws halfway, and when many threads ask at once.
 #include <atomic>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -113,6 +114,98 @@ TEST_F(Vulkan, AnExceptionWaitsForWhatWasSubmitted) {
   EXPECT_TRUE(program.run({slots, {}}, nullptr).empty()) << "the device goes on";
 }
 
+/// Keeps the device from starting what is submitted, until it is opened.
+class Gate {
+ public:
+  explicit Gate(Gpu& gpu) : gpu_(gpu) {
+    const VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr, VK_SEMAPHORE_TYPE_TIMELINE, 0};
+    const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
+    gpu.check(gpu.vk.CreateSemaphore(gpu.device, &info, nullptr, &closed), "vkCreateSemaphore");
+    submit = std::exchange(gpu.vk.QueueSubmit, [](VkQueue q, uint32_t n, const VkSubmitInfo* info, VkFence f) {
+      const uint64_t open = 1;
+      const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+      auto values = *static_cast<const VkTimelineSemaphoreSubmitInfo*>(info->pNext);
+      values.waitSemaphoreValueCount = 1, values.pWaitSemaphoreValues = &open;
+      VkSubmitInfo held = *info;
+      held.pNext = &values, held.waitSemaphoreCount = 1, held.pWaitSemaphores = &closed, held.pWaitDstStageMask = &all;
+      return submit(q, n, &held, f);
+    });
+  }
+  ~Gate() {
+    gpu_.vk.DeviceWaitIdle(gpu_.device);
+    gpu_.vk.DestroySemaphore(gpu_.device, closed, nullptr);
+    gpu_.vk.QueueSubmit = submit;
+  }
+  void open() {
+    const auto signal = reinterpret_cast<PFN_vkSignalSemaphore>(Instance::get().vk.GetDeviceProcAddr(gpu_.device, "vkSignalSemaphore"));
+    const VkSemaphoreSignalInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, closed, 1};
+    gpu_.check(signal(gpu_.device, &info), "vkSignalSemaphore");
+  }
+
+ private:
+  static inline VkSemaphore closed;
+  static inline PFN_vkQueueSubmit submit;
+  Gpu& gpu_;
+};
+
+/// dst[i] = src[i], which must be positive.
+ir::Generic checked(int64_t n) {
+  ir::Generic g = scaled(n, 1);
+  g.name = "checked";
+  ir::check(ir::load(g.body, DType::F32, 1) > 0.0, ir::Fault::BadArgument);
+  return g;
+}
+
+/// Nothing of a run changes while it is under way: not its descriptors, parameters, faults nor scratch, though the same program runs again.
+TEST_F(Vulkan, RunsAreUnderWayAtOnce) {
+  Resources on(physical());
+  const int64_t n = 100'000;
+  const std::vector<ir::Step> steps{checked(n)};
+  const auto copies = make_program(on, steps);
+  VulkanProgram sums(on, "sums", {summed(n, 1 << 20, on.can)});
+  Filled one(on, n, 1), two(on, n, 2), wrong(on, n, -1), a(on, n, 0), b(on, n, 0), c(on, n, 0), sum_a(on, 1, 0), sum_b(on, 1, 0);
+  auto run = [](Program& program, Filled& dst, Filled& src) {
+    const Memory slots[] = {dst.memory, src.memory};
+    return program.submit({slots, {}}, true);
+  };
+  run(sums, sum_a, one)->wait();  // to make room for more scratch waits for what is under way
+  Gate gate(on.gpu);
+  std::vector<std::unique_ptr<Completion>> runs;
+  runs.push_back(run(*copies, a, one));
+  runs.push_back(run(*copies, b, wrong));
+  runs.push_back(run(*copies, c, two));
+  runs.push_back(run(sums, sum_a, a));  // of what the first run will have made
+  runs.push_back(run(sums, sum_b, c));
+  for (const auto& r : runs) EXPECT_FALSE(r->reached());
+  gate.open();
+  for (size_t i = runs.size(); i-- > 0;) runs[i]->wait();  // in any order
+  for (size_t i = 0; i < runs.size(); ++i) {
+    EXPECT_TRUE(runs[i]->reached());
+    EXPECT_EQ(runs[i]->failures.size(), i == 1 ? 1u : 0u) << "run " << i;
+    EXPECT_EQ(runs[i]->times.size(), 1u);
+  }
+  EXPECT_EQ(a.values(), std::vector<float>(n, 1));
+  EXPECT_EQ(c.values(), std::vector<float>(n, 2));
+  EXPECT_EQ(sum_a.values()[0], n);
+  EXPECT_EQ(sum_b.values()[0], 2 * n);
+}
+
+/// A run that nobody waited for is over before its memory can be given back.
+TEST_F(Vulkan, ARunThatIsLetGoIsOver) {
+  Resources on(physical());
+  const int64_t n = 1 << 20;
+  const std::vector<ir::Step> steps{scaled(n, 3)};
+  const auto program = make_program(on, steps);
+  Filled dst(on, n, 0), src(on, n, 1);
+  const Memory slots[] = {dst.memory, src.memory};
+  for (int turn = 0; turn < 3; ++turn) program->submit({slots, {}}, false);
+  const char* at = host_pointer(dst.memory);
+  if (!at) GTEST_SKIP() << "the memory of " << physical().name << " is not mapped";
+  float last;
+  std::memcpy(&last, at + 4 * (n - 1), 4);
+  EXPECT_EQ(last, 3);
+}
+
 /// What could not be made ready is made ready the next time, all of it.
 TEST_F(Vulkan, AFailureHalfwayIsForgotten) {
   PhysicalDevice small = physical();
@@ -149,7 +242,7 @@ TEST_F(Vulkan, AFailureHalfwayIsForgotten) {
 TEST_F(Vulkan, ManyThreadsReadWhileProgramsRun) {
   for (const char* mapped : {"1", "0"}) {
     const std::string said = in_child("ANYGPU_VULKAN_MAPPED", mapped, [] {
-      const std::unique_ptr<Backend> backend = make_vulkan_backend(0);
+      const std::unique_ptr<Backend> backend = entry.make(0);
       const int64_t n = 100'000, bytes = 4 * n;
       const std::vector<ir::Step> steps{scaled(n, 2)};
       const auto program = backend->prepare(steps);

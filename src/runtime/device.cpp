@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "backends/table/table.h"
 #include "ops/op.h"
 #include "runtime/device_impl.h"
 #include "runtime/timeline.h"
@@ -47,9 +48,10 @@ std::vector<std::string> device_names() {
       if (!name.empty()) names.push_back(name);
     return names;
   }
-  const int gpus = machine_has_gpu() ? count_vulkan_devices().gpus : 0;
-  for (int i = 0; i < gpus; ++i) names.push_back("vulkan:" + std::to_string(i));
-  names.emplace_back("cpu");
+  if (machine_has_gpu())
+    for (const BackendEntry* b : backends())
+      for (int i = 0, gpus = b->count().gpus; i < gpus; ++i) names.push_back(b->name + (":" + std::to_string(i)));
+  names.emplace_back(backends()[0]->name);
   return names;
 }
 
@@ -70,11 +72,10 @@ std::unique_ptr<Backend> make_backend(const std::string& text) {
   const std::string name = text.substr(0, colon), number = colon == std::string::npos ? "0" : text.substr(colon + 1);
   if (number.empty() || number.size() > 4 || number.find_first_not_of("0123456789") != std::string::npos)
     throw Error(ErrorKind::Value, "[device] ANYGPU_DEVICES names '" + text + "'; what follows the colon is not a number");
-  if (name == "vulkan") return make_vulkan_backend(std::stoi(number));
-  if (name == "cpu") return make_cpu_backend();
-  if (name == "reference") return make_reference_backend();
-  throw Error(ErrorKind::Value,
-              "[device] ANYGPU_DEVICES names '" + text + "', which this build does not have; it has vulkan, cpu and reference");
+  if (const BackendEntry* b = find_backend(name)) return b->make(std::stoi(number));
+  std::string all;
+  for (const BackendEntry* b : backends()) all += (all.empty() ? "" : ", ") + std::string(b->name);
+  throw Error(ErrorKind::Value, "[device] ANYGPU_DEVICES names '" + text + "', which this build does not have; it has " + all);
 }
 
 bool env_flag(const char* name) {
@@ -273,7 +274,7 @@ std::shared_ptr<Plan> DeviceImpl::plan_locked() {
   return plan;
 }
 
-uint64_t DeviceImpl::flush_locked() {
+uint64_t DeviceImpl::flush_locked(bool awaited) {
   if (trace_.empty()) return last_ticket_;
   Run run;
   // Whatever happens, the next operator finds an empty Trace.
@@ -295,7 +296,7 @@ uint64_t DeviceImpl::flush_locked() {
   run.scalars = trace_.take_scalars();
   run.buffers = run.lost ? trace_.take_written() : trace_.take_buffers();
   trace_.clear();
-  last_ticket_ = executor.submit(std::move(run));
+  last_ticket_ = executor.submit(std::move(run), awaited);
   return last_ticket_;
 }
 
@@ -313,7 +314,7 @@ void DeviceImpl::synchronize() {
   uint64_t ticket;
   {
     std::lock_guard lock(mutex_);
-    ticket = flush_locked();
+    ticket = flush_locked(true);
   }
   executor.wait(ticket);
   executor.throw_untold(false);
@@ -367,7 +368,7 @@ void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
   std::optional<Executor::Reading> reading;
   {
     std::lock_guard lock(mutex_);
-    if (trace_.mentions(src)) flush_locked();
+    if (trace_.mentions(src)) flush_locked(true);
     ticket = src.last_run;
     reading.emplace(executor, src, ticket);
   }

@@ -64,8 +64,9 @@ class DeviceImpl {
   std::atomic<int64_t> allocated{0}, allocated_peak{0}, allocations{0}, frees{0}, requested{0}, limit{0}, out_of_memory{0};
 
  private:
-  /// Under the lock. Returns the ticket of the last run. What cannot be planned is lost when its turn comes; nothing is thrown.
-  uint64_t flush_locked();
+  /// Under the lock. Returns the ticket of the last run, for which who asks waits at once if `awaited`. What cannot be planned is lost when
+  /// its turn comes; nothing is thrown.
+  uint64_t flush_locked(bool awaited = false);
   std::shared_ptr<Plan> plan_locked();
 
   const uint32_t lacking_ = backend->lacking();

@@ -1,29 +1,61 @@
 #include "runtime/executor.h"
 
-#include <algorithm>
-#include <optional>
+#include <cfenv>
 
-#include "runtime/timeline.h"
+#include "runtime/flight.h"
 
 namespace anygpu {
 
-Executor::Executor(Backend& backend, Pool& pool, bool verify) : backend_(backend), pool_(pool), verify_(verify) {
-  thread_ = std::thread([this] { loop(); });
-  thread_.detach();  // the Executor is leaked: it lives as long as the process
+namespace {
+
+constexpr size_t kFlights = 3;              // Plans under way: their Buffers are held, and a device that has the next never waits for us
+constexpr int64_t kSmallBytes = 256 << 10;  // to wake a thread takes longer than a Plan that moves no more
+
+/// Whether it is over sooner than another thread would have begun.
+bool small(const Run& run) {
+  return !run.plan || run.plan->moved_bytes <= kSmallBytes;
 }
 
-uint64_t Executor::submit(Run run) {
+/// Who runs kernels rounds as the Executor's own thread does, whatever the caller has set.
+class PlainArithmetic {
+ public:
+  PlainArithmetic() {
+    std::fegetenv(&before_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~PlainArithmetic() { std::fesetenv(&before_); }
+  PlainArithmetic(const PlainArithmetic&) = delete;
+
+ private:
+  std::fenv_t before_;
+};
+
+}  // namespace
+
+Executor::Executor(Backend& backend, Pool& pool, bool verify) : backend_(backend), pool_(pool), verify_(verify) {
+  // The Executor is leaked: it lives as long as the process.
+  std::thread([this] { start_loop(); }).detach();
+  std::thread([this] { finish_loop(); }).detach();
+}
+
+uint64_t Executor::submit(Run run, bool awaited) {
   std::lock_guard lock(mutex_);
   run.ticket = ++submitted_;
   if (run.marker) run.marker->ticket = run.ticket;
+  const bool wakes = !awaited || !small(run);
   queue_.push_back(std::move(run));
-  work_.notify_one();
+  if (wakes) work_.notify_one();
   return submitted_;
 }
 
 void Executor::wait(uint64_t ticket) {
   if (finished() >= ticket) return;
   std::unique_lock lock(mutex_);
+  while (!starting_ && !retired_ && !queue_.empty() && queue_.front().ticket <= ticket && small(queue_.front())) {
+    const PlainArithmetic plain;
+    start_next(lock);
+  }
+  if (!queue_.empty()) work_.notify_one();
   done_.wait(lock, [&] { return finished() >= ticket || retired_; });
   if (finished() < ticket) throw Error(ErrorKind::Value, "[device] the process is ending: what was recorded last did not run");
 }
@@ -31,7 +63,7 @@ void Executor::wait(uint64_t ticket) {
 void Executor::retire() {
   std::unique_lock lock(mutex_);
   retired_ = true;
-  done_.wait(lock, [&] { return !busy_; });
+  done_.wait(lock, [&] { return !starting_ && flights_.empty(); });
   done_.notify_all();
 }
 
@@ -82,145 +114,64 @@ void Executor::wait_for_readers(const Run& run) {
   });
 }
 
-void Executor::loop() {
+bool Executor::wait_for_flights(size_t most) {
+  std::unique_lock lock(mutex_);
+  if (flights_.size() <= most) return false;
+  done_.wait(lock, [&] { return flights_.size() <= most; });
+  return true;
+}
+
+void Executor::start_loop() {
+  std::unique_lock lock(mutex_);
   for (;;) {
-    Run run;
-    {
-      std::unique_lock lock(mutex_);
-      busy_ = false;
-      if (retired_) done_.notify_all();
-      work_.wait(lock, [&] { return !queue_.empty() && !retired_; });
-      busy_ = true;
-      run = std::move(queue_.front());
-      queue_.pop_front();
-    }
-    uint64_t ticket = run.ticket;
-    if (run.marker) run.marker->at_us = now_us();
-    wait_for_readers(run);
-    if (run.plan) execute(run);
-    if (run.lost) {
-      for (BufferPin& b : run.buffers) b->poison = run.lost;
-      report(run.lost);
-    }
-    run = {};  // lets Buffers go before anyone is told
-    {
-      std::lock_guard lock(mutex_);
-      finished_.store(ticket, std::memory_order_release);
-    }
+    work_.wait(lock, [&] { return !queue_.empty() && !starting_ && !retired_; });
+    start_next(lock);
+  }
+}
+
+void Executor::start_next(std::unique_lock<std::mutex>& lock) {
+  auto flight = std::make_unique<Flight>(std::move(queue_.front()));
+  queue_.pop_front();
+  starting_ = true;
+  lock.unlock();
+  wait_for_readers(flight->run);
+  if (flight->run.plan) {
+    wait_for_flights(kFlights - 1);
+    launch(*flight);
+  }
+  const uint64_t ticket = flight->run.ticket;
+  const bool over = flight->withheld || flight->verification || !flight->completion || flight->completion->reached();
+  lock.lock();
+  if (over && flights_.empty()) {  // only this thread adds to them
+    lock.unlock();
+    finish(*flight);
+    flight = nullptr;  // lets Buffers go before anyone is told
+    lock.lock();
+    pool_.over(ticket);
+    finished_.store(ticket, std::memory_order_release);
+  } else {
+    flights_.push_back(std::move(flight));
+    flown_.notify_one();
+  }
+  starting_ = false;
+  done_.notify_all();
+}
+
+void Executor::finish_loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    flown_.wait(lock, [&] { return !flights_.empty(); });
+    std::unique_ptr<Flight>& first = flights_.front();
+    const uint64_t ticket = first->run.ticket;
+    lock.unlock();
+    finish(*first);
+    first = nullptr;
+    lock.lock();
+    flights_.pop_front();
+    pool_.over(ticket);
+    finished_.store(ticket, std::memory_order_release);
     done_.notify_all();
   }
-}
-
-namespace {
-
-/// By slot: bytes, counted from where the slot begins, that a write must cover so that nothing else is left in the Buffer.
-std::vector<int64_t> whole_slots(const Run& run) {
-  std::vector<int64_t> whole;
-  for (const Slot& s : run.plan->slots) {
-    const auto i = static_cast<size_t>(s.buffer);
-    whole.push_back(s.buffer < 0 ? s.bytes : run.bases[i] > 0 ? INT64_MAX : run.buffers[i]->bytes);
-  }
-  return whole;
-}
-
-/// Contents of slots that a withheld failure would spoil, put by before the run and put back after it: what depends on such a failure does
-/// not happen.
-class Withheld {
- public:
-  Withheld(Backend& backend, const Run& run, const std::vector<Memory>& slots, const std::vector<Poison>& before) : backend_(backend) {
-    const Plan& plan = *run.plan;
-    std::vector<Poison> after = before;
-    spread(plan.effects, whole_slots(run), {}, after);
-    for (size_t i = 0; i < slots.size(); ++i) {
-      if (!after[i] || !after[i]->withheld || before[i] || !plan.slots[i].has_bytes || !slots[i].handle) continue;
-      kept_.push_back({i, slots[i], std::vector<std::byte>(static_cast<size_t>(plan.slots[i].bytes))});
-      backend_.read(slots[i], 0, kept_.back().bytes.data(), plan.slots[i].bytes);
-    }
-  }
-  void put_back(std::vector<Poison>& poison) const {
-    for (const Kept& k : kept_) {
-      backend_.write(k.memory, 0, k.bytes.data(), static_cast<int64_t>(k.bytes.size()));
-      poison[k.slot] = nullptr;
-    }
-  }
-
- private:
-  struct Kept {
-    size_t slot;
-    Memory memory;
-    std::vector<std::byte> bytes;
-  };
-  Backend& backend_;
-  std::vector<Kept> kept_;
-};
-
-}  // namespace
-
-/// All that the Plan writes is lost; if nothing ran, only what held nothing before.
-void Executor::lose_all(const Plan& plan, const Poison& why, std::vector<Poison>& poison) {
-  for (const Effect& e : plan.effects)
-    for (const ir::Touch& t : e.touches) {
-      const auto slot = static_cast<size_t>(t.slot);
-      if (t.write && !(why->withheld && plan.slots[slot].has_bytes)) poison[slot] = why;
-    }
-  report(why);
-}
-
-void Executor::bind(const Run& run, Memory& arena, std::vector<Memory>& slots) {
-  const Plan& plan = *run.plan;
-  if (plan.arena_bytes) arena = pool_.allocate(plan.arena_bytes, Use::Run);
-  for (size_t i = 0; i < plan.slots.size(); ++i) {
-    const Slot& s = plan.slots[i];
-    if (!s.used) continue;
-    if (s.arena_offset >= 0) {
-      slots[i] = {arena.handle, arena.offset + s.arena_offset, s.bytes};
-    } else {
-      Buffer& b = *run.buffers[static_cast<size_t>(s.buffer)].get();
-      if (!b.memory.handle) b.memory = pool_.allocate(b.bytes);
-      const int64_t base = run.bases[static_cast<size_t>(s.buffer)];
-      slots[i] = {b.memory.handle, b.memory.offset + base, b.memory.bytes - base};
-    }
-  }
-}
-
-void Executor::execute(Run& run) {
-  Plan& plan = *run.plan;
-  std::vector<Memory> slots(plan.slots.size());
-  std::vector<Poison> poison(plan.slots.size());
-  for (size_t i = 0; i < plan.slots.size(); ++i)
-    if (plan.slots[i].buffer >= 0) poison[i] = run.buffers[static_cast<size_t>(plan.slots[i].buffer)]->poison;
-  Memory arena;
-  bool bound = false;
-  try {
-    bind(run, arena, slots);
-    bound = true;
-    run_plan(run, slots, poison);
-  } catch (...) {
-    lose_all(plan, std::make_shared<Failure>(error_of(std::current_exception()), !bound), poison);
-  }
-  pool_.release(arena);
-  for (size_t i = 0; i < plan.slots.size(); ++i)
-    if (plan.slots[i].buffer >= 0) run.buffers[static_cast<size_t>(plan.slots[i].buffer)]->poison = poison[i];
-}
-
-void Executor::run_plan(Run& run, std::vector<Memory>& slots, std::vector<Poison>& poison) {
-  Plan& plan = *run.plan;
-  const bool poisoned = std::any_of(poison.begin(), poison.end(), [](const Poison& p) { return p != nullptr; });
-  std::optional<Withheld> withheld;
-  if (poisoned) withheld.emplace(backend_, run, slots, poison);
-  std::unique_ptr<Verification> verification;
-  if (verify_ && !poisoned && !plan.refuses) verification = std::make_unique<Verification>(plan, slots, backend_, run.scalars);
-
-  Timeline& timeline = Timeline::get();
-  // Always timed: two readings of the clock a step are 50 ns, and a model's steps take microseconds to milliseconds.
-  std::vector<StepFailure> failures = plan.program->run({slots, run.scalars}, &times_);
-  plan.clock.add(times_);
-  kernels_run_.fetch_add(plan.program->launches(), std::memory_order_relaxed);
-  if (timeline.wants_times()) timeline.add(plan, times_);
-  if (verification && failures.empty()) verification->compare(slots);
-  if (poisoned || plan.refuses || !failures.empty())
-    for (const Poison& p : spread(plan.effects, whole_slots(run), failures, poison)) report(p);
-  if (withheld) withheld->put_back(poison);
 }
 
 }  // namespace anygpu

@@ -1,4 +1,5 @@
-// The Executor: one thread a Device that runs Plans in the order in which they were flushed.
+// The Executor: starts Plans in the order in which they were flushed, and finishes them in that order. A backend that takes a run and
+// completes it later has several under way at once.
 #pragma once
 
 #include <condition_variable>
@@ -20,24 +21,40 @@ struct Run {
   std::shared_ptr<Plan> plan;
   std::vector<BufferPin> buffers;
   std::vector<int64_t> bases;  ///< where in its Buffer a slot begins, bytes
-  Poison lost;  ///< without a Plan: why `buffers` will never be written
+  Poison lost;                 ///< without a Plan: why `buffers` will never be written
   std::vector<Scalar> scalars;
   std::shared_ptr<class QueueMarker> marker;
   uint64_t ticket = 0;
+};
+
+class Withheld;
+class Verification;
+
+/// A run that has been started, with what it needs until it is finished.
+struct Flight {
+  explicit Flight(Run);
+  ~Flight();
+
+  Run run;
+  std::unique_ptr<Withheld> withheld;
+  std::unique_ptr<Verification> verification;
+  std::vector<Memory> slots;
+  std::unique_ptr<Completion> completion;  ///< null where no Plan was submitted
+  Poison failed;                           ///< why not
 };
 
 class Executor {
  public:
   Executor(Backend& backend, Pool& pool, bool verify);
 
-  /// Queues a run. Tickets count from 1.
-  uint64_t submit(Run);
-  /// Blocks until the run with this ticket has finished.
+  /// Queues a run. Tickets count from 1. `awaited`: wait() follows at once.
+  uint64_t submit(Run, bool awaited = false);
+  /// Blocks until the run with this ticket has finished. Small runs are started by the thread that waits, where no other does.
   void wait(uint64_t ticket);
   /// Blocks while more than `runs` are unfinished: a loop without reads must not run ahead for ever.
   void wait_for_room(int runs);
-  /// Runs nothing more, and returns when the run at hand is over: static objects that kernels and LLVM use are about to be destroyed.
-  /// To wait for what was queued behind it is an error from now on.
+  /// Starts nothing more, and returns when all that has been started is over: static objects that kernels and LLVM use are about to be
+  /// destroyed. To wait for what was queued behind it is an error from now on.
   void retire();
   uint64_t finished() const { return finished_.load(std::memory_order_acquire); }
   /// Throws the first failure that nobody has been told of; of those that left old contents in place (Failure::withheld) only, if asked so.
@@ -58,11 +75,22 @@ class Executor {
   };
 
  private:
-  void loop();
+  void start_loop();
+  void finish_loop();
+  /// Takes the first of the queue and starts it.
+  void start_next(std::unique_lock<std::mutex>&);
   void wait_for_readers(const Run&);
-  void execute(Run&);
+  /// Blocks until no more than so many runs are under way. Returns whether there were more.
+  bool wait_for_flights(size_t most);
+
+  // flight.cpp: the way of one run.
+  void launch(Flight&);
+  bool meets_withheld(const Run&);
+  /// Waits for what is under way, and puts by what is compared or restored when the run is over.
+  void surround(Flight&);
   void bind(const Run&, Memory& arena, std::vector<Memory>& slots);
-  void run_plan(Run&, std::vector<Memory>& slots, std::vector<Poison>& poison);
+  void finish(Flight&);
+  void finish_plan(Flight&, std::vector<Poison>& poison);
   void lose_all(const Plan&, const Poison&, std::vector<Poison>& poison);
   void report(const Poison&);
 
@@ -72,16 +100,16 @@ class Executor {
   std::mutex readers_mutex_;
   std::condition_variable reader_left_;
   std::list<std::pair<const Buffer*, uint64_t>> readers_;
+  std::mutex poison_mutex_;  // of Buffers that runs under way touch
   std::mutex mutex_;
-  std::condition_variable work_, done_;
+  std::condition_variable work_, flown_, done_;
   std::deque<Run> queue_;
-  bool busy_ = false, retired_ = false;
+  bool starting_ = false, retired_ = false;
+  std::deque<std::unique_ptr<Flight>> flights_;  // under way, in order; the first is being finished
   uint64_t submitted_ = 0;
   std::atomic<uint64_t> finished_{0};
   std::atomic<int64_t> kernels_run_{0};
   std::vector<Poison> untold_;  // at most one of each kind, withheld or not
-  std::vector<StepTime> times_;  // of the run just done
-  std::thread thread_;
 };
 
 /// Reached when all that was queued before it has run.
@@ -99,19 +127,6 @@ class QueueMarker : public Marker {
 
  private:
   Executor& executor_;
-};
-
-/// Runs the Plan's unfused steps on the reference backend over copies of its slots, and says where the results differ.
-class Verification {
- public:
-  Verification(Plan& plan, const std::vector<Memory>& slots, Backend& backend, std::span<const Scalar> scalars);
-  ~Verification();
-  /// Throws Error(Internal) where a slot that lives on differs.
-  void compare(const std::vector<Memory>& slots);
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
 };
 
 }  // namespace anygpu

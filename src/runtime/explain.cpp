@@ -59,15 +59,13 @@ std::string explain(const Plan& plan) {
   int64_t runs = 0;
   const std::vector<float> us = plan.clock.mean_us(runs);
   size_t library = 0;
-  int64_t bytes = 0;
   double total = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     library += std::holds_alternative<ir::Named>(plan.steps[i]);
-    bytes += bytes_of(plan.steps[i]);
     if (i < us.size()) total += static_cast<double>(us[i]);
   }
   std::string text = "Plan: " + count(static_cast<size_t>(plan.calls), "operator") + " as " + count(plan.steps.size() - library, "kernel") +
-                     " and " + count(library, "library call") + ", " + bytes_text(bytes) + " moved, arena " + bytes_text(plan.arena_bytes);
+                     " and " + count(library, "library call") + ", " + bytes_text(plan.moved_bytes) + " moved, arena " + bytes_text(plan.arena_bytes);
   text += runs == 0 ? ", not run yet\n" : ", " + time_text(total) + " (" + count(static_cast<size_t>(runs), "run") + ")\n";
   text += "  step        time  share    GB/s      bytes  what\n";
   for (size_t i = 0; i < plan.steps.size(); ++i) {

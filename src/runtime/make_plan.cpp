@@ -78,10 +78,14 @@ std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOp
   for (const ir::Step& s : steps)
     if (auto* g = std::get_if<ir::Generic>(&s)) ir::verify(*g);
   plan->steps = std::move(steps);
-  for (const ir::Step& s : plan->steps) plan->touches.push_back(ir::touches(s));
-  plan->arena_bytes = plan_memory(plan->touches, backend.groups(plan->steps), plan->slots);
+  for (const ir::Step& s : plan->steps) {
+    plan->touches.push_back(ir::touches(s));
+    plan->moved_bytes += bytes_of(s);
+  }
+  const std::vector<StepGroup> groups = backend.groups(plan->steps);
+  plan->arena_bytes = plan_memory(plan->touches, groups, plan->slots);
   const Timeline::HostSpan span("prepare " + std::to_string(plan->steps.size()) + " steps");
-  plan->program = backend.prepare(plan->steps);
+  plan->program = backend.prepare(plan->steps, groups);
   return plan;
 }
 

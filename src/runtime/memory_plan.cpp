@@ -6,20 +6,24 @@
 
 namespace anygpu {
 
-int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, const std::vector<int32_t>& groups, std::vector<Slot>& slots) {
+int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::span<const StepGroup> groups, std::vector<Slot>& slots) {
   constexpr int64_t kAlign = 64;  // a cache line, and the widest vector
   struct Life {
     int first = -1, last = -1;
   };
   std::vector<Life> lives(slots.size());
-  for (size_t step = 0; step < touches.size(); ++step)
-    for (const ir::Touch& t : touches[step]) {
+  int group = 0, left = groups.empty() ? 0 : groups[0].steps;  // of the group's steps
+  for (const std::vector<ir::Touch>& step : touches) {
+    for (; left == 0; left = groups[static_cast<size_t>(group)].steps) ++group;
+    --left;
+    for (const ir::Touch& t : step) {
       Life& l = lives[static_cast<size_t>(t.slot)];
-      if (l.first < 0) l.first = groups[step];
-      l.last = groups[step];
+      if (l.first < 0) l.first = group;
+      l.last = group;
       slots[static_cast<size_t>(t.slot)].used = true;
       slots[static_cast<size_t>(t.slot)].stored |= t.write;
     }
+  }
   std::vector<int32_t> temporaries;
   for (size_t i = 0; i < slots.size(); ++i)
     if (lives[i].first >= 0 && !slots[i].live_after && !slots[i].has_bytes) temporaries.push_back(static_cast<int32_t>(i));

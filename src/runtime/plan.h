@@ -52,6 +52,7 @@ struct Plan {
   bool refuses = false;                         ///< some effect never runs
   std::vector<Cut> cuts;
   int64_t arena_bytes = 0;
+  int64_t moved_bytes = 0;  ///< that its steps read and write
   int calls = 0;
   std::unique_ptr<Program> program;
   std::unique_ptr<Program> oracle;  ///< of `unfused`, on the reference backend
@@ -97,7 +98,7 @@ ir::Generic over_dims(const ir::Generic& g, const std::vector<DimPart>& parts);
 void block_channels(std::vector<ir::Step>&, const std::vector<Slot>&, const Backend&);
 /// Only the nodes that the stores need, and Checks; only the accesses and args that these need.
 void prune(ir::Generic&);
-/// Puts temporaries at offsets of one arena. Steps of one group (Backend::groups) share no bytes. Returns the arena's size in bytes.
-int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, const std::vector<int32_t>& groups, std::vector<Slot>&);
+/// Puts temporaries at offsets of one arena. Steps of one group share no bytes. Returns the arena's size in bytes.
+int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::span<const StepGroup> groups, std::vector<Slot>&);
 
 }  // namespace anygpu

@@ -25,8 +25,8 @@ int64_t largest_for(int64_t want, Use use) {
 Memory Pool::allocate(int64_t bytes, Use use) {
   const int64_t want = rounded(bytes);
   std::lock_guard lock(mutex_);
-  auto it = free_.lower_bound(want);
-  if (it != free_.end() && it->first <= largest_for(want, use)) {
+  for (auto it = free_.lower_bound(want); it != free_.end() && it->first <= largest_for(want, use); ++it) {
+    if (use == Use::Kept && !idle(it->second)) continue;
     Memory m = it->second.memory;
     free_.erase(it);
     cached_ -= m.bytes;
@@ -50,10 +50,10 @@ Memory Pool::allocate(int64_t bytes, Use use) {
   return m;
 }
 
-void Pool::release(Memory m) {
+void Pool::release(Memory m, uint64_t run) {
   if (!m.handle) return;
   std::lock_guard lock(mutex_);
-  free_.emplace(m.bytes, Cached{m, ++clock_});
+  free_.emplace(m.bytes, Cached{m, ++clock_, run});
   cached_ += m.bytes;
 }
 
@@ -65,7 +65,10 @@ void Pool::trim() {
 
 void Pool::trim_locked(int64_t keep) {
   while (cached_ > keep) {
-    auto oldest = std::min_element(free_.begin(), free_.end(), [](auto& a, auto& b) { return a.second.since < b.second.since; });
+    auto oldest = free_.end();
+    for (auto it = free_.begin(); it != free_.end(); ++it)
+      if (idle(it->second) && (oldest == free_.end() || it->second.since < oldest->second.since)) oldest = it;
+    if (oldest == free_.end()) return;
     const Memory m = oldest->second.memory;
     free_.erase(oldest);
     cached_ -= m.bytes;

@@ -2,7 +2,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "runtime/executor.h"
+#include "backends/table/table.h"
+#include "runtime/flight.h"
 
 namespace anygpu {
 
@@ -15,7 +16,7 @@ struct Verification::State {
 namespace {
 
 Backend& oracle() {
-  static Backend* b = make_reference_backend().release();
+  static Backend* b = find_backend("reference")->make(0).release();
   return *b;
 }
 

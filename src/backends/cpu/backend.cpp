@@ -1,5 +1,5 @@
 // The cpu backend: memory, and the way to programs.
-#include "backends/interface/backend.h"
+#include "backends/cpu/entry.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,8 +14,7 @@
 #include "kernel.h"
 #include "program.h"
 
-namespace anygpu {
-namespace cpu {
+namespace anygpu::cpu {
 namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
@@ -76,17 +75,18 @@ class CpuBackend : public Backend {
   // Only stores past the caches (kStreamBytes in schedule.cpp) ask for more than an element's own alignment.
   int64_t moves_by(int64_t bytes) const override { return bytes < (1 << 20) ? 1 : 64; }
   int64_t channel_block(const ir::Named& n, int operand) const override { return library().channel_block(n, operand); }
-  std::vector<int32_t> groups(std::span<const ir::Step> steps) const override { return groups_of(steps); }
-  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(steps); }
+  std::vector<StepGroup> groups(std::span<const ir::Step> steps) const override { return groups_of(steps); }
+  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps, std::span<const StepGroup> groups) override {
+    return make_program(steps, groups);
+  }
   void fix_order(ir::Generic& g) const override { cpu::fix_order(g); }
   int64_t kernels_compiled() const override { return kernel_cache().compiled(); }
 };
 
 }  // namespace
-}  // namespace cpu
 
-std::unique_ptr<Backend> make_cpu_backend() {
-  return std::make_unique<cpu::CpuBackend>();
-}
+// One device, whatever its number: several are made of it for tests.
+const BackendEntry entry{"cpu", [] { return DeviceCount{.all = 1}; },
+                         [](int) -> std::unique_ptr<Backend> { return std::make_unique<CpuBackend>(); }};
 
-}  // namespace anygpu
+}  // namespace anygpu::cpu

@@ -8,16 +8,14 @@
 namespace anygpu::cpu {
 namespace {
 
-/// What the steps in front of `rest` run as.
-struct Group {
-  enum class Kind { Step, Lanes, Bundle } kind;
-  size_t steps;
-};
+/// What a group runs as: StepGroup::kind.
+enum Kind : int32_t { kStep, kLanes, kBundle };
 
-Group next_group(std::span<const ir::Step> rest) {
-  if (const size_t n = lanes_from(rest)) return {Group::Kind::Lanes, n};
-  if (const size_t n = bundle_from(rest)) return {Group::Kind::Bundle, n};
-  return {Group::Kind::Step, 1};
+/// Of the steps in front of `rest`.
+StepGroup next_group(std::span<const ir::Step> rest) {
+  if (const size_t n = lanes_from(rest)) return {static_cast<int32_t>(n), kLanes};
+  if (const size_t n = bundle_from(rest)) return {static_cast<int32_t>(n), kBundle};
+  return {1, kStep};
 }
 
 /// One step of the Plan, or a run of them as Lanes or as a Bundle.
@@ -29,16 +27,17 @@ struct Part {
   std::unique_ptr<Bundle> bundle;
 };
 
-class CpuProgram : public Program {
+class CpuProgram : public BlockingProgram {
  public:
-  explicit CpuProgram(std::span<const ir::Step> steps) : steps_(steps.size()) {
-    for (size_t i = 0; i < steps.size(); i += parts_.back().steps) {
-      const Group group = next_group(steps.subspan(i));
-      const std::span<const ir::Step> mine = steps.subspan(i, group.steps);
-      Part made{i, group.steps, nullptr, nullptr, nullptr, nullptr};
-      if (group.kind == Group::Kind::Lanes) {
+  CpuProgram(std::span<const ir::Step> steps, std::span<const StepGroup> groups) : steps_(steps.size()) {
+    size_t i = 0;
+    for (const StepGroup& group : groups) {
+      const auto n = static_cast<size_t>(group.steps);
+      const std::span<const ir::Step> mine = steps.subspan(i, n);
+      Part made{i, n, nullptr, nullptr, nullptr, nullptr};
+      if (group.kind == kLanes) {
         made.lanes = make_lanes(mine);
-      } else if (group.kind == Group::Kind::Bundle) {
+      } else if (group.kind == kBundle) {
         made.bundle = std::make_unique<Bundle>(mine);
       } else if (const auto* g = std::get_if<ir::Generic>(&steps[i])) {
         made.generic = std::make_unique<GenericStep>(*g);
@@ -46,6 +45,7 @@ class CpuProgram : public Program {
         made.named = library().prepare(std::get<ir::Named>(steps[i]));
       }
       parts_.push_back(std::move(made));
+      i += n;
     }
     // All were asked for: they compile at once.
     for (Part& part : parts_) {
@@ -55,7 +55,10 @@ class CpuProgram : public Program {
     }
   }
 
-  std::vector<StepFailure> run(const Bindings& bindings, std::vector<StepTime>* times) override {
+  int64_t launches() const override { return static_cast<int64_t>(parts_.size()); }
+
+ protected:
+  std::vector<StepFailure> run_steps(const Bindings& bindings, std::vector<StepTime>* times) override {
     std::vector<StepFailure> failures;
     if (times) times->resize(steps_);
     for (const Part& part : parts_) {
@@ -88,8 +91,6 @@ class CpuProgram : public Program {
     return failures;
   }
 
-  int64_t launches() const override { return static_cast<int64_t>(parts_.size()); }
-
  private:
   size_t steps_;
   std::vector<Part> parts_;
@@ -97,15 +98,14 @@ class CpuProgram : public Program {
 
 }  // namespace
 
-std::vector<int32_t> groups_of(std::span<const ir::Step> steps) {
-  std::vector<int32_t> ids;
-  int32_t id = 0;
-  while (ids.size() < steps.size()) ids.insert(ids.end(), next_group(steps.subspan(ids.size())).steps, id++);
-  return ids;
+std::vector<StepGroup> groups_of(std::span<const ir::Step> steps) {
+  std::vector<StepGroup> groups;
+  for (size_t i = 0; i < steps.size(); i += static_cast<size_t>(groups.back().steps)) groups.push_back(next_group(steps.subspan(i)));
+  return groups;
 }
 
-std::unique_ptr<Program> make_program(std::span<const ir::Step> steps) {
-  return std::make_unique<CpuProgram>(steps);
+std::unique_ptr<Program> make_program(std::span<const ir::Step> steps, std::span<const StepGroup> groups) {
+  return std::make_unique<CpuProgram>(steps, groups);
 }
 
 }  // namespace anygpu::cpu

@@ -8,8 +8,8 @@
 
 namespace anygpu::cpu {
 
-/// As Backend::groups: runs of steps that the program of the same steps starts as one.
-std::vector<int32_t> groups_of(std::span<const ir::Step>);
-std::unique_ptr<Program> make_program(std::span<const ir::Step>);
+/// As Backend::groups and Backend::prepare.
+std::vector<StepGroup> groups_of(std::span<const ir::Step>);
+std::unique_ptr<Program> make_program(std::span<const ir::Step>, std::span<const StepGroup>);
 
 }  // namespace anygpu::cpu

@@ -40,15 +40,50 @@ inline double now_us() {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// A run that has been submitted. Its Program and all that is bound to it stay as they are until it is reached: until wait() has returned
+/// or thrown, or this is gone, which waits too. For one thread at a time.
+class Completion {
+ public:
+  virtual ~Completion() = default;
+  /// Whether all steps have run, so that wait() would return at once. Never throws.
+  virtual bool reached() const = 0;
+  /// Blocks until they have. Throws what became of the device.
+  virtual void wait() = 0;
+
+  // Of a run that was waited for.
+  std::vector<StepFailure> failures;
+  std::vector<StepTime> times;  ///< one entry a step, where they were asked for
+};
+
 /// Steps made ready to run, many times, with other Bindings each time.
 class Program {
  public:
   virtual ~Program() = default;
-  /// Runs all steps in order. Returns those that failed.
-  /// times: null, or filled with one entry a step.
-  virtual std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times) = 0;
+  /// Starts all steps, in order, each after all that was submitted to its Backend before: what earlier runs write these read, and where
+  /// runs share memory the later ones wait. What `bindings` points to is not looked at after the return. What it throws, nothing is running
+  /// any more of this run. One thread submits at a time.
+  virtual std::unique_ptr<Completion> submit(const Bindings& bindings, bool timed) = 0;
   /// Kernels and library calls that one run starts: fewer than it has steps where several start as one, more where a step takes several.
   virtual int64_t launches() const = 0;
+
+  /// submit() and wait(). Returns the steps that failed. times: null, or filled with one entry a step.
+  std::vector<StepFailure> run(const Bindings&, std::vector<StepTime>* times);
+};
+
+/// Runs its steps on the thread that submits them.
+class BlockingProgram : public Program {
+ public:
+  std::unique_ptr<Completion> submit(const Bindings&, bool timed) final;
+
+ protected:
+  /// As Program::run.
+  virtual std::vector<StepFailure> run_steps(const Bindings&, std::vector<StepTime>* times) = 0;
+};
+
+/// Neighbouring steps that may run at once or interleaved.
+struct StepGroup {
+  int32_t steps = 1;
+  int32_t kind = 0;  ///< how: the backend's own business
 };
 
 class Backend {
@@ -69,35 +104,35 @@ class Backend {
   virtual bool supports(const ir::Named&) const = 0;
   /// How many channels of this operand of a supported Named this backend likes interleaved (Operand::block); 0: none, its strides will do.
   virtual int64_t channel_block(const ir::Named&, int /*operand*/) const { return 0; }
-  /// Per step, the number of its group, from 0 and rising. Steps of one group may run at once or interleaved, so the memory plan gives none
-  /// of them bytes of another's temporaries. By default each step is a group.
-  virtual std::vector<int32_t> groups(std::span<const ir::Step> steps) const {
-    std::vector<int32_t> ids(steps.size());
-    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
-    return ids;
-  }
+  /// The steps in groups, for prepare(). The memory plan gives no step of a group bytes of another's temporaries. By default each step is a
+  /// group.
+  virtual std::vector<StepGroup> groups(std::span<const ir::Step> steps) const { return std::vector<StepGroup>(steps.size()); }
   /// A Program serves a slot of so many bytes that has moved by a multiple of this (a power of two), too.
   virtual int64_t moves_by(int64_t /*bytes*/) const { return 256; }
-  /// Sets Generic::order of a Generic as an operator describes it, before anything is fused, where results shall have the same bits fused or
-  /// not. By default nothing is set, and fusion is free.
+  /// Sets Generic::order of a Generic as an operator describes it, before anything is fused, where results shall have the same bits fused
+  /// or not. By default nothing is set, and fusion is free.
   virtual void fix_order(ir::Generic&) const {}
-  /// Throws Error(Type) where a step needs a dtype that the device lacks.
-  virtual std::unique_ptr<Program> prepare(std::span<const ir::Step>) = 0;
+  /// A Program that runs each of the groups that groups() made of these steps as one. Throws Error(Type) where a step needs a dtype that
+  /// the device lacks.
+  virtual std::unique_ptr<Program> prepare(std::span<const ir::Step>, std::span<const StepGroup>) = 0;
+  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) { return prepare(steps, groups(steps)); }
 
   /// Kernels compiled since the start: a training loop that is warm compiles none.
   virtual int64_t kernels_compiled() const = 0;
 };
 
-std::unique_ptr<Backend> make_reference_backend();
-std::unique_ptr<Backend> make_cpu_backend();
-
-/// Device `index` of those that the Vulkan loader lists: GPUs first, software rasterisers last.
-/// Throws Error(Value) that says what is missing: the loader, a driver, that device, or something that it lacks.
-std::unique_ptr<Backend> make_vulkan_backend(int index);
-/// How many such devices could be made: all, and those that are GPUs. Loads the drivers. Never throws.
-struct VulkanCount {
+/// How many devices a way to reach hardware finds: all that it can make a Backend of, and those that are GPUs.
+struct DeviceCount {
   int all = 0, gpus = 0;
 };
-VulkanCount count_vulkan_devices();
+
+/// A way to reach hardware, as the table of them all (backends/table/table.h) has it.
+struct BackendEntry {
+  const char* name;        ///< as ANYGPU_DEVICES says it: "vulkan" of "vulkan:1"
+  DeviceCount (*count)();  ///< Loads drivers. Finds nothing rather than throw.
+  /// The Backend of the device of this number. Throws Error(Value) that says what is missing: a library, a driver, that device, or
+  /// something that it lacks.
+  std::unique_ptr<Backend> (*make)(int index);
+};
 
 }  // namespace anygpu

@@ -1,23 +1,22 @@
 // The oracle: everything interpreted, on host memory.
-#include "backends/interface/backend.h"
-
 #include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <variant>
 
+#include "backends/reference/entry.h"
 #include "backends/reference/interpreter.h"
 
-namespace anygpu {
+namespace anygpu::reference {
 namespace {
 
-class ReferenceProgram : public Program {
+class ReferenceProgram : public BlockingProgram {
  public:
   explicit ReferenceProgram(std::span<const ir::Step> steps) {
     for (const ir::Step& step : steps) {
       if (const auto* g = std::get_if<ir::Generic>(&step)) {
-        steps_.emplace_back(reference::Interpreter(*g));
+        steps_.emplace_back(Interpreter(*g));
       } else {
         ir::verify(std::get<ir::Named>(step));
         steps_.emplace_back(std::get<ir::Named>(step));
@@ -25,17 +24,20 @@ class ReferenceProgram : public Program {
     }
   }
 
-  std::vector<StepFailure> run(const Bindings& bindings, std::vector<StepTime>* times) override {
+  int64_t launches() const override { return static_cast<int64_t>(steps_.size()); }
+
+ protected:
+  std::vector<StepFailure> run_steps(const Bindings& bindings, std::vector<StepTime>* times) override {
     std::vector<StepFailure> failures;
     if (times) times->clear();
     for (size_t i = 0; i < steps_.size(); ++i) {
       const double begin = now_us();
       try {
-        if (auto* g = std::get_if<reference::Interpreter>(&steps_[i])) {
+        if (auto* g = std::get_if<Interpreter>(&steps_[i])) {
           const ir::Fault fault = g->run(bindings);
           if (fault != ir::Fault::None) failures.push_back(failed_check(static_cast<int32_t>(i), g->name(), fault));
         } else {
-          reference::run_named(std::get<ir::Named>(steps_[i]), bindings);
+          run_named(std::get<ir::Named>(steps_[i]), bindings);
         }
       } catch (const Error& e) {
         failures.push_back({static_cast<int32_t>(i), e});
@@ -44,10 +46,9 @@ class ReferenceProgram : public Program {
     }
     return failures;
   }
-  int64_t launches() const override { return static_cast<int64_t>(steps_.size()); }
 
  private:
-  std::vector<std::variant<reference::Interpreter, ir::Named>> steps_;
+  std::vector<std::variant<Interpreter, ir::Named>> steps_;
 };
 
 class ReferenceBackend : public Backend {
@@ -72,14 +73,15 @@ class ReferenceBackend : public Backend {
 
   int64_t moves_by(int64_t) const override { return 1; }
   bool supports(const ir::Named&) const override { return true; }
-  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return std::make_unique<ReferenceProgram>(steps); }
+  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps, std::span<const StepGroup>) override {
+    return std::make_unique<ReferenceProgram>(steps);
+  }
   int64_t kernels_compiled() const override { return 0; }
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_reference_backend() {
-  return std::make_unique<ReferenceBackend>();
-}
+const BackendEntry entry{"reference", [] { return DeviceCount{.all = 1}; },
+                         [](int) -> std::unique_ptr<Backend> { return std::make_unique<ReferenceBackend>(); }};
 
-}  // namespace anygpu
+}  // namespace anygpu::reference

@@ -1,11 +1,11 @@
 // The vulkan backend: memory, and the way to programs.
-#include "backends/interface/backend.h"
+#include "backends/vulkan/entry.h"
 
 #include "resources.h"
 #include "transfer.h"
+#include "validation.h"
 
-namespace anygpu {
-namespace vulkan {
+namespace anygpu::vulkan {
 namespace {
 
 class VulkanBackend : public Backend {
@@ -25,12 +25,17 @@ class VulkanBackend : public Backend {
   }
 
   Memory allocate(int64_t bytes) override { return on_.heap.allocate(bytes); }
-  void release(Memory m) override { on_.heap.release(m); }
+  void release(Memory m) override {
+    transfer_.settle();
+    on_.heap.release(m);
+  }
   void write(Memory dst, int64_t at, const void* src, int64_t bytes) override { transfer_.write(dst, at, src, bytes); }
   void read(Memory src, int64_t at, void* dst, int64_t bytes) override { transfer_.read(src, at, dst, bytes); }
 
   bool supports(const ir::Named& n) const override { return supports_named(n, on_.gpu.can); }
-  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps) override { return make_program(on_, steps); }
+  std::unique_ptr<Program> prepare(std::span<const ir::Step> steps, std::span<const StepGroup>) override {
+    return make_program(on_, steps);
+  }
   int64_t kernels_compiled() const override { return on_.pipelines.compiled(); }
 
  private:
@@ -38,11 +43,9 @@ class VulkanBackend : public Backend {
   Transfer transfer_;
 };
 
-}  // namespace
-}  // namespace vulkan
-
-std::unique_ptr<Backend> make_vulkan_backend(int index) {
-  const auto& devices = vulkan::Instance::get().devices;
+/// Of those that the loader lists: GPUs first, software rasterisers last.
+std::unique_ptr<Backend> make(int index) {
+  const auto& devices = Instance::get().devices;
   if (devices.empty())
     throw Error(ErrorKind::Value,
                 "[vulkan] the Vulkan loader lists no device; install your GPU's driver, or Mesa's: `sudo apt install mesa-vulkan-drivers`");
@@ -51,9 +54,28 @@ std::unique_ptr<Backend> make_vulkan_backend(int index) {
     for (size_t i = 0; i < devices.size(); ++i) all += (i ? ", vulkan:" : "vulkan:") + std::to_string(i) + " is " + devices[i].name;
     throw Error(ErrorKind::Value, "[vulkan] there is no device vulkan:" + std::to_string(index) + "; " + all);
   }
-  const vulkan::PhysicalDevice& d = devices[static_cast<size_t>(index)];
+  const PhysicalDevice& d = devices[static_cast<size_t>(index)];
   if (!d.missing.empty()) throw Error(ErrorKind::Value, "[vulkan] " + d.name + " cannot be used: " + d.missing);
-  return std::make_unique<vulkan::VulkanBackend>(d);
+  return std::make_unique<VulkanBackend>(d);
 }
 
-}  // namespace anygpu
+DeviceCount count() {
+  DeviceCount n;
+  try {
+    for (const PhysicalDevice& d : Instance::get().devices) {
+      if (!d.missing.empty()) continue;
+      ++n.all;
+      if (!d.software()) ++n.gpus;
+    }
+  } catch (const std::exception&) {
+    // No loader or no driver: none. But who asks to be watched is not told that there is nothing to watch.
+    if (Validation::wanted()) throw;
+  }
+  return n;
+}
+
+}  // namespace
+
+const BackendEntry entry{"vulkan", count, make};
+
+}  // namespace anygpu::vulkan

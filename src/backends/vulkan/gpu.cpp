@@ -51,6 +51,16 @@ uint64_t Gpu::submit(VkCommandBuffer commands) {
   return last_ = value;
 }
 
+uint64_t Gpu::submitted() {
+  std::lock_guard lock(mutex_);
+  return last_;
+}
+
+bool Gpu::reached(uint64_t value) const {
+  uint64_t now = 0;
+  return lost_ || vk.GetSemaphoreCounterValue(device, timeline_, &now) != VK_SUCCESS || now >= value;
+}
+
 void Gpu::wait(uint64_t value) {
   check_alive();
   VkSemaphoreWaitInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO};

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <utility>
 
 #include "instance.h"
 
@@ -29,6 +30,10 @@ class Gpu {
 
   /// Queues a command buffer. Returns the value that the timeline has when it is done. From any thread.
   uint64_t submit(VkCommandBuffer);
+  /// The value of the last submission.
+  uint64_t submitted();
+  /// Whether the timeline has this value, or the device is lost. Never throws.
+  bool reached(uint64_t value) const;
   /// Blocks until the timeline has this value.
   void wait(uint64_t value);
   /// The same, whatever happens. Where it cannot be waited for, the device is lost.
@@ -58,6 +63,8 @@ class Unfinished {
     gpu_.wait(last_);
     last_ = 0;
   }
+  /// Somebody else will wait for it.
+  uint64_t keep() { return std::exchange(last_, 0); }
 
  private:
   Gpu& gpu_;

@@ -5,11 +5,9 @@
 #include <algorithm>
 #include <mutex>
 
-#include "backends/interface/backend.h"
 #include "validation.h"
 
-namespace anygpu {
-namespace vulkan {
+namespace anygpu::vulkan {
 namespace {
 
 int rank_of(VkPhysicalDeviceType t) {
@@ -74,21 +72,4 @@ const Instance& Instance::get() {
   return *made;
 }
 
-}  // namespace vulkan
-
-VulkanCount count_vulkan_devices() {
-  VulkanCount n;
-  try {
-    for (const vulkan::PhysicalDevice& d : vulkan::Instance::get().devices) {
-      if (!d.missing.empty()) continue;
-      ++n.all;
-      if (!d.software()) ++n.gpus;
-    }
-  } catch (const std::exception&) {
-    // No loader or no driver: none. But who asks to be watched is not told that there is nothing to watch.
-    if (vulkan::Validation::wanted()) throw;
-  }
-  return n;
-}
-
-}  // namespace anygpu
+}  // namespace anygpu::vulkan

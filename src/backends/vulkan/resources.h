@@ -12,33 +12,44 @@
 
 namespace anygpu::vulkan {
 
+/// What a run is recorded into, and its timestamps.
+struct Frame {
+  explicit Frame(Gpu& gpu) : commands(gpu), gpu_(gpu) {}
+  ~Frame() { gpu_.vk.DestroyQueryPool(gpu_.device, queries, nullptr); }
+  Frame(const Frame&) = delete;
+  /// Room for so many timestamps.
+  void grow_queries(uint32_t stamps);
+
+  Commands commands;
+  VkQueryPool queries = nullptr;
+
+ private:
+  Gpu& gpu_;
+  uint32_t count_ = 0;
+};
+
 struct Resources {
   explicit Resources(const PhysicalDevice& d)
-      : gpu(d),
-        heap(gpu, Heap::Kind::Device),
-        host(gpu, Heap::Kind::Host),
-        pipelines(gpu),
-        commands(gpu),
-        can(gpu.can),
-        tuner(make_tuner(*this)) {
+      : gpu(d), heap(gpu, Heap::Kind::Device), host(gpu, Heap::Kind::Host), pipelines(gpu), can(gpu.can), tuner(make_tuner(*this)) {
     can.chooser = tuner.get();
   }
-  ~Resources() {
-    heap.release(scratch);
-    host.release(params);
-    gpu.vk.DestroyQueryPool(gpu.device, queries, nullptr);
-  }
+  ~Resources() { heap.release(scratch); }
+  /// Room for so much scratch.
+  void need_scratch(int64_t bytes);
+  /// A run has ended at this time. Returns when the one before it did: it began no sooner.
+  double ended(double us) { return last_end_us.exchange(us); }
+  /// One that no run has.
+  std::unique_ptr<Frame> take_frame();
 
   Gpu gpu;
   Heap heap, host;
   Pipelines pipelines;
 
-  // Of the run at hand: Programs run one at a time.
+  // Programs are submitted one at a time.
   std::mutex run_mutex;
-  Commands commands;
-  Memory scratch, params;
-  VkQueryPool queries = nullptr;
-  uint32_t query_count = 0;
+  Memory scratch;                              // of all runs: a submission begins with a barrier
+  std::vector<std::unique_ptr<Frame>> frames;  // that no run has
+  std::atomic<double> last_end_us{0};
 
   Capabilities can;  // the Gpu's, with the tuner: of what is to be run, not of what is asked about
   std::unique_ptr<Tuner> tuner;

@@ -5,29 +5,45 @@
 
 namespace anygpu::vulkan {
 namespace {
-constexpr int64_t kHalf = int64_t{4} << 20;
-}
+constexpr int64_t kPart = int64_t{4} << 20;
+constexpr size_t kParts = 16;  // at most: a write waits no sooner than that much is under way
+}  // namespace
 
 Transfer::Transfer(Gpu& gpu, Heap& host) : gpu_(gpu), host_(host) {}
 
 Transfer::~Transfer() {
-  for (Half& h : halves_) host_.release(h.staging);
+  settle();
+  for (const auto& p : parts_) host_.release(p->staging);
 }
 
-void Transfer::prepare() {
-  for (Half& h : halves_) {
-    if (!h.staging.handle) h.staging = host_.allocate(kHalf);
-    if (!h.commands) h.commands = std::make_unique<Commands>(gpu_);
+void Transfer::settle() {
+  std::lock_guard lock(mutex_);
+  if (!gpu_.reached(last_)) gpu_.settle(last_);
+}
+
+Transfer::Part& Transfer::next() {
+  const bool free = !parts_.empty() && !parts_[next_]->unread && gpu_.reached(parts_[next_]->done);
+  if (!free && parts_.size() < kParts) {
+    auto made = std::make_unique<Part>();
+    made->commands = std::make_unique<Commands>(gpu_);
+    made->staging = host_.allocate(kPart);
+    parts_.insert(parts_.begin() + static_cast<int64_t>(next_), std::move(made));
+  } else if (!free) {
+    if (parts_[next_]->unread) next_ = (next_ + 1) % kParts;  // one at most is
+    gpu_.wait(parts_[next_]->done);
   }
+  Part& p = *parts_[next_];
+  next_ = (next_ + 1) % parts_.size();
+  return p;
 }
 
-void Transfer::copy(Half& h, VkBuffer src, int64_t from, VkBuffer dst, int64_t to, int64_t bytes) {
-  h.commands->reset();
-  VkCommandBuffer commands = h.commands->begin();
+void Transfer::copy(Part& p, VkBuffer src, int64_t from, VkBuffer dst, int64_t to, int64_t bytes) {
+  p.commands->reset();
+  VkCommandBuffer commands = p.commands->begin();
   const VkBufferCopy region{static_cast<VkDeviceSize>(from), static_cast<VkDeviceSize>(to), static_cast<VkDeviceSize>(bytes)};
   gpu_.vk.CmdCopyBuffer(commands, src, dst, 1, &region);
   full_barrier(gpu_.vk, commands);
-  h.done = h.commands->submit(commands);
+  last_ = p.done = p.commands->submit(commands);
 }
 
 void Transfer::write(Memory dst, int64_t at, const void* src, int64_t bytes) {
@@ -38,19 +54,17 @@ void Transfer::write(Memory dst, int64_t at, const void* src, int64_t bytes) {
     return;
   }
   std::lock_guard lock(mutex_);
-  prepare();
   Unfinished submitted(gpu_);
   const auto& block = *static_cast<const Block*>(dst.handle);
   const auto* from = static_cast<const char*>(src);
-  for (int64_t i = 0, turn = 0; i < bytes; i += kHalf, ++turn) {
-    Half& h = halves_[turn % 2];
-    if (turn > 1) gpu_.wait(h.done);
-    const int64_t n = std::min(kHalf, bytes - i);
-    std::memcpy(host_pointer(h.staging), from + i, static_cast<size_t>(n));
-    copy(h, static_cast<const Block*>(h.staging.handle)->buffer, h.staging.offset, block.buffer, dst.offset + at + i, n);
-    submitted.until(h.done);
+  for (int64_t i = 0; i < bytes; i += kPart) {
+    Part& p = next();
+    const int64_t n = std::min(kPart, bytes - i);
+    std::memcpy(host_pointer(p.staging), from + i, static_cast<size_t>(n));
+    copy(p, static_cast<const Block*>(p.staging.handle)->buffer, p.staging.offset, block.buffer, dst.offset + at + i, n);
+    submitted.until(p.done);
   }
-  submitted.wait();
+  submitted.keep();
 }
 
 void Transfer::read(Memory src, int64_t at, void* dst, int64_t bytes) {
@@ -61,22 +75,26 @@ void Transfer::read(Memory src, int64_t at, void* dst, int64_t bytes) {
     return;
   }
   std::lock_guard lock(mutex_);
-  prepare();
+  for (const auto& p : parts_) p->unread = false;  // of a reader who met an exception
   Unfinished submitted(gpu_);
   const auto& block = *static_cast<const Block*>(src.handle);
-  const int64_t parts = (bytes + kHalf - 1) / kHalf;
-  for (int64_t part = 0; part <= parts; ++part) {
-    if (part < parts) {
-      Half& h = halves_[part % 2];
-      h.at = part * kHalf;
-      h.bytes = std::min(kHalf, bytes - h.at);
-      copy(h, block.buffer, src.offset + at + h.at, static_cast<const Block*>(h.staging.handle)->buffer, h.staging.offset, h.bytes);
-      submitted.until(h.done);
+  Part* before = nullptr;
+  for (int64_t i = 0; i < bytes || before; i += kPart) {
+    Part* p = nullptr;
+    if (i < bytes) {
+      p = &next();
+      p->at = i;
+      p->bytes = std::min(kPart, bytes - i);
+      p->unread = true;
+      copy(*p, block.buffer, src.offset + at + i, static_cast<const Block*>(p->staging.handle)->buffer, p->staging.offset, p->bytes);
+      submitted.until(p->done);
     }
-    if (part == 0) continue;
-    const Half& h = halves_[(part - 1) % 2];
-    gpu_.wait(h.done);
-    std::memcpy(static_cast<char*>(dst) + h.at, host_pointer(h.staging), static_cast<size_t>(h.bytes));
+    if (before) {
+      gpu_.wait(before->done);
+      std::memcpy(static_cast<char*>(dst) + before->at, host_pointer(before->staging), static_cast<size_t>(before->bytes));
+      before->unread = false;
+    }
+    before = p;
   }
 }
 
