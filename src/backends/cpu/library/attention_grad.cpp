@@ -12,8 +12,8 @@ namespace anygpu::cpu {
 namespace attention {
 namespace {
 
-constexpr int64_t kKeys = 64;          // of a block
-constexpr int64_t kShare = 2 * kKeys;  // of a unit, where the keys of a head are shared out
+constexpr int64_t kGradKeys = 64;          // of a block
+constexpr int64_t kShare = 2 * kGradKeys;  // of a unit, where the keys of a head are shared out
 
 class Backward final : public PreparedNamed {
  public:
@@ -75,7 +75,7 @@ class Backward final : public PreparedNamed {
 
   int64_t work_floats() const {
     const int64_t w = p_.strip;
-    return w * (2 * p_.depth + std::max(p_.width, p_.depth) + p_.width + depth_row_ + width_row_ + 3 * kKeys + 3);
+    return w * (2 * p_.depth + std::max(p_.width, p_.depth) + p_.width + depth_row_ + width_row_ + 3 * kGradKeys + 3);
   }
   Work work(Scratch& s) const {
     const int64_t w = p_.strip;
@@ -85,9 +85,9 @@ class Backward final : public PreparedNamed {
     x.packed_q = s.take(w * depth_row_);
     x.packed_grad = s.take(w * width_row_);
     x.dq = s.take(w * std::max(p_.depth, p_.width));  // holds dst, too, until delta is known
-    x.scores = s.take(w * kKeys);
-    x.dscores = s.take(w * kKeys);
-    x.mask = s.take(w * kKeys);
+    x.scores = s.take(w * kGradKeys);
+    x.dscores = s.take(w * kGradKeys);
+    x.mask = s.take(w * kGradKeys);
     x.logsumexp = s.take(w);
     x.delta = s.take(w);
     x.ones = s.take(w);
@@ -148,8 +148,8 @@ class Backward final : public PreparedNamed {
     }
     const auto [k, k_row, k_column] = kv.k;
     const auto [v, v_row, v_column] = kv.v;
-    for (int64_t key = begin; key < end; key += kKeys) {
-      const int64_t keys = std::min(kKeys, end - key);
+    for (int64_t key = begin; key < end; key += kGradKeys) {
+      const int64_t keys = std::min(kGradKeys, end - key);
       p_.tile.multiply(keys, w, p_.depth, {k + key * k_row, k_row, k_column}, x.q, {}, x.scores, w);
       p_.tile.multiply(keys, w, p_.width, {v + key * v_row, v_row, v_column}, x.grad, {}, x.dscores, w);
       const float* mask = p_.mask_panel(slots, b, h, i, key, keys, x.mask);

@@ -16,7 +16,7 @@ namespace {
 using ir::ScanKind;
 
 constexpr int64_t kStretch = 256;
-constexpr int64_t kGrain = 8192;  // elements that are worth waking a thread for
+constexpr int64_t kScanGrain = 8192;  // elements that are worth waking a thread for
 
 template <class A>
 using Load = void (*)(const char* at, int64_t step, int64_t n, A* out);
@@ -231,13 +231,13 @@ class Scan final : public PreparedNamed {
     Bound b{data_of<char>(operands_[kDst], slots), data_of<char>(operands_[kSrc], slots), data_of<int64_t>(operands_[kIndices], slots)};
     bool across = rows_.line() > 1 && rows_.line_step(kSrc) < rows_.step(kSrc);
     if (!across) {
-      parallel_for(library_, rows_.count(), std::max<int64_t>(1, kGrain / rows_.length()), [&](int64_t begin, int64_t end) {
+      parallel_for(library_, rows_.count(), std::max<int64_t>(1, kScanGrain / rows_.length()), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) run_row(b, r);
       });
       return;
     }
     int64_t strips = (rows_.line() + kStretch - 1) / kStretch, width = std::min(rows_.line(), kStretch);
-    parallel_for(library_, rows_.count() / rows_.line() * strips, std::max<int64_t>(1, kGrain / (rows_.length() * width)),
+    parallel_for(library_, rows_.count() / rows_.line() * strips, std::max<int64_t>(1, kScanGrain / (rows_.length() * width)),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t s = begin; s < end; ++s) {
                      int64_t first = s % strips * kStretch;

@@ -19,7 +19,7 @@ namespace {
 constexpr int kValues = 0, kIndices = 1, kSrc = 2;
 constexpr int64_t kRadixFrom = 512;  // elements; below, comparisons are faster
 constexpr int64_t kBucketsFrom = 32768;
-constexpr int64_t kGrain = 2048;  // elements that are worth waking a thread for
+constexpr int64_t kSortGrain = 2048;  // elements that are worth waking a thread for
 
 enum class Coding { Unsigned, Signed, Float };
 
@@ -101,7 +101,7 @@ class Sort final : public PreparedNamed {
     int64_t* indices = data_of<int64_t>(operands_[kIndices], slots);
     const Bits* src = data_of<Bits>(operands_[kSrc], slots);
     std::atomic<bool> out_of_memory{false};
-    parallel_for(library_, rows_.count(), std::max<int64_t>(1, kGrain / rows_.length()), [&](int64_t begin, int64_t end) {
+    parallel_for(library_, rows_.count(), std::max<int64_t>(1, kSortGrain / rows_.length()), [&](int64_t begin, int64_t end) {
       try {
         Work work(rows_.length());
         for (int64_t r = begin; r < end; ++r) run_row(work, values, indices, src, r);

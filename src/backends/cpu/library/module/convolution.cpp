@@ -23,7 +23,7 @@ namespace {
 
 using ir::NamedKind;
 
-struct Problem {
+struct ConvProblem {
   NamedKind kind;
   std::string op;
   DType dtype;
@@ -45,7 +45,7 @@ const char* op_name(NamedKind kind) {
 }
 
 /// False where oneDNN has no words for it.
-bool describe(const ir::Named& named, Problem& p) {
+bool describe(const ir::Named& named, ConvProblem& p) {
   const auto& o = named.operands;
   p.kind = named.kind;
   p.op = op_name(named.kind);
@@ -89,7 +89,7 @@ bool is_empty(const ir::Operand& o) {
 }
 
 /// [OC, IC/groups, k..] as oneDNN's [groups, OC/groups, IC/groups, k..].
-ArrayRef weight_array(const Problem& p) {
+ArrayRef weight_array(const ConvProblem& p) {
   ArrayRef w = array_of(p.weight);
   if (p.groups > 1) {
     int64_t per_group = w.sizes[0] / p.groups;
@@ -108,7 +108,7 @@ ArrayRef settled(const ir::Operand& o) {
   return a;
 }
 
-onednn::Tag layout(const Problem& p, const ArrayRef& src, const ArrayRef& dst) {
+onednn::Tag layout(const ConvProblem& p, const ArrayRef& src, const ArrayRef& dst) {
   int rank = src.sizes.size();
   if (src.block > 1 || dst.block > 1) return onednn::Tag::any;
   auto is = [&](const ArrayRef& a, onednn::Tag tag) {
@@ -133,7 +133,7 @@ constexpr double kWorthTransforms = 3e7;  // multiplications
 /// Whether Winograd's F(4x4, 3x3) is worth a try (Lavin and Gray, 2016): 2 to 4 times as fast, and as exact as f32 sums of this length are.
 /// Root mean square errors against f64, over the values' own: 0.6 to 1.1e-6 where the direct sum has 0.2e-6; gradient of weight 0.6 to
 /// 0.8e-6 where the direct sum has 0.7 to 2.3e-6. ANYGPU_WINOGRAD=0 turns it off.
-bool suits_winograd(const Problem& p) {
+bool suits_winograd(const ConvProblem& p) {
   static const bool wanted = [] {
     const char* v = std::getenv("ANYGPU_WINOGRAD");
     return !v || std::string(v) != "0";
@@ -146,7 +146,7 @@ bool suits_winograd(const Problem& p) {
   return in >= 16 && out >= 16 && 9.0 * static_cast<double>(product(p.dst.sizes)) * static_cast<double>(in) >= kWorthTransforms;
 }
 
-std::unique_ptr<Execution> prepare(const Problem& p, dnnl::algorithm algorithm) {
+std::unique_ptr<Execution> prepare(const ConvProblem& p, dnnl::algorithm algorithm) {
   ArrayRef src = settled(p.src), dst = settled(p.dst), weight = weight_array(p);
   onednn::Tag tag = algorithm == dnnl::algorithm::convolution_winograd ? onednn::Tag::any : layout(p, src, dst);
   auto free = [&](const ArrayRef& a, onednn::Tag t) { return onednn::Desc(onednn::to_dims(a.sizes), onednn::to_type(a.dtype), t); };
@@ -189,7 +189,7 @@ std::unique_ptr<Execution> prepare(const Problem& p, dnnl::algorithm algorithm) 
 }  // namespace
 
 bool supports_convolution(const ir::Named& named) {
-  Problem p;
+  ConvProblem p;
   return describe(named, p) && onednn::computes(p.dtype);
 }
 
@@ -198,7 +198,7 @@ int64_t convolution_block(const ir::Named& named, int operand) {
   const ir::Operand& o = named.operands[static_cast<size_t>(operand)];
   const bool is_image = operand == 1 || operand == (named.kind == NamedKind::ConvWeightGrad ? 2 : 0);  // else a weight, or a bias
   const int64_t block = onednn::channel_block();
-  Problem p;
+  ConvProblem p;
   if (block == 0 || !is_image || o.dtype != DType::F32 || !describe(named, p) || p.groups != 1) return 0;
   if (is_empty(o) || is_empty(p.weight) || o.sizes[1] % block != 0) return 0;
   if (named.kind == NamedKind::ConvSrcGrad && p.src.sizes[1] <= 8) return 0;  // stays plain, see layout()
@@ -206,7 +206,7 @@ int64_t convolution_block(const ir::Named& named, int operand) {
 }
 
 std::unique_ptr<PreparedNamed> prepare_convolution(const ir::Named& named) {
-  Problem p;
+  ConvProblem p;
   if (!describe(named, p)) throw Error(ErrorKind::Internal, std::string("[") + op_name(named.kind) + "] not what oneDNN computes");
   const ir::Operand& out = named.operands[0];
   bool nothing_to_sum =

@@ -22,7 +22,7 @@ struct Matrices {
   int64_t row = 0, column = 0;  // strides
 };
 
-struct Problem {
+struct MatmulProblem {
   DType dtype;
   Dims batch;
   int64_t m, n, k;
@@ -31,11 +31,11 @@ struct Problem {
   int count() const { return has_bias ? 4 : 3; }
 };
 
-Problem problem_of(const ir::Named& named) {
+MatmulProblem problem_of(const ir::Named& named) {
   const ir::Operand& dst = named.operands[kDst];
   const ir::Operand& lhs = named.operands[kLhs];
   int rank = dst.rank();
-  Problem p{dst.dtype, {}, dst.sizes[rank - 2], dst.sizes[rank - 1], lhs.sizes[rank - 1], {}, false};
+  MatmulProblem p{dst.dtype, {}, dst.sizes[rank - 2], dst.sizes[rank - 1], lhs.sizes[rank - 1], {}, false};
   p.has_bias = named.operands.size() > kBias && named.operands[kBias].slot >= 0;
   for (int d = 0; d < rank - 2; ++d) {
     if (dst.sizes[d] != 1) p.batch.push_back(dst.sizes[d]);
@@ -55,7 +55,7 @@ Problem problem_of(const ir::Named& named) {
   return p;
 }
 
-void join_batch_dims(Problem& p) {
+void join_batch_dims(MatmulProblem& p) {
   for (int d = p.batch.size() - 2; d >= 0; --d) {
     bool joins = true;
     for (int i = 0; i < p.count(); ++i) {
@@ -73,7 +73,7 @@ void join_batch_dims(Problem& p) {
 }
 
 /// Takes batch dimensions that rhs does not vary along as rows, from the innermost.
-void batch_to_rows(Problem& p) {
+void batch_to_rows(MatmulProblem& p) {
   while (!p.batch.empty() && p.arrays[kRhs].batch.back() == 0) {
     int d = p.batch.size() - 1;
     for (int i : {kDst, kLhs, kBias}) {
@@ -91,14 +91,14 @@ void batch_to_rows(Problem& p) {
 }
 
 /// dst^T = rhs^T @ lhs^T, where dst lies transposed in memory.
-void transpose(Problem& p) {
+void transpose(MatmulProblem& p) {
   std::swap(p.arrays[kLhs], p.arrays[kRhs]);
   std::swap(p.m, p.n);
   for (Matrices& a : p.arrays) std::swap(a.row, a.column);
 }
 
 /// The operand as oneDNN is told of it: batch dimensions along which it repeats have size 1 there.
-ArrayRef array_for(const Problem& p, int i, int64_t rows, int64_t columns) {
+ArrayRef array_for(const MatmulProblem& p, int i, int64_t rows, int64_t columns) {
   const Matrices& a = p.arrays[i];
   ArrayRef r{a.slot, p.dtype, a.offset, {}, {}};
   for (int d = 0; d < p.batch.size(); ++d) {
@@ -124,7 +124,7 @@ void settle(ArrayRef& a) {
 }
 
 /// Null where it is none, or not one that is faster so.
-std::unique_ptr<PreparedNamed> as_gemv(const Problem& p) {
+std::unique_ptr<PreparedNamed> as_gemv(const MatmulProblem& p) {
   if (p.dtype != DType::F32 || (p.m != 1 && p.n != 1)) return nullptr;
   const bool row = p.m == 1;  // dst is one row: its matrix is rhs, transposed
   auto array = [&](int i, int64_t along_rows, int64_t along_depth) {
@@ -144,7 +144,7 @@ std::unique_ptr<PreparedNamed> as_gemv(const Problem& p) {
   return make_gemv(g);
 }
 
-bool is_row_bias(const Problem& p) {
+bool is_row_bias(const MatmulProblem& p) {
   const Matrices& b = p.arrays[kBias];
   for (int64_t s : b.batch) {
     if (s != 0) return false;
@@ -152,8 +152,8 @@ bool is_row_bias(const Problem& p) {
   return p.m == 1 || b.row == 0;
 }
 
-Problem simplified(const ir::Named& named) {
-  Problem p = problem_of(named);
+MatmulProblem simplified(const ir::Named& named) {
+  MatmulProblem p = problem_of(named);
   const Matrices& dst = p.arrays[kDst];
   if (p.n > 1 && p.m > 1 && dst.column != 1 && dst.row == 1) transpose(p);
   join_batch_dims(p);
@@ -173,7 +173,7 @@ bool supports_matmul(const ir::Named& named) {
 }
 
 std::unique_ptr<PreparedNamed> prepare_matmul(const ir::Named& named) {
-  Problem p = simplified(named);
+  MatmulProblem p = simplified(named);
   ArrayRef dst = array_for(p, kDst, p.m, p.n);
   ArrayRef bias{};
   if (p.has_bias) bias = array_for(p, kBias, p.m, p.n);

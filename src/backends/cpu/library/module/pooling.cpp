@@ -8,14 +8,14 @@
 namespace anygpu::cpu {
 namespace {
 
-struct Problem {
+struct PoolProblem {
   bool is_grad;
   ir::Operand src, dst;
   onednn::Window window;
 };
 
 /// False where oneDNN has no words for it, or means something else by them.
-bool describe(const ir::Named& named, Problem& p) {
+bool describe(const ir::Named& named, PoolProblem& p) {
   const ir::NamedAttrs& a = named.attrs;
   p.is_grad = named.kind == ir::NamedKind::AvgPoolGrad;
   p.dst = named.operands[p.is_grad ? 1 : 0];
@@ -43,13 +43,13 @@ bool describe(const ir::Named& named, Problem& p) {
 }  // namespace
 
 bool supports_pooling(const ir::Named& named) {
-  Problem p;
+  PoolProblem p;
   return describe(named, p) && onednn::computes(p.dst.dtype);
 }
 
 std::unique_ptr<PreparedNamed> prepare_pooling(const ir::Named& named) {
   const std::string op = named.kind == ir::NamedKind::AvgPool ? "avg_pool" : "avg_pool_grad";
-  Problem p;
+  PoolProblem p;
   if (!describe(named, p)) throw Error(ErrorKind::Internal, "[" + op + "] not what oneDNN computes");
   if (product(p.src.sizes) == 0 || product(p.dst.sizes) == 0) return make_fill(array_of(named.operands[0]), nullptr);
   TeamScope threads(team_threads());
