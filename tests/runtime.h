@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "anygpu/calls/pointwise.h"
 #include "anygpu/device.h"
-#include "anygpu/ops.h"
 
 namespace anygpu {
 
@@ -29,12 +29,13 @@ inline std::vector<float> values(const View& v) {
   return out;
 }
 
+/// A pointwise operator of one output, which comes first. Other calls: calls::record.
 inline void record(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {},
-            std::initializer_list<int64_t> attrs = {static_cast<int64_t>(DType::F32)}) {
-  std::vector<ViewArg> args(views.begin(), views.end());
-  std::vector<Scalar> s(scalars);
-  std::vector<int64_t> a(attrs);
-  device().record(op(name), args, s, a);
+                   DType compute = DType::F32) {
+  calls::Pointwise call(op(name), compute);
+  for (const View& v : views) &v == views.begin() ? call.out(v) : call.in(v);
+  for (const Scalar& s : scalars) call.scalar(s);
+  calls::record(call);
 }
 
 }  // namespace anygpu

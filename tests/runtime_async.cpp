@@ -8,7 +8,10 @@
 #include <string>
 #include <thread>
 
-#include "anygpu/ops.h"
+#include "anygpu/calls/index.h"
+#include "anygpu/calls/matmul.h"
+#include "anygpu/calls/pointwise.h"
+#include "anygpu/calls/reduce.h"
 #include "backends/table/table.h"
 #include "runtime/device_impl.h"
 
@@ -210,15 +213,21 @@ class RuntimeAsync : public testing::Test {
     return out;
   }
   /// Recorded and flushed: a Plan of its own.
-  void run(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {},
-           std::initializer_list<int64_t> attrs = {static_cast<int64_t>(DType::F32)}) {
-    record(name, views, scalars, attrs);
+  void run(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {}) {
+    record(name, views, scalars);
     impl->device.flush();
   }
-  void record(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {},
-              std::initializer_list<int64_t> attrs = {static_cast<int64_t>(DType::F32)}) {
-    std::vector<ViewArg> args(views.begin(), views.end());
-    impl->device.record(op(name), args, std::vector<Scalar>(scalars), std::vector<int64_t>(attrs));
+  /// A pointwise operator of one output, which comes first.
+  void record(const char* name, std::initializer_list<View> views, std::initializer_list<Scalar> scalars = {}) {
+    calls::Pointwise call(op(name), DType::F32);
+    for (const View& v : views) &v == views.begin() ? call.out(v) : call.in(v);
+    for (const Scalar& s : scalars) call.scalar(s);
+    calls::record(call);
+  }
+  void multiply(const View& dst, const View& lhs, const View& rhs) { calls::record(calls::Matmul{.dst = dst, .lhs = lhs, .rhs = rhs}); }
+  void run_gather(const View& dst, const View& src, const View& index) {
+    calls::record(calls::Gather{.dst = dst, .src = src, .index = index, .dim = 0});
+    impl->device.flush();
   }
   std::string error_of(const View& v) {
     try {
@@ -261,7 +270,7 @@ TEST_F(RuntimeAsync, FewAreUnderWay) {
 
 TEST_F(RuntimeAsync, PoisonFollowsWhatIsUnderWay) {
   View x = make({4}, {1, 2, 3, 4}), bad = make({4}), dependent = make({4}), sound = make({4}), healed = make({4});
-  run("gather", {bad, x, indices({0, 1, 99, 3})}, {}, {0});
+  run_gather(bad, x, indices({0, 1, 99, 3}));
   run("add", {dependent, bad, x});
   run("add", {sound, x, x});
   hand->wait_for_submitted(3);
@@ -270,7 +279,7 @@ TEST_F(RuntimeAsync, PoisonFollowsWhatIsUnderWay) {
   EXPECT_EQ(values(sound), (std::vector<float>{2, 4, 6, 8}));
 
   hand->hold();
-  run("gather", {healed, x, indices({0, 1, 99, 3})}, {}, {0});
+  run_gather(healed, x, indices({0, 1, 99, 3}));
   run("add", {dependent, healed, x});
   run("copy", {healed, x});  // submitted before anything is known of the first
   hand->wait_for_submitted(6);
@@ -285,10 +294,10 @@ TEST_F(RuntimeAsync, MemoryOfRunsUnderWayIsTheirs) {
   View a = make({n, n}, std::vector<float>(n * n, 1)), out = make({n, n}), next = make({n, n});
   {
     View b = make({n, n}, std::vector<float>(n * n, 2)), t = make({n, n}), u = make({n, n});
-    record("matmul", {t, a, b}, {}, {});  // t and u are temporaries, b is let go while it is needed
-    record("matmul", {out, t, b}, {}, {});
-    record("matmul", {u, b, a}, {}, {});
-    record("matmul", {next, u, b}, {}, {});
+    multiply(t, a, b);  // t and u are temporaries, b is let go while it is needed
+    multiply(out, t, b);
+    multiply(u, b, a);
+    multiply(next, u, b);
   }
   impl->device.flush();
   hand->wait_for_submitted(1);
@@ -309,8 +318,8 @@ TEST_F(RuntimeAsync, PlansUnderWayShareTemporaries) {
   auto step = [&] {
     {
       View t = make({n, n});
-      record("matmul", {t, a, a}, {}, {});
-      record("matmul", {out, t, a}, {}, {});
+      multiply(t, a, a);
+      multiply(out, t, a);
     }
     impl->device.flush();
   };
@@ -366,8 +375,8 @@ TEST_F(RuntimeAsync, AStepWithoutMemoryDoesNotHappen) {
   hand->leave_room(64 << 10);
   {
     View t = make({n, n}), s = make({n, 1});
-    record("matmul", {t, m, m}, {}, {});  // its temporary finds no room
-    record("sum", {s, t}, {}, {static_cast<int64_t>(DType::F32), 2});
+    multiply(t, m, m);  // its temporary finds no room
+    calls::record(calls::Reduce{.kind = calls::Reduction::Sum, .dst = s, .src = t, .compute = DType::F32, .mask = 2});
     View corner = s;
     corner.sizes = {1};
     corner.strides = {1};

@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "anygpu/calls/index.h"
 #include "ops/op.h"
 #include "runtime.h"
 
@@ -64,7 +65,7 @@ View indices(const std::vector<int64_t>& at) {
 
 /// dst = src[at]
 void gather(const View& dst, const View& src, const View& at) {
-  record("gather", {dst, src, at}, {}, {0});
+  calls::record(calls::Gather{.dst = dst, .src = src, .index = at, .dim = 0});
 }
 
 View part(View v, int64_t offset, int64_t size, int64_t stride = 1) {
@@ -145,7 +146,8 @@ TEST_F(RuntimeFailures, PartialWritesDoNotHeal) {
   View strided = make({4}), scattered = make({4}), halves = make({4}), whole = make({4});
   for (const View& v : {strided, scattered, halves, whole}) gather(v, x, bad);
   record("copy", {part(strided, 0, 2, 2), one});                                           // elements 0 and 2
-  record("scatter", {scattered, indices({0, 3}), one}, {}, {0, 0, 0});                      // a computed store
+  calls::record(calls::Scatter{
+      .dst = scattered, .index = indices({0, 3}), .src = one, .dim = 0, .combine = calls::Combine::None, .wraps = false});
   record("copy", {part(halves, 0, 2), one});                                               // elements 0 and 1
   record("copy", {whole, x});
   EXPECT_THROW(values(strided), Error);

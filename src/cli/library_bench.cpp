@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "anygpu/calls/matmul.h"
+#include "anygpu/calls/pointwise.h"
 #include "anygpu/device.h"
 #include "anygpu/ops.h"
 
@@ -52,10 +54,11 @@ class Bench {
     return view;
   }
 
+  /// A pointwise operator; the output comes first.
   void record(const char* name, std::initializer_list<View> views) {
-    const std::vector<ViewArg> arguments(views.begin(), views.end());
-    const int64_t type = static_cast<int64_t>(DType::F32);
-    device_.record(op(name), arguments, {}, {&type, 1});
+    calls::Pointwise call(op(name), DType::F32);
+    for (const View& v : views) &v == views.begin() ? call.out(v) : call.in(v);
+    calls::record(call);
   }
 
  private:
@@ -131,7 +134,9 @@ extern "C" __attribute__((visibility("default"))) void anygpu_command_bench(int 
   bench.measure(
       "matmul", {256, 512, 1024, 2048},
       [&](int64_t n) {
-        return [&, a = bench.make({n, n}), b = bench.make({n, n}), y = bench.make({n, n})] { bench.record("matmul", {y, a, b}); };
+        return [a = bench.make({n, n}), b = bench.make({n, n}), y = bench.make({n, n})] {
+          calls::record(calls::Matmul{.dst = y, .lhs = a, .rhs = b});
+        };
       },
       [](int64_t n) { return 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n); });
 }

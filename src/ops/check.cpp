@@ -3,9 +3,24 @@
 #include <array>
 #include <atomic>
 
-#include "ops/op.h"
+#include "ops/call.h"
 
 namespace anygpu::ops {
+
+void check_layout(const CallArgs& call, const calls::Layout& want) {
+  auto refuse = [&](const char* what, size_t got, int wanted) {
+    throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] a call of " + std::to_string(got) + " " + what + ", not " +
+                                      std::to_string(wanted));
+  };
+  const auto operands = static_cast<size_t>(want.operands), attrs = static_cast<size_t>(want.attrs);
+  if (want.list ? call.views.size() < operands : call.views.size() != operands) refuse("operands", call.views.size(), want.operands);
+  if (want.dims ? call.attrs.size() > attrs : call.attrs.size() != attrs) refuse("attrs", call.attrs.size(), want.attrs);
+  const auto scalars = static_cast<size_t>(want.scalars);
+  if (want.dims ? call.scalars.size() > scalars : call.scalars.size() != scalars) refuse("scalars", call.scalars.size(), want.scalars);
+  for (size_t i = 0; i < call.views.size(); ++i)
+    if (!call.views[i] && (i >= operands || !(want.optional >> i & 1)))
+      throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] operand " + std::to_string(i) + " is absent");
+}
 
 namespace {
 

@@ -1,6 +1,8 @@
 // Connectionist temporal classification (Graves et al., 2006): a recursion over time on the target with blanks between its labels.
 #include <limits>
 
+#include "anygpu/calls/loss.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"
 
@@ -24,26 +26,27 @@ Val log_sum_exp(std::initializer_list<Val> parts) {
   return log(sum) + top;
 }
 
-/// What all loops here read: log_probs[T,N,C]; labels, all targets in one row; where each sample's begin[N]; lengths of inputs[N], of
-/// targets[N].
+/// What all loops here read.
 struct Problem {
   const Operand &log_probs, &labels, &starts, &input_lengths, &target_lengths;
+  const int blank_at;
   DType t;
   int64_t steps, batch, classes, states;
 
-  Problem(const Lowering& l, int first, int64_t states)
-      : log_probs(l.view(first)),
-        labels(l.view(first + 1)),
-        starts(l.view(first + 2)),
-        input_lengths(l.view(first + 3)),
-        target_lengths(l.view(first + 4)),
+  explicit Problem(const auto& c)
+      : log_probs(c.log_probs),
+        labels(c.labels),
+        starts(c.starts),
+        input_lengths(c.input_lengths),
+        target_lengths(c.target_lengths),
+        blank_at(c.blank),
         t(compute_type(log_probs.dtype)),
         steps(log_probs.sizes[0]),
         batch(log_probs.sizes[1]),
         classes(log_probs.sizes[2]),
-        states(states) {}
+        states(c.log_alpha.sizes[2]) {}
 
-  Val blank(Loop& loop) const { return loop.scalar(0, DType::I64); }
+  Val blank(Loop& loop) const { return loop.scalar(blank_at, DType::I64); }
   Val at(Loop& loop, const Operand& per_sample, Val n) const { return cast(loop.load_at(per_sample, {n}), DType::I64); }
 
   /// The label of state s: blanks at even states. Past the target's end any class.
@@ -65,10 +68,9 @@ Val state(Loop& loop, const Operand& a, Val n, Val s, Val there, DType t) {
   return select(there, v, like(v, -kInf));
 }
 
-/// views: loss[N], log_alpha[N,T,S], then Problem's. scalars: the blank's class.
-void lower_ctc_loss(Lowering& l) {
-  const Operand &loss = l.view(0), &alpha = l.view(1);
-  const Problem p(l, 2, alpha.sizes[2]);
+void lower_ctc_loss(Lowering& l, const calls::CtcLoss<Reading>& c) {
+  const Operand &loss = c.loss, &alpha = c.log_alpha;
+  const Problem p(c);
   for (int64_t step = 0; step < p.steps; ++step) {
     Loop loop(l, {p.batch, p.states});
     Val n = loop.index(0), s = loop.index(1), now = loop.i64(step);
@@ -104,11 +106,9 @@ void lower_ctc_loss(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of log_probs[T,N,C], grad of loss[N], loss[N], log_alpha[N,T,S], then Problem's. attrs: whether an infinite loss has
-/// gradient 0.
-void lower_ctc_loss_grad(Lowering& l) {
-  const Operand &dx = l.view(0), &alpha = l.view(3);
-  const Problem p(l, 4, alpha.sizes[2]);
+void lower_ctc_loss_grad(Lowering& l, const calls::CtcLossGrad<Reading>& call) {
+  const Operand &dx = call.dlog_probs, &alpha = call.log_alpha;
+  const Problem p(call);
   if (product(dx.sizes) == 0) return;
   const Operand beta = l.temp(p.t, alpha.sizes);
   for (int64_t step = p.steps - 1; step >= 0; --step) {
@@ -138,10 +138,10 @@ void lower_ctc_loss_grad(Lowering& l) {
   Val top = reduce(ReduceKind::Max, x);
   top = select(top == -kInf, like(top, 0), top);
   Val total = log(reduce(ReduceKind::Sum, exp(x - top))) + top;
-  Val lp = p.log_prob(loop, now, n, c), loss = cast(loop.load_at(l.view(2), {n}), p.t);
-  Val g = (exp(lp) - exp(total + loss - lp)) * cast(loop.load_at(l.view(1), {n}), p.t);
+  Val lp = p.log_prob(loop, now, n, c), loss = cast(loop.load_at(call.loss, {n}), p.t);
+  Val g = (exp(lp) - exp(total + loss - lp)) * cast(loop.load_at(call.dloss, {n}), p.t);
   Val counts = now < p.at(loop, p.input_lengths, n);
-  if (l.attr(0)) counts = counts & (loss != kInf);
+  if (call.zero_infinity) counts = counts & (loss != kInf);
   loop.store(unsqueezed(dx, 3), select(counts, g, like(g, 0)));
   loop.done();
 }
@@ -150,8 +150,8 @@ void lower_ctc_loss_grad(Lowering& l) {
 
 OpTable ctc() {
   static const Op table[] = {
-      {"ctc_loss", nullptr, lower_ctc_loss, 2},
-      {"ctc_loss_grad", nullptr, lower_ctc_loss_grad},
+      entry<calls::CtcLoss, lower_ctc_loss>(),
+      entry<calls::CtcLossGrad, lower_ctc_loss_grad>(),
   };
   return table;
 }

@@ -1,4 +1,6 @@
 // Sampling at coordinates that a tensor holds, with gradients for the input and the coordinates.
+#include "anygpu/calls/resample.h"
+#include "ops/call.h"
 #include "ops/interpolate.h"
 #include "ops/tables.h"
 
@@ -10,22 +12,17 @@ using ir::Val;
 
 namespace {
 
-/// PyTorch's numbers for them.
-enum Interpolation : int64_t { kBilinear, kNearestSample, kBicubic };
-enum Padding : int64_t { kZeros, kBorder, kReflection };
+using calls::Outside;
+using calls::Sampling;
 
 struct Options {
   int n;
-  Interpolation interpolation;
-  Padding padding;
+  Sampling sampling;
+  Outside outside;
   bool align_corners;
   /// PyTorch's 3-D kernel passes over what lies outside; its 2-D one counts it as 0, which an infinite weight makes NaN.
   bool passes_over() const { return n == 3; }
-  explicit Options(const Lowering& l)
-      : n(static_cast<int>(l.attr(0))),
-        interpolation(static_cast<Interpolation>(l.attr(1))),
-        padding(static_cast<Padding>(l.attr(2))),
-        align_corners(l.attr(3)) {}
+  explicit Options(const auto& c) : n(c.grid.rank() - 2), sampling(c.sampling), outside(c.outside), align_corners(c.align_corners) {}
 };
 
 /// A position, and its derivative by the grid's coordinate.
@@ -52,8 +49,8 @@ Position reflected(Position p, int64_t twice_low, int64_t twice_high) {
 }
 
 Position bounded(Position p, int64_t size, const Options& o) {
-  if (o.padding == kZeros) return p;
-  if (o.padding == kReflection) p = o.align_corners ? reflected(p, 0, 2 * (size - 1)) : reflected(p, -1, 2 * size - 1);
+  if (o.outside == Outside::Zeros) return p;
+  if (o.outside == Outside::Reflection) p = o.align_corners ? reflected(p, 0, 2 * (size - 1)) : reflected(p, -1, 2 * size - 1);
   return clipped(p, size);
 }
 
@@ -68,11 +65,11 @@ Taps taps_of(Loop& loop, Val coordinate, int64_t size, const Options& o) {
   Position p = unnormalised(coordinate, size, o);
   auto tap = [&](Val i, Val weight, Val slope) {
     Val inside = within(i, 0, size);
-    if (o.padding == kZeros) inside = inside & !isnan(coordinate);  // NaN is nowhere, but an integer is made of it
+    if (o.outside == Outside::Zeros) inside = inside & !isnan(coordinate);  // NaN is nowhere, but an integer is made of it
     return Tap{clamp(i, 0, size - 1), weight, slope, inside};
   };
-  if (o.interpolation == kNearestSample) return {tap(cast(round(bounded(p, size, o).x), DType::I64), {}, {})};
-  if (o.interpolation == kBilinear) {
+  if (o.sampling == Sampling::Nearest) return {tap(cast(round(bounded(p, size, o).x), DType::I64), {}, {})};
+  if (o.sampling == Sampling::Bilinear) {
     p = bounded(p, size, o);
     Val low = floor(p.x), part = p.x - low, i = cast(low, DType::I64);
     return {tap(i, 1.0 - part, -p.slope), tap(i + loop.i64(1), part, p.slope)};
@@ -106,16 +103,15 @@ std::vector<Val> element(Val batch, Val channel, const std::vector<const Tap*>& 
   return at;
 }
 
-/// views: dst[N,C,o..], src[N,C,i..], grid[N,o..,n]. attrs: n, interpolation, padding, align_corners
-void lower_grid_sample(Lowering& l) {
-  const Options o(l);
-  const Operand &dst = l.view(0), &src = l.view(1);
+void lower_grid_sample(Lowering& l, const calls::GridSample<Reading>& c) {
+  const Options o(c);
+  const Operand &dst = c.dst, &src = c.src;
   const DType t = compute_type(src.dtype);
   Loop loop(l, dst.sizes);
   std::vector<Val> where = {loop.index(0)};
   for (int d = 0; d < o.n; ++d) where.push_back(loop.index(2 + d));
   Val sum;
-  for_each_combination(all_taps(loop, l.view(2), where, src, o), [&](const std::vector<const Tap*>& taps, Val weight, Val inside) {
+  for_each_combination(all_taps(loop, c.grid, where, src, o), [&](const std::vector<const Tap*>& taps, Val weight, Val inside) {
     Val v = cast(loop.load_at(src, element(loop.index(0), loop.index(1), taps)), t);
     if (!o.passes_over()) v = select(inside, v, like(v, 0));
     if (weight.body) v = v * cast(weight, t);
@@ -126,28 +122,26 @@ void lower_grid_sample(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of src, grad of dst, grid. attrs as above
-void lower_grid_sample_src_grad(Lowering& l) {
-  const Options o(l);
-  const Operand &dx = l.view(0), &dy = l.view(1);
+void lower_grid_sample_src_grad(Lowering& l, const calls::GridSampleSrcGrad<Reading>& c) {
+  const Options o(c);
+  const Operand &dx = c.dsrc, &dy = c.ddst;
   const DType t = compute_type(dx.dtype);
   const Operand sum = zeroed_accumulator(l, dx);
   Loop loop(l, dy.sizes);
   std::vector<Val> where = {loop.index(0)};
   for (int d = 0; d < o.n; ++d) where.push_back(loop.index(2 + d));
   Val g = loop.load(dy, t);
-  for_each_combination(all_taps(loop, l.view(2), where, dx, o), [&](const std::vector<const Tap*>& taps, Val weight, Val inside) {
+  for_each_combination(all_taps(loop, c.grid, where, dx, o), [&](const std::vector<const Tap*>& taps, Val weight, Val inside) {
     loop.store_at(sum, element(loop.index(0), loop.index(1), taps), weight.body ? g * cast(weight, t) : g, ir::Combine::Add, inside);
   });
   loop.done();
   finish_accumulator(l, dx, sum);
 }
 
-/// views: grad of grid, grad of dst, src, grid. attrs as above
-void lower_grid_sample_grid_grad(Lowering& l) {
-  const Options o(l);
-  const Operand &dgrid = l.view(0), &dy = l.view(1), &src = l.view(2);
-  if (o.interpolation == kNearestSample) return fill(l, dgrid, 0);
+void lower_grid_sample_grid_grad(Lowering& l, const calls::GridSampleGridGrad<Reading>& c) {
+  const Options o(c);
+  const Operand &dgrid = c.dgrid, &dy = c.ddst, &src = c.src;
+  if (o.sampling == Sampling::Nearest) return fill(l, dgrid, 0);
   const DType t = compute_type(src.dtype);
   Dims space = {dy.sizes[0]};
   for (int d = 0; d < o.n; ++d) space.push_back(dy.sizes[2 + d]);
@@ -160,7 +154,7 @@ void lower_grid_sample_grid_grad(Lowering& l) {
   for (int d = 0; d < o.n; ++d) g_at.push_back(loop.index(1 + d));
   Val g = cast(loop.load_at(dy, g_at), t);
   std::vector<Val> sums(o.n);
-  for_each_combination(all_taps(loop, l.view(3), where, src, o), [&](const std::vector<const Tap*>& taps, Val, Val inside) {
+  for_each_combination(all_taps(loop, c.grid, where, src, o), [&](const std::vector<const Tap*>& taps, Val, Val inside) {
     Val v = cast(loop.load_at(src, element(loop.index(0), loop.index(channel), taps)), t);
     v = select(inside, v, like(v, 0)) * g;
     for (int d = 0; d < o.n; ++d) {
@@ -181,9 +175,9 @@ void lower_grid_sample_grid_grad(Lowering& l) {
 
 OpTable grid_sampling() {
   static const Op table[] = {
-      {"grid_sample", nullptr, lower_grid_sample},
-      {"grid_sample_src_grad", nullptr, lower_grid_sample_src_grad},
-      {"grid_sample_grid_grad", nullptr, lower_grid_sample_grid_grad},
+      entry<calls::GridSample, lower_grid_sample>(),
+      entry<calls::GridSampleSrcGrad, lower_grid_sample_src_grad>(),
+      entry<calls::GridSampleGridGrad, lower_grid_sample_grid_grad>(),
   };
   return table;
 }

@@ -1,5 +1,7 @@
 // Reading and writing at computed places. An index out of range fails the kernel and touches nothing: with Fault::IndexOutOfRange
 // (IndexError in PyTorch), or, in gather and scatter, as PyTorch has it, with Fault::OutOfBounds (RuntimeError).
+#include "anygpu/calls/index.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 
 namespace anygpu::ops {
@@ -24,12 +26,13 @@ Place checked(Loop& loop, Val i, int64_t n, bool wraps, Fault fault = Fault::Ind
   return {select(ok, i, loop.i64(0)), ok};
 }
 
-/// `value * alpha` where the call has a scalar alpha.
-Val scaled(Lowering& l, Loop& loop, Val value, DType dst) {
-  if (!l.scalars()) return value;
-  const DType t = compute_type(dst);
-  if (t == DType::Bool) return cast(value, t) & loop.scalar(0, t);
-  return cast(value, t) * loop.scalar(0, t);
+/// calls' as the IR's.
+Combine combined(calls::Combine c) {
+  static_assert(static_cast<int>(calls::Combine::Add) == static_cast<int>(Combine::Add) &&
+                static_cast<int>(calls::Combine::Mul) == static_cast<int>(Combine::Mul) &&
+                static_cast<int>(calls::Combine::Max) == static_cast<int>(Combine::Max) &&
+                static_cast<int>(calls::Combine::Min) == static_cast<int>(Combine::Min));
+  return static_cast<Combine>(c);
 }
 
 /// `o` restricted to the loop's extents, with no step along `dim`.
@@ -41,54 +44,46 @@ Operand without(Operand o, int dim, const Dims& sizes) {
 
 // ---- along one dimension: one index for each element ----
 
-/// views: dst, src, index (dst's sizes; other dimensions of src may be longer). attrs: dim.
-/// dst[i, j] = src[i, index[i, j]] for dim = 1
-void lower_gather(Lowering& l) {
-  const int dim = static_cast<int>(l.attr(0));
-  const Operand& src = l.view(1);
-  Loop loop(l, l.view(0).sizes);
-  Place p = checked(loop, loop.load(l.view(2)), src.sizes[dim], false, Fault::OutOfBounds);
-  loop.store(l.view(0), loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.i64(src.strides[dim])));
+void lower_gather(Lowering& l, const calls::Gather<Reading>& c) {
+  const int dim = static_cast<int>(c.dim);
+  const Operand& src = c.src;
+  Loop loop(l, c.dst.sizes);
+  Place p = checked(loop, loop.load(c.index), src.sizes[dim], false, Fault::OutOfBounds);
+  loop.store(c.dst, loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.i64(src.strides[dim])));
   loop.done();
 }
 
-/// views: dst (also read), index, src (index's sizes or more). attrs: dim, Combine, whether negative indices wrap. Scalar 0, if given:
-/// alpha. dst[i, index[i, j]] op= alpha * src[i, j] for dim = 1
-void lower_scatter(Lowering& l) {
-  const int dim = static_cast<int>(l.attr(0));
-  const Operand& dst = l.view(0);
-  Loop loop(l, l.view(1).sizes);
-  Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0, l.attr(2) ? Fault::IndexOutOfRange : Fault::OutOfBounds);
-  Operand src = l.view(2);
+/// Stores `v` at the indices of a Scatter or ScatterValue.
+void scatter(Loop& loop, const auto& c, Val v) {
+  const int dim = static_cast<int>(c.dim);
+  Place p = checked(loop, loop.load(c.index), c.dst.sizes[dim], c.wraps, c.wraps ? Fault::IndexOutOfRange : Fault::OutOfBounds);
+  loop.store_beside(without(c.dst, dim, loop.sizes()), p.at * loop.i64(c.dst.strides[dim]), v, combined(c.combine), p.ok);
+  loop.may_repeat();
+  loop.done();
+}
+
+void lower_scatter(Lowering& l, const calls::Scatter<Reading>& c) {
+  Loop loop(l, c.index.sizes);
+  Operand src = c.src;
   src.sizes = loop.sizes();
-  Val v = scaled(l, loop, loop.load(src), dst.dtype);
-  loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.i64(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
-  loop.may_repeat();
-  loop.done();
+  scatter(loop, c, loop.load(src));
 }
 
-/// views: dst (also read), index. attrs: dim, Combine, whether negative indices wrap. Scalar 0: the value, of dst's compute type.
-void lower_scatter_value(Lowering& l) {
-  const int dim = static_cast<int>(l.attr(0));
-  const Operand& dst = l.view(0);
-  Loop loop(l, l.view(1).sizes);
-  Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0, l.attr(2) ? Fault::IndexOutOfRange : Fault::OutOfBounds);
-  Val v = loop.scalar(0, compute_type(dst.dtype));
-  loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.i64(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
-  loop.may_repeat();
-  loop.done();
+void lower_scatter_value(Lowering& l, const calls::ScatterValue<Reading>& c) {
+  Loop loop(l, c.index.sizes);
+  scatter(loop, c, loop.scalar(c.value, compute_type(c.dst.dtype)));
 }
 
 // ---- several adjacent dimensions indexed together, as in NumPy ----
 
-/// Places in `o` [before.., x_1 .. x_k, after..] under a loop over [before.., I.., after..]; the k indices are views from `first`,
-/// each of the rank of I, broadcast to it.
+/// Places in `o` [before.., x_1 .. x_k, after..] under a loop over [before.., I.., after..].
 struct Advanced {
   Operand operand;  ///< strides over the loop, 0 along I
   Val offset, ok;
 };
-Advanced advanced(Lowering& l, Loop& loop, const Operand& o, int first, int before, bool wraps) {
-  const int k = l.views() - first, after = o.rank() - before - k, rank = loop.sizes().size();
+Advanced advanced(Loop& loop, const Operand& o, const auto& c) {
+  const int before = static_cast<int>(c.before), k = static_cast<int>(c.indices.size());
+  const int after = o.rank() - before - k, rank = loop.sizes().size();
   const int indexed = rank - before - after;
   Advanced r{o, {}, {}};
   r.operand.sizes = loop.sizes();
@@ -96,10 +91,10 @@ Advanced advanced(Lowering& l, Loop& loop, const Operand& o, int first, int befo
   for (int d = 0; d < before; ++d) r.operand.strides[d] = o.strides[d];
   for (int d = 0; d < after; ++d) r.operand.strides[before + indexed + d] = o.strides[before + k + d];
   for (int i = 0; i < k; ++i) {
-    Operand index = l.view(first + i);
+    Operand index = c.indices[static_cast<size_t>(i)];
     for (int d = 0; d < before; ++d) index = unsqueezed(index, 0);
     for (int d = 0; d < after; ++d) index = unsqueezed(index, index.rank());
-    Place p = checked(loop, loop.load(index), o.sizes[before + i], wraps);
+    Place p = checked(loop, loop.load(index), o.sizes[before + i], c.wraps);
     Val term = p.at * loop.i64(o.strides[before + i]);
     r.offset = i ? r.offset + term : term;
     r.ok = i ? r.ok & p.ok : p.ok;
@@ -107,22 +102,23 @@ Advanced advanced(Lowering& l, Loop& loop, const Operand& o, int first, int befo
   return r;
 }
 
-/// views: dst [before.., I.., after..], src [before.., x_1 .. x_k, after..], indices 1 .. k. attrs: rank of `before`, whether negative
-/// indices wrap.
-void lower_index(Lowering& l) {
-  Loop loop(l, l.view(0).sizes);
-  Advanced a = advanced(l, loop, l.view(1), 2, static_cast<int>(l.attr(0)), l.attr(1) != 0);
-  loop.store(l.view(0), loop.load_beside(a.operand, a.offset));
+void lower_index(Lowering& l, const calls::Index<Reading>& c) {
+  Loop loop(l, c.dst.sizes);
+  Advanced a = advanced(loop, c.src, c);
+  loop.store(c.dst, loop.load_beside(a.operand, a.offset));
   loop.done();
 }
 
-/// views: dst [before.., x_1 .. x_k, after..] (also read), values [before.., I.., after..], indices. attrs: rank of `before`, whether
-/// negative indices wrap, Combine. Scalar 0, if given: alpha.
-void lower_index_put(Lowering& l) {
-  Loop loop(l, l.view(1).sizes);
-  Advanced a = advanced(l, loop, l.view(0), 2, static_cast<int>(l.attr(0)), l.attr(1) != 0);
-  Val v = scaled(l, loop, loop.load(l.view(1)), l.view(0).dtype);
-  loop.store_beside(a.operand, a.offset, v, static_cast<Combine>(l.attr(2)), a.ok);
+void lower_index_put(Lowering& l, const calls::IndexPut<Reading>& c) {
+  Loop loop(l, c.values.sizes);
+  Advanced a = advanced(loop, c.dst, c);
+  Val v = loop.load(c.values);
+  if (c.scaled) {
+    const DType t = compute_type(c.dst.dtype);
+    Val alpha = loop.scalar(c.alpha, t);
+    v = t == DType::Bool ? cast(v, t) & alpha : cast(v, t) * alpha;
+  }
+  loop.store_beside(a.operand, a.offset, v, combined(c.combine), a.ok);
   loop.may_repeat();
   loop.done();
 }
@@ -155,66 +151,59 @@ Operand point(const Operand& o, const Dims& sizes) {
   return r;
 }
 
-/// views: dst, src (any shape), index (dst's sizes). Negative indices wrap.
-void lower_take(Lowering& l) {
-  const Operand& src = l.view(1);
-  Loop loop(l, l.view(0).sizes);
-  Place p = checked(loop, loop.load(l.view(2)), product(src.sizes), true);
-  loop.store(l.view(0), loop.load_beside(point(src, loop.sizes()), offset_of_position(loop, src, p.at)));
+void lower_take(Lowering& l, const calls::Take<Reading>& c) {
+  const Operand& src = c.src;
+  Loop loop(l, c.dst.sizes);
+  Place p = checked(loop, loop.load(c.index), product(src.sizes), true);
+  loop.store(c.dst, loop.load_beside(point(src, loop.sizes()), offset_of_position(loop, src, p.at)));
   loop.done();
 }
 
-/// views: dst (any shape, also read), src, index (src's sizes). attrs: Combine. Negative indices wrap.
-void lower_put(Lowering& l) {
-  const Operand& dst = l.view(0);
-  Loop loop(l, l.view(2).sizes);
-  Place p = checked(loop, loop.load(l.view(2)), product(dst.sizes), true);
-  loop.store_beside(point(dst, loop.sizes()), offset_of_position(loop, dst, p.at), loop.load(l.view(1)), static_cast<Combine>(l.attr(0)),
-                    p.ok);
+void lower_put(Lowering& l, const calls::Put<Reading>& c) {
+  const Operand& dst = c.dst;
+  Loop loop(l, c.index.sizes);
+  Place p = checked(loop, loop.load(c.index), product(dst.sizes), true);
+  loop.store_beside(point(dst, loop.sizes()), offset_of_position(loop, dst, p.at), loop.load(c.src), combined(c.combine), p.ok);
   loop.may_repeat();
   loop.done();
 }
 
 // ---- compaction: what a mask selects, in row-major order ----
 
-/// views: dst (i64, contiguous, [elements of src]), src. How many of the elements up to here are not 0.
-void lower_count_before(Lowering& l) {
-  Operand marks = l.temp(DType::I64, l.view(1).sizes);
-  Loop loop(l, l.view(1).sizes);
-  loop.store(marks, loop.load(l.view(1), DType::Bool));
+void lower_count_before(Lowering& l, const calls::CountBefore<Reading>& c) {
+  Operand marks = l.temp(DType::I64, c.src.sizes);
+  Loop loop(l, c.src.sizes);
+  loop.store(marks, loop.load(c.src, DType::Bool));
   loop.done();
-  ir::Named n{ir::NamedKind::Scan, {l.view(0), reshaped(marks, l.view(0).sizes), {}}, {}, {}};
+  ir::Named n{ir::NamedKind::Scan, {c.dst, reshaped(marks, c.dst.sizes), {}}, {}, {}};
   n.attrs.scan = ir::ScanKind::Sum;
   l.add(std::move(n));
 }
 
-/// views: dst [count, rank of src] (i64), src, counts (of count_before). Rows beyond dst's size are dropped.
-void lower_nonzero(Lowering& l) {
-  const Operand &dst = l.view(0), &src = l.view(1);
+void lower_nonzero(Lowering& l, const calls::Nonzero<Reading>& c) {
+  const Operand &dst = c.dst, &src = c.src;
   Loop loop(l, src.sizes);
-  Val at = loop.load(reshaped(l.view(2), src.sizes)) - 1.0;
+  Val at = loop.load(reshaped(c.before, src.sizes)) - 1.0;
   Val kept = loop.load(src, DType::Bool) & (at < loop.i64(dst.sizes[0]));
   for (int d = 0; d < src.rank(); ++d)
     loop.store_beside(point(selected(dst, 1, d), loop.sizes()), at * loop.i64(dst.strides[0]), loop.index(d), Combine::None, kept);
   loop.done();
 }
 
-/// views: dst [count], src, mask, counts of the mask; src and mask of one shape.
-void lower_compress(Lowering& l) {
-  const Operand &dst = l.view(0), &src = l.view(1);
+void lower_compress(Lowering& l, const calls::Compress<Reading>& c) {
+  const Operand &dst = c.dst, &src = c.src;
   Loop loop(l, src.sizes);
-  Val at = loop.load(reshaped(l.view(3), src.sizes)) - 1.0;
-  Val kept = loop.load(l.view(2), DType::Bool) & (at < loop.i64(dst.sizes[0]));
+  Val at = loop.load(reshaped(c.before, src.sizes)) - 1.0;
+  Val kept = loop.load(c.mask, DType::Bool) & (at < loop.i64(dst.sizes[0]));
   loop.store_beside(point(dst, loop.sizes()), at * loop.i64(dst.strides[0]), loop.load(src), Combine::None, kept);
   loop.done();
 }
 
-/// views: dst (also read), mask, counts of the mask, src [n] (contiguous). The inverse of compress; src must have enough elements.
-void lower_expand(Lowering& l) {
-  const Operand &dst = l.view(0), &src = l.view(3);
+void lower_expand(Lowering& l, const calls::Expand<Reading>& c) {
+  const Operand &dst = c.dst, &src = c.src;
   Loop loop(l, dst.sizes);
-  Val kept = loop.load(l.view(1), DType::Bool);
-  Val at = loop.load(reshaped(l.view(2), dst.sizes)) - 1.0;
+  Val kept = loop.load(c.mask, DType::Bool);
+  Val at = loop.load(reshaped(c.before, dst.sizes)) - 1.0;
   Val enough = check((!kept) | (at < loop.i64(product(src.sizes))), Fault::BadArgument);
   Val read = select(kept & enough, at, loop.i64(0));
   if (product(src.sizes))
@@ -226,73 +215,67 @@ void lower_expand(Lowering& l) {
 
 // ---- rearrangement ----
 
-/// views: dst, src. attrs: mask of the dimensions to reverse.
-void lower_flip(Lowering& l) {
-  Operand src = l.view(1);
+void lower_flip(Lowering& l, const calls::Flip<Reading>& c) {
+  Operand src = c.src;
   for (int d = 0; d < src.rank(); ++d) {
-    if (!(l.attr(0) >> d & 1) || src.sizes[d] < 2) continue;
+    if (!(c.mask >> d & 1) || src.sizes[d] < 2) continue;
     src.offset += (src.sizes[d] - 1) * src.strides[d];
     src.strides[d] = -src.strides[d];
   }
-  Loop loop(l, l.view(0).sizes);
-  loop.store(l.view(0), loop.load(src));
+  Loop loop(l, c.dst.sizes);
+  loop.store(c.dst, loop.load(src));
   loop.done();
 }
 
-/// views: dst, src. attrs: dims. Scalars: for each of the dims, a shift in [0, size).
-void lower_roll(Lowering& l) {
-  Loop loop(l, l.view(0).sizes);
+void lower_roll(Lowering& l, const calls::Roll<Reading>& c) {
+  Loop loop(l, c.dst.sizes);
   std::vector<Val> at;
   for (int d = 0; d < loop.sizes().size(); ++d) at.push_back(loop.index(d));
-  for (int i = 0; i < l.attrs(); ++i) {
-    const int d = static_cast<int>(l.attr(i));
-    Val from = at[d] - loop.scalar(i, DType::I64);
+  for (int i = 0; i < c.dims.size(); ++i) {
+    const int d = static_cast<int>(c.dims[i]);
+    Val from = at[d] - loop.scalar(c.shifts + i, DType::I64);
     at[d] = select(from < 0.0, from + loop.i64(loop.sizes()[d]), from);
   }
-  loop.store(l.view(0), loop.load_at(l.view(1), at));
+  loop.store(c.dst, loop.load_at(c.src, at));
   loop.done();
 }
 
-/// views: dst, then the parts, in order. attrs: dim. Parts are cast to dst's dtype.
-void lower_cat(Lowering& l) {
-  const int dim = static_cast<int>(l.attr(0));
+void lower_cat(Lowering& l, const calls::Cat<Reading>& c) {
+  const int dim = static_cast<int>(c.dim);
   int64_t start = 0;
-  for (int i = 1; i < l.views(); ++i) {
-    const int64_t length = l.view(i).sizes[dim];
-    Loop loop(l, l.view(i).sizes);
-    loop.store(narrowed(l.view(0), dim, start, length), loop.load(l.view(i)));
+  for (const Operand& part : c.parts) {
+    const int64_t length = part.sizes[dim];
+    Loop loop(l, part.sizes);
+    loop.store(narrowed(c.dst, dim, start, length), loop.load(part));
     loop.done();
     start += length;
   }
 }
-void check_cat(const CallArgs& call) {
+void check_cat(const CallArgs&, const calls::Cat<>& c) {
   int64_t total = 0;
-  for (size_t i = 1; i < call.views.size(); ++i) {
-    if (call.views[i].rank != call.views[0].rank) throw Error(ErrorKind::Value, "[cat] operands of several ranks");
-    total += call.views[i].sizes[call.attrs[0]];
+  for (const ViewArg& part : c.parts) {
+    if (part.rank != c.dst.rank) throw Error(ErrorKind::Value, "[cat] operands of several ranks");
+    total += part.sizes[c.dim];
   }
-  if (total != call.views[0].sizes[call.attrs[0]])
-    throw Error(ErrorKind::Value,
-                "[cat] parts of " + std::to_string(total) + " in a result of " + std::to_string(call.views[0].sizes[call.attrs[0]]));
+  if (total != c.dst.sizes[c.dim])
+    throw Error(ErrorKind::Value, "[cat] parts of " + std::to_string(total) + " in a result of " + std::to_string(c.dst.sizes[c.dim]));
 }
 
-/// views: dst [rows, width], grad [n.., width], index [n..], and, if given, counts [rows] (i64): how often each row is looked up.
-/// Scalar 0: the row that takes no gradient, or -1.
-void lower_embedding_backward(Lowering& l) {
-  const Operand &dst = l.view(0), &grad = l.view(1);
+void lower_embedding_grad(Lowering& l, const calls::EmbeddingGrad<Reading>& c) {
+  const Operand &dst = c.dst, &grad = c.grad;
   Loop zero(l, dst.sizes);
   zero.store(dst, zero.f(dst.dtype, 0));
   zero.done();
   Loop loop(l, grad.sizes);
   const int last = loop.sizes().size() - 1;
-  Val i = cast(loop.load(unsqueezed(l.view(2), last)), DType::I64);
-  Val padding = i == loop.scalar(0, DType::I64);
+  Val i = cast(loop.load(unsqueezed(c.index, last)), DType::I64);
+  Val padding = i == loop.scalar(c.padding, DType::I64);
   Val ok = check(padding | ((i >= 0.0) & (i < loop.i64(dst.sizes[0]))), Fault::IndexOutOfRange);
   Val row = select(ok & !padding, i, loop.i64(0));
   Val g = loop.load(grad);
-  if (l.views() > 3) {
+  if (c.counts) {
     const DType t = compute_type(dst.dtype);
-    g = cast(g, t) / cast(loop.load_beside(point(l.view(3), loop.sizes()), row), t);
+    g = cast(g, t) / cast(loop.load_beside(point(*c.counts, loop.sizes()), row), t);
   }
   Operand to = point(dst, loop.sizes());
   to.strides[last] = dst.strides[1];
@@ -304,21 +287,21 @@ void lower_embedding_backward(Lowering& l) {
 
 OpTable indexing() {
   static const Op table[] = {
-      {"gather", nullptr, lower_gather},
-      {"scatter", nullptr, lower_scatter},
-      {"scatter_value", nullptr, lower_scatter_value},
-      {"index", nullptr, lower_index},
-      {"index_put", nullptr, lower_index_put},
-      {"take", nullptr, lower_take},
-      {"put", nullptr, lower_put},
-      {"count_before", nullptr, lower_count_before},
-      {"nonzero", nullptr, lower_nonzero},
-      {"compress", nullptr, lower_compress},
-      {"expand", nullptr, lower_expand},
-      {"flip", nullptr, lower_flip},
-      {"roll", nullptr, lower_roll},
-      {"cat", check_cat, lower_cat},
-      {"embedding_backward", nullptr, lower_embedding_backward},
+      entry<calls::Gather, lower_gather>(),
+      entry<calls::Scatter, lower_scatter>(),
+      entry<calls::ScatterValue, lower_scatter_value>(),
+      entry<calls::Index, lower_index>(),
+      entry<calls::IndexPut, lower_index_put>(),
+      entry<calls::Take, lower_take>(),
+      entry<calls::Put, lower_put>(),
+      entry<calls::CountBefore, lower_count_before>(),
+      entry<calls::Nonzero, lower_nonzero>(),
+      entry<calls::Compress, lower_compress>(),
+      entry<calls::Expand, lower_expand>(),
+      entry<calls::Flip, lower_flip>(),
+      entry<calls::Roll, lower_roll>(),
+      entry<calls::Cat, lower_cat, check_cat>(),
+      entry<calls::EmbeddingGrad, lower_embedding_grad>(),
   };
   return table;
 }

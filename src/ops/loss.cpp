@@ -1,4 +1,6 @@
 // Losses that pick by class index. The pointwise ones are in pointwise_binary.cpp.
+#include "anygpu/calls/loss.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"
 
@@ -10,8 +12,7 @@ using ir::Val;
 
 namespace {
 
-/// PyTorch's at::Reduction.
-enum Reduction : int64_t { kNone, kMean, kSum };
+using calls::Batch;
 
 Val sum(Val v) {
   return reduce(ReduceKind::Sum, v);
@@ -40,17 +41,15 @@ struct Target {
   }
 };
 
-/// Negative log-likelihood. views: loss (target's sizes, or a scalar), total weight (scalar), x[N,C,s..], target[N,s..] (i64 or u8),
-/// weight[C] if there. attrs: Reduction, whether weighted. scalars: the class to ignore (i64).
-void lower_nll_loss(Lowering& l) {
-  Classes c(l.view(2), l.view(3));
+void lower_nll_loss(Lowering& l, const calls::NllLoss<Reading>& call) {
+  Classes c(call.x, call.target);
   const DType t = compute_type(c.x.dtype);
-  const auto how = static_cast<Reduction>(l.attr(0));
+  const Batch how = call.batch;
   const int rank = c.target.rank();
   const uint32_t all = bits(0, rank);
   auto terms = [&](Loop& loop, Val* weight) {
-    Target target(loop, loop.load(c.target, DType::I64), loop.scalar(0, DType::I64), c.count);
-    Val w = l.attr(1) ? cast(loop.load_at(l.view(4), {target.cls}), t) : loop.f(t, 1);
+    Target target(loop, loop.load(c.target, DType::I64), loop.scalar(call.ignored, DType::I64), c.count);
+    Val w = call.weight ? cast(loop.load_at(*call.weight, {target.cls}), t) : loop.f(t, 1);
     std::vector<Val> at;
     for (int d = 0; d < rank; ++d) {
       at.push_back(loop.index(d));
@@ -61,40 +60,39 @@ void lower_nll_loss(Lowering& l) {
     return select(target.counts, -(x * w), like(w, 0));
   };
   Val weight;
-  if (how == kNone) {
+  if (how == Batch::None) {
     Loop loop(l, c.target.sizes);
-    Operand dst = l.view(0);
+    Operand dst = call.loss;
     while (dst.rank() < rank) dst = unsqueezed(dst, 0);
     loop.store(dst, terms(loop, &weight));
     loop.done();
-    fill(l, l.view(1), 0);
+    fill(l, call.total_weight, 0);
     return;
   }
   Loop loop(l, c.target.sizes, all);
   Val loss = sum(terms(loop, &weight));
   Val total = sum(weight);
-  loop.store(l.view(0), how == kMean ? loss / total : loss);
-  loop.store(l.view(1), total);
+  loop.store(call.loss, how == Batch::Mean ? loss / total : loss);
+  loop.store(call.total_weight, total);
   loop.done();
 }
 
-/// views: grad of x[N,C,s..], grad of loss, x's target[N,s..], total weight (scalar), weight[C] if there. attrs and scalars as above.
-void lower_nll_loss_grad(Lowering& l) {
-  Classes c(l.view(0), l.view(2));
+void lower_nll_loss_grad(Lowering& l, const calls::NllLossGrad<Reading>& call) {
+  Classes c(call.dx, call.target);
   const DType t = compute_type(c.x.dtype);
-  const auto how = static_cast<Reduction>(l.attr(0));
+  const Batch how = call.batch;
   Loop loop(l, c.x.sizes);
   Operand target_of = unsqueezed(c.target, 1);
-  Target target(loop, loop.load(target_of, DType::I64), loop.scalar(0, DType::I64), c.count);
-  Operand grad = l.view(1);
-  if (how == kNone) {
+  Target target(loop, loop.load(target_of, DType::I64), loop.scalar(call.ignored, DType::I64), c.count);
+  Operand grad = call.dloss;
+  if (how == Batch::None) {
     while (grad.rank() < c.target.rank()) grad = unsqueezed(grad, 0);
     grad = unsqueezed(grad, 1);
   }
   Val g = -loop.load(grad, t);
-  if (how == kMean) g = g / loop.load(l.view(3), t);
-  if (l.attr(1)) {
-    Operand w = l.view(4);
+  if (how == Batch::Mean) g = g / loop.load(call.total_weight, t);
+  if (call.weight) {
+    Operand w = *call.weight;
     while (w.rank() < c.x.rank() - 1) w = unsqueezed(w, w.rank());
     g = g * loop.load(w, t);
   }
@@ -106,23 +104,21 @@ Val power(Val v, int64_t p) {
   return p == 1 ? v : v * v;
 }
 
-/// Multi-class hinge. views: loss ([N] or scalar), x[N,C], target[N], weight[C] if there. attrs: Reduction, p (1 or 2), whether weighted.
-/// scalars: margin
-void lower_multi_margin_loss(Lowering& l) {
-  Classes c(l.view(1), l.view(2));
+void lower_multi_margin_loss(Lowering& l, const calls::MultiMarginLoss<Reading>& call) {
+  Classes c(call.x, call.target);
   const DType t = compute_type(c.x.dtype);
-  const auto how = static_cast<Reduction>(l.attr(0));
+  const Batch how = call.batch;
   const int64_t n = c.x.sizes[0];
-  Loop loop(l, c.x.sizes, how == kNone ? 0b10 : 0b11);
+  Loop loop(l, c.x.sizes, how == Batch::None ? 0b10 : 0b11);
   Target target(loop, loop.load(unsqueezed(c.target, 1), DType::I64), loop.i64(-1), c.count);
   Val own = cast(loop.load_at(c.x, {loop.index(0), target.cls}), t);
-  Val z = max(loop.scalar(0, t) - own + loop.load(c.x, t), 0.0);
-  Val term = power(z, l.attr(1));
-  if (l.attr(2)) term = term * cast(loop.load_at(l.view(3), {target.cls}), t);
+  Val z = max(loop.scalar(call.margin, t) - own + loop.load(c.x, t), 0.0);
+  Val term = power(z, call.p);
+  if (call.weight) term = term * cast(loop.load_at(*call.weight, {target.cls}), t);
   Val loss = sum(select((loop.index(1) == target.cls) | (!target.counts), like(term, 0), term)) / static_cast<double>(c.count);
-  if (how == kMean) loss = loss / static_cast<double>(n);
-  Operand dst = l.view(0);
-  if (how == kNone) {
+  if (how == Batch::Mean) loss = loss / static_cast<double>(n);
+  Operand dst = call.loss;
+  if (how == Batch::None) {
     while (dst.rank() < 1) dst = unsqueezed(dst, 0);
     dst = unsqueezed(dst, 1);
   }
@@ -130,26 +126,25 @@ void lower_multi_margin_loss(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of x, grad of loss, x, target, weight if there. attrs, scalars as above.
-void lower_multi_margin_loss_grad(Lowering& l) {
-  Classes c(l.view(2), l.view(3));
-  Operand dx = l.view(0);
+void lower_multi_margin_loss_grad(Lowering& l, const calls::MultiMarginLossGrad<Reading>& call) {
+  Classes c(call.x, call.target);
+  Operand dx = call.dx;
   if (dx.rank() == 1) dx = unsqueezed(dx, 0);
   const DType t = compute_type(c.x.dtype);
-  const auto how = static_cast<Reduction>(l.attr(0));
+  const Batch how = call.batch;
   Loop loop(l, c.x.sizes, 0b10);
   Target target(loop, loop.load(unsqueezed(c.target, 1), DType::I64), loop.i64(-1), c.count);
   Val own = cast(loop.load_at(c.x, {loop.index(0), target.cls}), t);
-  Val z = loop.scalar(0, t) - own + loop.load(c.x, t);
-  Operand grad = l.view(1);
-  if (how == kNone) {
+  Val z = loop.scalar(call.margin, t) - own + loop.load(c.x, t);
+  Operand grad = call.dloss;
+  if (how == Batch::None) {
     while (grad.rank() < 1) grad = unsqueezed(grad, 0);
     grad = unsqueezed(grad, 1);
   }
   Val g = loop.load(grad, t) / static_cast<double>(c.count);
-  if (how == kMean) g = g / static_cast<double>(c.x.sizes[0]);
-  if (l.attr(2)) g = g * cast(loop.load_at(l.view(4), {target.cls}), t);
-  Val d = l.attr(1) == 1 ? g : g * 2.0 * z;
+  if (how == Batch::Mean) g = g / static_cast<double>(c.x.sizes[0]);
+  if (call.weight) g = g * cast(loop.load_at(*call.weight, {target.cls}), t);
+  Val d = call.p == 1 ? g : g * 2.0 * z;
   Val is_own = loop.index(1) == target.cls;
   Val push = select(is_own | (z <= 0.0), like(d, 0), d);
   loop.store(dx, select(is_own, -sum(push), push));
@@ -177,32 +172,31 @@ Operand label_counts(Lowering& l, const Operand& target) {
   return counts;
 }
 
-/// views: loss ([N] or scalar), is_target[N,C], x[N,C], target[N,C]. attrs: Reduction
-void lower_multilabel_margin_loss(Lowering& l) {
+void lower_multilabel_margin_loss(Lowering& l, const calls::MultilabelMarginLoss<Reading>& call) {
   auto rows = [](const Operand& o) {
     Operand r = o;
     while (r.rank() < 2) r = unsqueezed(r, 0);
     return r;
   };
-  const Operand x = rows(l.view(2)), target = rows(l.view(3));
+  const Operand x = rows(call.x), target = rows(call.target);
   const DType t = compute_type(x.dtype);
-  const auto how = static_cast<Reduction>(l.attr(0));
+  const Batch how = call.batch;
   const int64_t n = x.sizes[0], c = x.sizes[1];
   Operand counts = label_counts(l, target);
   {
     Loop loop(l, x.sizes);
-    loop.store(rows(l.view(1)), loop.load(counts) != 0.0);
+    loop.store(rows(call.is_target), loop.load(counts) != 0.0);
     loop.done();
   }
   // Every label j pushes against every class k that is no label.
-  Loop loop(l, {n, c, c}, how == kNone ? 0b110 : 0b111);
+  Loop loop(l, {n, c, c}, how == Batch::None ? 0b110 : 0b111);
   Val z = max(1.0 - loop.load(unsqueezed(x, 2), t) + loop.load(unsqueezed(x, 1), t), 0.0);
   Val count = loop.load(unsqueezed(counts, 2), t);
   Val is_label = loop.load(unsqueezed(counts, 1), t) != 0.0;
   Val loss = sum(select(is_label, like(z, 0), z * count)) / static_cast<double>(c);
-  if (how == kMean) loss = loss / static_cast<double>(n);
-  Operand dst = l.view(0);
-  if (how == kNone) {
+  if (how == Batch::Mean) loss = loss / static_cast<double>(n);
+  Operand dst = call.loss;
+  if (how == Batch::None) {
     while (dst.rank() < 1) dst = unsqueezed(dst, 0);
     dst = unsqueezed(unsqueezed(dst, 1), 2);
   }
@@ -210,16 +204,15 @@ void lower_multilabel_margin_loss(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of x, grad of loss, x, target. attrs: Reduction
-void lower_multilabel_margin_loss_grad(Lowering& l) {
+void lower_multilabel_margin_loss_grad(Lowering& l, const calls::MultilabelMarginLossGrad<Reading>& call) {
   auto rows = [](const Operand& o) {
     Operand r = o;
     while (r.rank() < 2) r = unsqueezed(r, 0);
     return r;
   };
-  const Operand x = rows(l.view(2)), target = rows(l.view(3));
+  const Operand x = rows(call.x), target = rows(call.target);
   const DType t = compute_type(x.dtype);
-  const auto how = static_cast<Reduction>(l.attr(0));
+  const Batch how = call.batch;
   const int64_t n = x.sizes[0], c = x.sizes[1];
   Operand counts = label_counts(l, target);
   Loop loop(l, {n, c, c}, 0b100);
@@ -228,14 +221,14 @@ void lower_multilabel_margin_loss_grad(Lowering& l) {
   Val zero = like(mine, 0);
   Val as_class = sum(select(1.0 - other + mine > 0.0, its_count, zero));
   Val as_label = sum(select((1.0 - mine + other > 0.0) & (its_count == 0.0), my_count, zero));
-  Operand grad = l.view(1);
-  if (how == kNone) {
+  Operand grad = call.dloss;
+  if (how == Batch::None) {
     while (grad.rank() < 1) grad = unsqueezed(grad, 0);
     grad = unsqueezed(unsqueezed(grad, 1), 2);
   }
   Val g = loop.load(grad, t) / static_cast<double>(c);
-  if (how == kMean) g = g / static_cast<double>(n);
-  loop.store(unsqueezed(rows(l.view(0)), 2), g * select(my_count != 0.0, -as_label, as_class));
+  if (how == Batch::Mean) g = g / static_cast<double>(n);
+  loop.store(unsqueezed(rows(call.dx), 2), g * select(my_count != 0.0, -as_label, as_class));
   loop.done();
 }
 
@@ -243,12 +236,12 @@ void lower_multilabel_margin_loss_grad(Lowering& l) {
 
 OpTable losses() {
   static const Op table[] = {
-      {"nll_loss", nullptr, lower_nll_loss, 2},
-      {"nll_loss_grad", nullptr, lower_nll_loss_grad},
-      {"multi_margin_loss", nullptr, lower_multi_margin_loss},
-      {"multi_margin_loss_grad", nullptr, lower_multi_margin_loss_grad},
-      {"multilabel_margin_loss", nullptr, lower_multilabel_margin_loss, 2},
-      {"multilabel_margin_loss_grad", nullptr, lower_multilabel_margin_loss_grad},
+      entry<calls::NllLoss, lower_nll_loss>(),
+      entry<calls::NllLossGrad, lower_nll_loss_grad>(),
+      entry<calls::MultiMarginLoss, lower_multi_margin_loss>(),
+      entry<calls::MultiMarginLossGrad, lower_multi_margin_loss_grad>(),
+      entry<calls::MultilabelMarginLoss, lower_multilabel_margin_loss>(),
+      entry<calls::MultilabelMarginLossGrad, lower_multilabel_margin_loss_grad>(),
   };
   return table;
 }

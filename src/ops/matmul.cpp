@@ -1,4 +1,6 @@
 // Matrix products.
+#include "anygpu/calls/matmul.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"
 
@@ -27,37 +29,32 @@ void add_matmul(Lowering& l, const Operand& dst, const Operand& lhs, const Opera
   l.add(ir::Named{ir::NamedKind::Matmul, {dst, lhs, rhs, bias}, {}, {}});
 }
 
-/// views: dst[..,m,n], lhs[..,m,k], rhs[..,k,n], and bias if given, broadcast to dst: dst = lhs @ rhs + bias. dst may be any of them.
-void lower_matmul(Lowering& l) {
-  const Operand& dst = l.view(0);
-  const Operand bias = l.views() > 3 ? expanded(l.view(3), dst.sizes) : Operand{};
-  bool aliased = false;
-  for (int i = 1; i < l.views(); ++i) aliased |= l.view(i).slot == dst.slot;
+void lower_matmul(Lowering& l, const calls::Matmul<Reading>& c) {
+  const Operand& dst = c.dst;
+  const Operand bias = c.bias ? expanded(*c.bias, dst.sizes) : Operand{};
+  const bool aliased = c.lhs.slot == dst.slot || c.rhs.slot == dst.slot || bias.slot == dst.slot;
   const Operand to = aliased ? l.temp(dst.dtype, dst.sizes) : dst;
-  add_matmul(l, to, l.view(1), l.view(2), bias);
+  add_matmul(l, to, c.lhs, c.rhs, bias);
   if (aliased) copy(l, dst, to);
 }
 
-/// views: dst, lhs, rhs, and self if given, broadcast to dst: dst = beta * self + alpha * (lhs @ rhs). scalars: alpha, and beta if self is
-/// given
-void lower_matmul_scaled(Lowering& l) {
-  const Operand& dst = l.view(0);
+void lower_matmul_scaled(Lowering& l, const calls::MatmulScaled<Reading>& c) {
+  const Operand& dst = c.dst;
   if (product(dst.sizes) == 0) return;
   const Operand plain = l.temp(dst.dtype, dst.sizes);
-  add_matmul(l, plain, l.view(1), l.view(2), {});
+  add_matmul(l, plain, c.lhs, c.rhs, {});
   const DType t = compute_type(dst.dtype);
   Loop loop(l, dst.sizes);
-  Val v = loop.scalar(0, t) * loop.load(plain, t);
-  if (l.views() > 3) v = loop.scalar(1, t) * loop.load(expanded(l.view(3), dst.sizes), t) + v;
+  Val v = loop.scalar(c.alpha, t) * loop.load(plain, t);
+  if (c.self) v = loop.scalar(c.beta, t) * loop.load(expanded(*c.self, dst.sizes), t) + v;
   loop.store(dst, v);
   loop.done();
 }
 
-/// views: dst (scalar), lhs[n], rhs[n]
-void lower_dot(Lowering& l) {
-  const DType t = compute_type(l.view(1).dtype);
-  Loop loop(l, l.view(1).sizes, 1);
-  loop.store(l.view(0), reduce(ir::ReduceKind::Sum, loop.load(l.view(1), t) * loop.load(l.view(2), t)));
+void lower_dot(Lowering& l, const calls::Dot<Reading>& c) {
+  const DType t = compute_type(c.lhs.dtype);
+  Loop loop(l, c.lhs.sizes, 1);
+  loop.store(c.dst, reduce(ir::ReduceKind::Sum, loop.load(c.lhs, t) * loop.load(c.rhs, t)));
   loop.done();
 }
 
@@ -65,9 +62,9 @@ void lower_dot(Lowering& l) {
 
 OpTable matmuls() {
   static const Op table[] = {
-      {"matmul", nullptr, lower_matmul},
-      {"matmul_scaled", nullptr, lower_matmul_scaled},
-      {"dot", nullptr, lower_dot},
+      entry<calls::Matmul, lower_matmul>(),
+      entry<calls::MatmulScaled, lower_matmul_scaled>(),
+      entry<calls::Dot, lower_dot>(),
   };
   return table;
 }

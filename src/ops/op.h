@@ -63,6 +63,7 @@ class Lowering {
   const ir::Operand& view(int i) const { return views_[i]; }
   int attrs() const { return static_cast<int>(attrs_.size()); }
   int64_t attr(int i) const { return attrs_[i]; }
+  std::span<const int64_t> all_attrs() const { return attrs_; }
   bool has_attr(int i) const { return i < attrs(); }
   int scalars() const { return scalars_; }
   /// Position of the call's i-th scalar among the Trace's.
@@ -140,12 +141,6 @@ Dims kept(const Dims& sizes, uint32_t mask);
 
 // ---- pointwise operators: a line each in a table ----
 
-/// attrs[0] of a pointwise call: the dtype to compute in, and a mask of the inputs that are not views but numbers, passed
-/// as the last scalars of the call, in order (a 0-dimensional host tensor, or a literal).
-constexpr int64_t pointwise_attr(DType compute, uint32_t number_inputs = 0) {
-  return static_cast<int64_t>(compute) | static_cast<int64_t>(number_inputs) << 8;
-}
-
 /// What a pointwise body sees.
 class Pointwise {
  public:
@@ -169,7 +164,7 @@ class Pointwise {
 /// Returns the value of output 0 (operators of several outputs store the others themselves by p.loop.store).
 using PointwiseBody = ir::Val (*)(Pointwise&);
 
-/// views: outputs, inputs, all broadcast to the output's sizes. attrs[0]: pointwise_attr().
+/// calls::Pointwise says what a call is.
 #define ANYGPU_POINTWISE(op_name, n_outputs, ...)                                           \
   Op {                                                                                      \
     op_name, anygpu::ops::check_pointwise, anygpu::ops::lower_pointwise, n_outputs,         \

@@ -1,4 +1,6 @@
 // Padding by reflection and by repeating the border. (By a constant: fill and copy.)
+#include "anygpu/calls/resample.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"
 
@@ -10,25 +12,14 @@ using ir::Val;
 
 namespace {
 
-/// attrs: whether to reflect (else repeat the border), n, elements added before each of the last n dimensions (may be negative)
-struct Padding {
-  bool reflect;
-  int n;
-  Dims before;
-  explicit Padding(const Lowering& l) : reflect(l.attr(0)), n(static_cast<int>(l.attr(1))) {
-    for (int d = 0; d < n; ++d) before.push_back(l.attr(2 + d));
-  }
-};
-
-/// views: dst[.., o..], src[.., i..]
-void lower_pad(Lowering& l) {
-  const Padding p(l);
-  const Operand &dst = l.view(0), &src = l.view(1);
-  const int lead = dst.rank() - p.n;
+void lower_pad(Lowering& l, const calls::Pad<Reading>& p) {
+  const Operand &dst = p.dst, &src = p.src;
+  const int n = p.before.size();
+  const int lead = dst.rank() - n;
   Loop loop(l, dst.sizes);
   std::vector<Val> at;
   for (int d = 0; d < lead; ++d) at.push_back(loop.index(d));
-  for (int d = 0; d < p.n; ++d) {
+  for (int d = 0; d < n; ++d) {
     const int64_t size = src.sizes[lead + d];
     Val i = loop.index(lead + d) - loop.i64(p.before[d]);
     if (p.reflect) {
@@ -41,23 +32,23 @@ void lower_pad(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of src[.., i..], grad of dst[.., o..]. Each input element gathers from the outputs that hold it: itself, and its images.
-void lower_pad_grad(Lowering& l) {
-  const Padding p(l);
-  const Operand &dx = l.view(0), &dy = l.view(1);
-  const int lead = dx.rank() - p.n;
+/// Each input element gathers from the outputs that hold it: itself, and its images.
+void lower_pad_grad(Lowering& l, const calls::PadGrad<Reading>& p) {
+  const Operand &dx = p.dsrc, &dy = p.ddst;
+  const int n = p.before.size();
+  const int lead = dx.rank() - n;
   const DType t = compute_type(dx.dtype);
   Dims images;
-  for (int d = 0; d < p.n; ++d) {
+  for (int d = 0; d < n; ++d) {
     const int64_t after = dy.sizes[lead + d] - dx.sizes[lead + d] - p.before[d];
     images.push_back(p.reflect ? 3 : 1 + std::max<int64_t>(p.before[d], 0) + std::max<int64_t>(after, 0));
   }
-  Loop loop(l, joined({dx.sizes, images}), bits(dx.rank(), p.n));
+  Loop loop(l, joined({dx.sizes, images}), bits(dx.rank(), n));
   std::vector<Val> at, conditions;
   for (int d = 0; d < lead; ++d) at.push_back(loop.index(d));
-  for (int d = 0; d < p.n; ++d) {
+  for (int d = 0; d < n; ++d) {
     const int64_t size = dx.sizes[lead + d], out = dy.sizes[lead + d], before = p.before[d];
-    Val i = loop.index(lead + d), k = loop.index(lead + p.n + d), last = loop.i64(size - 1);
+    Val i = loop.index(lead + d), k = loop.index(lead + n + d), last = loop.i64(size - 1);
     Val o = i + loop.i64(before);
     if (p.reflect) {
       Val left = loop.i64(before) - i, right = loop.i64(before + 2 * (size - 1)) - i;
@@ -73,7 +64,7 @@ void lower_pad_grad(Lowering& l) {
   }
   Val g = cast(loop.load_at(dy, at), t);
   Operand dst = dx;
-  for (int d = 0; d < p.n; ++d) dst = unsqueezed(dst, dst.rank());
+  for (int d = 0; d < n; ++d) dst = unsqueezed(dst, dst.rank());
   loop.store(dst, reduce(ReduceKind::Sum, select(all_of(loop, conditions), g, like(g, 0))));
   loop.done();
 }
@@ -82,8 +73,8 @@ void lower_pad_grad(Lowering& l) {
 
 OpTable paddings() {
   static const Op table[] = {
-      {"pad", nullptr, lower_pad},
-      {"pad_grad", nullptr, lower_pad_grad},
+      entry<calls::Pad, lower_pad>(),
+      entry<calls::PadGrad, lower_pad_grad>(),
   };
   return table;
 }

@@ -1,6 +1,7 @@
 // The mechanism of pointwise operators; the tables are in pointwise_*.cpp.
 #include <bit>
 
+#include "anygpu/calls/pointwise.h"
 #include "ops/op.h"
 
 namespace anygpu::ops {
@@ -24,7 +25,7 @@ namespace {
 
 /// The dtype that the call computes in, as PyTorch sees it: f16 and bf16 are themselves.
 DType asked_type(const Lowering& l) {
-  return static_cast<DType>(l.attr(0) & 0xff);
+  return calls::Pointwise::compute_of(l.attr(0));
 }
 
 DType pointwise_type(const Lowering& l) {
@@ -46,7 +47,7 @@ void lower_pointwise(Lowering& l) {
 Pointwise::Pointwise(Lowering& l, Loop& loop) : type(pointwise_type(l)), lowering(l), loop(loop) {}
 
 ir::Val Pointwise::raw(int i) {
-  uint32_t numbers = static_cast<uint32_t>(lowering.attr(0) >> 8);
+  const uint32_t numbers = calls::Pointwise::number_inputs_of(lowering.attr(0));
   int before = std::popcount(numbers & ((1u << i) - 1));
   if (numbers >> i & 1) return loop.scalar(lowering.scalars() - std::popcount(numbers) + before, type);
   return loop.load(lowering.view(lowering.op.outputs + i - before));

@@ -2,6 +2,8 @@
 #include <cmath>
 #include <limits>
 
+#include "anygpu/calls/pool.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"
 
@@ -60,10 +62,9 @@ Operand over_windows(const Operand& o, int n) {
   return r;
 }
 
-/// views: dst[N,C,o..], indices (i64, row-major position in the input's plane; of equals the first), src[N,C,i..]. attrs: Window
-void lower_max_pool(Lowering& l) {
-  Window w(l);
-  const Operand dst = batched(l.view(0), w.n), indices = batched(l.view(1), w.n), src = batched(l.view(2), w.n);
+void lower_max_pool(Lowering& l, const calls::MaxPool<Reading>& c) {
+  const Window w(c.window);
+  const Operand dst = batched(c.dst, w.n), indices = batched(c.indices, w.n), src = batched(c.src, w.n);
   const DType t = compute_type(src.dtype);
   Dims out = slice(dst.sizes, 2, w.n);
   Loop loop(l, joined({dst.sizes, w.kernel}), bits(2 + w.n, w.n));
@@ -99,10 +100,9 @@ struct Candidates {
   }
 };
 
-/// views: grad of src[N,C,i..], grad of dst[N,C,o..], indices. attrs: Window
-void lower_max_pool_grad(Lowering& l) {
-  Window w(l);
-  const Operand dx = batched(l.view(0), w.n), dy = batched(l.view(1), w.n), indices = batched(l.view(2), w.n);
+void lower_max_pool_grad(Lowering& l, const calls::MaxPoolGrad<Reading>& call) {
+  const Window w(call.window);
+  const Operand dx = batched(call.dsrc, w.n), dy = batched(call.ddst, w.n), indices = batched(call.indices, w.n);
   const DType t = compute_type(dx.dtype);
   Dims in = slice(dx.sizes, 2, w.n), out = slice(dy.sizes, 2, w.n);
   if (product(dy.sizes) == 0) return fill(l, dx, 0);
@@ -162,12 +162,11 @@ ir::NamedAttrs pool_attrs(const Window& w, bool count_pad, int64_t divisor_overr
   return a;
 }
 
-/// views: dst[N,C,o..], src[N,C,i..]. attrs: Window, count_include_pad, divisor_override (0: none)
-void lower_avg_pool(Lowering& l) {
-  Window w(l);
-  const bool count_pad = l.attr(w.next);
-  const int64_t override_ = l.attr(w.next + 1);
-  const Operand dst = batched(l.view(0), w.n), src = batched(l.view(1), w.n);
+void lower_avg_pool(Lowering& l, const calls::AvgPool<Reading>& c) {
+  const Window w(c.window);
+  const bool count_pad = c.count_include_pad;
+  const int64_t override_ = c.divisor;
+  const Operand dst = batched(c.dst, w.n), src = batched(c.src, w.n);
   Dims in = slice(src.sizes, 2, w.n), out = slice(dst.sizes, 2, w.n);
   if (is_float(dst.dtype) && is_plain(w, in.data(), out.data())) {
     l.add(ir::Named{NamedKind::AvgPool, {dst, src}, pool_attrs(w, count_pad, override_), {}});
@@ -182,12 +181,11 @@ void lower_avg_pool(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of src, grad of dst. attrs as above
-void lower_avg_pool_grad(Lowering& l) {
-  Window w(l);
-  const bool count_pad = l.attr(w.next);
-  const int64_t override_ = l.attr(w.next + 1);
-  const Operand dx = batched(l.view(0), w.n), dy = batched(l.view(1), w.n);
+void lower_avg_pool_grad(Lowering& l, const calls::AvgPoolGrad<Reading>& call) {
+  const Window w(call.window);
+  const bool count_pad = call.count_include_pad;
+  const int64_t override_ = call.divisor;
+  const Operand dx = batched(call.dsrc, w.n), dy = batched(call.ddst, w.n);
   Dims in = slice(dx.sizes, 2, w.n), out = slice(dy.sizes, 2, w.n);
   if (product(dy.sizes) == 0) return fill(l, dx, 0);
   if (is_float(dx.dtype) && is_plain(w, in.data(), out.data())) {
@@ -207,10 +205,9 @@ void lower_avg_pool_grad(Lowering& l) {
   loop.done();
 }
 
-/// views: dst[N,C,o..], src[N,C,i..], indices of src's sizes (i64, positions in dst's plane). attrs: n
-void lower_max_unpool(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand dst = batched(l.view(0), n), src = batched(l.view(1), n), indices = batched(l.view(2), n);
+void lower_max_unpool(Lowering& l, const calls::MaxUnpool<Reading>& c) {
+  const int n = static_cast<int>(c.n);
+  const Operand dst = batched(c.dst, n), src = batched(c.src, n), indices = batched(c.indices, n);
   fill(l, dst, 0);
   if (product(src.sizes) == 0) return;
   const int64_t plane = product(slice(dst.sizes, 2, n));
@@ -281,10 +278,9 @@ Val window_size(Loop& loop, const std::vector<Val>& o, const Dims& in, const Dim
   return cast(n, t);
 }
 
-/// views: dst[N,C,o..], src[N,C,i..]. attrs: n
-void lower_adaptive_avg_pool(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand dst = batched(l.view(0), n), src = batched(l.view(1), n);
+void lower_adaptive_avg_pool(Lowering& l, const calls::AdaptiveAvgPool<Reading>& c) {
+  const int n = static_cast<int>(c.n);
+  const Operand dst = batched(c.dst, n), src = batched(c.src, n);
   const DType t = compute_type(src.dtype);
   Dims in = slice(src.sizes, 2, n), out = slice(dst.sizes, 2, n);
   if (product(out) == 1) {
@@ -302,10 +298,9 @@ void lower_adaptive_avg_pool(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of src, grad of dst. attrs: n
-void lower_adaptive_avg_pool_grad(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand dx = batched(l.view(0), n), dy = batched(l.view(1), n);
+void lower_adaptive_avg_pool_grad(Lowering& l, const calls::AdaptiveAvgPoolGrad<Reading>& c) {
+  const int n = static_cast<int>(c.n);
+  const Operand dx = batched(c.dsrc, n), dy = batched(c.ddst, n);
   const DType t = compute_type(dx.dtype);
   Dims in = slice(dx.sizes, 2, n), out = slice(dy.sizes, 2, n);
   if (product(dy.sizes) == 0) return fill(l, dx, 0);
@@ -322,10 +317,9 @@ void lower_adaptive_avg_pool_grad(Lowering& l) {
   loop.done();
 }
 
-/// views: dst[N,C,o..], indices (i64), src[N,C,i..]. attrs: n
-void lower_adaptive_max_pool(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand dst = batched(l.view(0), n), indices = batched(l.view(1), n), src = batched(l.view(2), n);
+void lower_adaptive_max_pool(Lowering& l, const calls::AdaptiveMaxPool<Reading>& c) {
+  const int n = static_cast<int>(c.n);
+  const Operand dst = batched(c.dst, n), indices = batched(c.indices, n), src = batched(c.src, n);
   const DType t = compute_type(src.dtype);
   Dims in = slice(src.sizes, 2, n), out = slice(dst.sizes, 2, n);
   Loop loop(l, joined({dst.sizes, widest(in, out)}), bits(2 + n, n));
@@ -338,10 +332,9 @@ void lower_adaptive_max_pool(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of src, grad of dst, indices. attrs: n
-void lower_adaptive_max_pool_grad(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand dx = batched(l.view(0), n), dy = batched(l.view(1), n), indices = batched(l.view(2), n);
+void lower_adaptive_max_pool_grad(Lowering& l, const calls::AdaptiveMaxPoolGrad<Reading>& c) {
+  const int n = static_cast<int>(c.n);
+  const Operand dx = batched(c.dsrc, n), dy = batched(c.ddst, n), indices = batched(c.indices, n);
   const DType t = compute_type(dx.dtype);
   Dims in = slice(dx.sizes, 2, n), out = slice(dy.sizes, 2, n);
   if (product(dy.sizes) == 0) return fill(l, dx, 0);
@@ -355,14 +348,12 @@ void lower_adaptive_max_pool_grad(Lowering& l) {
   loop.done();
 }
 
-/// Windows at random places (Graham, arXiv:1412.6071). views: dst[N,C,o..], indices (i64), src[N,C,i..], samples[N,C,n] in [0,1).
-/// attrs: n, kernel[n]. The samples' last dimension is in the order of the spatial dimensions.
-void lower_fractional_max_pool(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand dst = batched(l.view(0), n), indices = batched(l.view(1), n), src = batched(l.view(2), n), samples = batched(l.view(3), 1);
+void lower_fractional_max_pool(Lowering& l, const calls::FractionalMaxPool<Reading>& c) {
+  const Dims& kernel = c.kernel;
+  const int n = kernel.size();
+  const Operand dst = batched(c.dst, n), indices = batched(c.indices, n), src = batched(c.src, n), samples = batched(c.samples, 1);
   const DType t = compute_type(src.dtype), real = compute_type(samples.dtype);
-  Dims in = slice(src.sizes, 2, n), out = slice(dst.sizes, 2, n), kernel;
-  for (int d = 0; d < n; ++d) kernel.push_back(l.attr(1 + d));
+  const Dims in = slice(src.sizes, 2, n), out = slice(dst.sizes, 2, n);
   Loop loop(l, joined({dst.sizes, kernel}), bits(2 + n, n));
   std::vector<Val> at = {loop.index(0), loop.index(1)}, spatial;
   for (int d = 0; d < n; ++d) {
@@ -383,10 +374,9 @@ void lower_fractional_max_pool(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of src[N,C,i..], grad of dst[N,C,o..], indices (i64). attrs: n. Windows of any kind: adds up where they point.
-void lower_scatter_pool_grad(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand dx = batched(l.view(0), n), dy = batched(l.view(1), n), indices = batched(l.view(2), n);
+void lower_scatter_pool_grad(Lowering& l, const calls::ScatterPoolGrad<Reading>& c) {
+  const int n = static_cast<int>(c.n);
+  const Operand dx = batched(c.dsrc, n), dy = batched(c.ddst, n), indices = batched(c.indices, n);
   fill(l, dx, 0);
   if (product(dy.sizes) == 0) return;
   const int64_t plane = product(slice(dx.sizes, 2, n));
@@ -409,17 +399,17 @@ void lower_scatter_pool_grad(Lowering& l) {
 
 OpTable pools() {
   static const Op table[] = {
-      {"max_pool", nullptr, lower_max_pool, 2},
-      {"max_pool_grad", nullptr, lower_max_pool_grad},
-      {"avg_pool", nullptr, lower_avg_pool},
-      {"avg_pool_grad", nullptr, lower_avg_pool_grad},
-      {"max_unpool", nullptr, lower_max_unpool},
-      {"adaptive_avg_pool", nullptr, lower_adaptive_avg_pool},
-      {"adaptive_avg_pool_grad", nullptr, lower_adaptive_avg_pool_grad},
-      {"adaptive_max_pool", nullptr, lower_adaptive_max_pool, 2},
-      {"adaptive_max_pool_grad", nullptr, lower_adaptive_max_pool_grad},
-      {"fractional_max_pool", nullptr, lower_fractional_max_pool, 2},
-      {"scatter_pool_grad", nullptr, lower_scatter_pool_grad},
+      entry<calls::MaxPool, lower_max_pool>(),
+      entry<calls::MaxPoolGrad, lower_max_pool_grad>(),
+      entry<calls::AvgPool, lower_avg_pool>(),
+      entry<calls::AvgPoolGrad, lower_avg_pool_grad>(),
+      entry<calls::MaxUnpool, lower_max_unpool>(),
+      entry<calls::AdaptiveAvgPool, lower_adaptive_avg_pool>(),
+      entry<calls::AdaptiveAvgPoolGrad, lower_adaptive_avg_pool_grad>(),
+      entry<calls::AdaptiveMaxPool, lower_adaptive_max_pool>(),
+      entry<calls::AdaptiveMaxPoolGrad, lower_adaptive_max_pool_grad>(),
+      entry<calls::FractionalMaxPool, lower_fractional_max_pool>(),
+      entry<calls::ScatterPoolGrad, lower_scatter_pool_grad>(),
   };
   return table;
 }

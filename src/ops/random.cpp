@@ -1,7 +1,8 @@
 // Random numbers: Philox 4x32-10 (Salmon et al., SC'11), one block an element: key = seed, counter = offset + the element's
-// row-major number. Scalars 0 and 1 of every operator are seed and offset (i64); its own parameters follow.
+// row-major number. Scalars 0 and 1 of every operator are seed and offset (i64); its own parameters follow, as anygpu/calls/random.h says.
 #include <cmath>
 
+#include "anygpu/calls/random.h"
 #include "ops/tables.h"
 
 namespace anygpu::ops {
@@ -49,7 +50,7 @@ Val hit(P& p, Val threshold) {
   return word(p, 0) < threshold;
 }
 
-/// scalars 2, 3: low, high. A value that rounds up to `high` becomes `low`.
+/// A value that rounds up to `high` becomes `low`.
 Val uniform_between(P& p) {
   DType t = float_type(p);
   Val low = p.s(2, t), high = p.s(3, t);
@@ -67,14 +68,14 @@ Val wide_integer_between(P& p) {
   return first + a1 * c1 + high(a1 * c0) + high(a0 * c1) + high(carry);
 }
 
-/// scalars 2, 3: first, count > 0. attr 1: 1 where count <= 2^24, 2 where count < 2^63, 4 for more, 3 for any i64.
 /// A random fraction times the count: a remainder would favour small numbers.
 Val integer_between(P& p) {
   auto i = [&](int64_t v) { return p.loop.i64(v); };
-  if (p.attr(0) == 3) return word(p, 0) ^ shl(word(p, 1), i(32));
-  if (p.attr(0) == 4) return wide_integer_between(p);
+  const auto draw = static_cast<calls::Draw>(p.attr(0));
+  if (draw == calls::Draw::AllBits) return word(p, 0) ^ shl(word(p, 1), i(32));
+  if (draw == calls::Draw::UpTo64Bits) return wide_integer_between(p);
   Val first = p.s(2, DType::I64), count = p.s(3, DType::I64);
-  if (p.attr(0) == 1) return first + shr(word(p, 0) * count, i(32));
+  if (draw == calls::Draw::UpTo24Bits) return first + shr(word(p, 0) * count, i(32));
   // 93 bits of fraction in digits of 31 bits, a2 the highest; the count in two, r1 < 2^32
   Val a2 = shr(word(p, 2), i(1)), a1 = shr(word(p, 1), i(1)), a0 = shr(word(p, 0), i(1));
   Val mask = i((int64_t{1} << 31) - 1), r1 = shr(count, i(31)), r0 = count & mask;
@@ -89,39 +90,29 @@ OpTable randoms() {
   static const Op table[] = {
       ANYGPU_POINTWISE("random_uniform", 1, uniform_between),
       ANYGPU_POINTWISE("random_integer", 1, integer_between),
-      /// random_normal: inputs mean, std
       ANYGPU_POINTWISE("random_normal", 1,
                        [](P& p) {
                          DType t = float_type(p);
                          return cast(p.in(0), t) + standard_normal(p) * cast(p.in(1), t);
                        }),
-      /// random_log_normal: scalars 2, 3: mean, std of the logarithm
       ANYGPU_POINTWISE("random_log_normal", 1, [](P& p) { return exp(p.s(2) + standard_normal(p) * p.s(3)); }),
-      /// random_exponential: scalar 2: rate
       ANYGPU_POINTWISE("random_exponential", 1, [](P& p) { return -log(open_uniform(p)) / p.s(2); }),
-      /// random_cauchy: scalars 2, 3: median, sigma
       ANYGPU_POINTWISE("random_cauchy", 1, [](P& p) { return p.s(2) + p.s(3) * tan((open_uniform(p) - 0.5) * M_PI); }),
-      /// random_geometric: scalar 2: log(1 - p) (f)
       ANYGPU_POINTWISE("random_geometric", 1, [](P& p) { return max(ceil(log(open_uniform(p)) / p.s(2, float_type(p))), 1.0); }),
-      /// random_bernoulli: scalar 2: probability * 2^32 (i64)
       ANYGPU_POINTWISE("random_bernoulli", 1, [](P& p) { return hit(p, p.s(2, DType::I64)); }),
-      /// random_bernoulli_of: input: probabilities, checked
       ANYGPU_POINTWISE("random_bernoulli_of", 1,
                        [](P& p) {
                          Val q = p.in(0);
                          Val ok = check((q >= 0.0) & (q <= 1.0), ir::Fault::BadProbability);
                          return ok & hit(p, cast(q * 0x1p32, DType::I64));
                        }),
-      /// dropout: outputs y, mask; input x; scalars 2, 3: probability to keep * 2^32 (i64), factor
       ANYGPU_POINTWISE("dropout", 2,
                        [](P& p) {
                          Val keep = hit(p, p.s(2, DType::I64));
                          p.out(1, keep);
                          return select(keep, p.in(0) * p.s(3), p.c(0));
                        }),
-      /// dropout_grad: dy, mask; scalar 0: factor
       ANYGPU_POINTWISE("dropout_grad", 1, [](P& p) { return p.in(0) * cast(p.truth(1), p.type) * p.s(0); }),
-      /// rrelu: outputs y, noise; input x; scalars 2, 3: low, high. Xu et al., arXiv:1505.00853
       ANYGPU_POINTWISE("rrelu", 2,
                        [](P& p) {
                          Val x = p.in(0), low = p.s(2), r = low + uniform(p) * (p.s(3) - low);

@@ -1,4 +1,6 @@
-// Reductions over a mask of dimensions. Destinations are keepdim-shaped: the source's rank, size 1 where reduced.
+// Reductions over a mask of dimensions.
+#include "anygpu/calls/reduce.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 
 namespace anygpu::ops {
@@ -8,11 +10,9 @@ using ir::Val;
 
 namespace {
 
-DType compute_attr(Lowering& l) {
-  return compute_type(static_cast<DType>(l.attr(0)));
-}
-uint32_t mask_attr(Lowering& l) {
-  return static_cast<uint32_t>(l.attr(1));
+/// The reduced dimensions of a call.
+uint32_t mask_of(const auto& call) {
+  return static_cast<uint32_t>(call.mask);
 }
 
 /// How many elements fall on one result.
@@ -57,175 +57,174 @@ Val position_of(Loop& loop, ReduceKind kind, Val v, uint32_t mask) {
   return reduce_arg(kind, v, position(loop, mask));
 }
 
-/// views: dst, src. attrs: compute dtype, mask of reduced dimensions.
+using Reduce = calls::Reduce<Reading>;
+
 template <ReduceKind kind>
-void lower_reduce(Lowering& l) {
-  Loop loop(l, l.view(1).sizes, mask_attr(l));
-  Val v = loop.load(l.view(1), compute_attr(l));
-  loop.store(l.view(0), kind == ReduceKind::Max || kind == ReduceKind::Min ? extremum(kind, v) : combined(kind, v));
+void lower_reduce(Lowering& l, const Reduce& c) {
+  Loop loop(l, c.src.sizes, mask_of(c));
+  Val v = loop.load(c.src, compute_type(c.compute));
+  loop.store(c.dst, kind == ReduceKind::Max || kind == ReduceKind::Min ? extremum(kind, v) : combined(kind, v));
   loop.done();
 }
 
-/// views: dst, src. attrs: compute dtype, mask.
-void lower_mean(Lowering& l) {
-  Loop loop(l, l.view(1).sizes, mask_attr(l));
-  Val v = loop.load(l.view(1), compute_attr(l));
-  loop.store(l.view(0), reduce(ReduceKind::Sum, v) / reduced_count(loop.sizes(), mask_attr(l)));
+void lower_mean(Lowering& l, const Reduce& c) {
+  Loop loop(l, c.src.sizes, mask_of(c));
+  Val v = loop.load(c.src, compute_type(c.compute));
+  loop.store(c.dst, reduce(ReduceKind::Sum, v) / reduced_count(loop.sizes(), mask_of(c)));
   loop.done();
 }
 
-/// As sum, with NaN as 0.
-void lower_nansum(Lowering& l) {
-  Loop loop(l, l.view(1).sizes, mask_attr(l));
-  Val v = loop.load(l.view(1), compute_type(l.view(1).dtype));
+void lower_nansum(Lowering& l, const Reduce& c) {
+  Loop loop(l, c.src.sizes, mask_of(c));
+  Val v = loop.load(c.src, compute_type(c.src.dtype));
   if (is_float(v.type())) v = select(isnan(v), like(v, 0), v);
-  v = cast(v, compute_attr(l));
-  loop.store(l.view(0), combined(ReduceKind::Sum, v));
+  v = cast(v, compute_type(c.compute));
+  loop.store(c.dst, combined(ReduceKind::Sum, v));
   loop.done();
 }
 
-/// views: dst (i64), src. attrs: unused, mask.
-void lower_count_nonzero(Lowering& l) {
-  Loop loop(l, l.view(1).sizes, mask_attr(l));
-  loop.store(l.view(0), reduce(ReduceKind::Sum, cast(loop.load(l.view(1), DType::Bool), DType::I64)));
+void lower_count_nonzero(Lowering& l, const Reduce& c) {
+  Loop loop(l, c.src.sizes, mask_of(c));
+  loop.store(c.dst, reduce(ReduceKind::Sum, cast(loop.load(c.src, DType::Bool), DType::I64)));
   loop.done();
 }
 
-/// views: dst (bool or u8), src. attrs: unused, mask.
 template <ReduceKind kind>
-void lower_logical(Lowering& l) {
-  Loop loop(l, l.view(1).sizes, mask_attr(l));
-  loop.store(l.view(0), reduce(kind, loop.load(l.view(1), DType::Bool)));
+void lower_logical(Lowering& l, const Reduce& c) {
+  Loop loop(l, c.src.sizes, mask_of(c));
+  loop.store(c.dst, reduce(kind, loop.load(c.src, DType::Bool)));
   loop.done();
 }
 
-/// views: dst (i64), src. attrs: unused, mask. Position in row-major order over the reduced dimensions; the first of equals.
 template <ReduceKind kind>
-void lower_arg(Lowering& l) {
-  Loop loop(l, l.view(1).sizes, mask_attr(l));
-  Val v = loop.load(l.view(1), compute_type(l.view(1).dtype));
-  loop.store(l.view(0), position_of(loop, kind, v, mask_attr(l)));
+void lower_arg(Lowering& l, const Reduce& c) {
+  Loop loop(l, c.src.sizes, mask_of(c));
+  Val v = loop.load(c.src, compute_type(c.src.dtype));
+  loop.store(c.dst, position_of(loop, kind, v, mask_of(c)));
   loop.done();
 }
 
-/// views: values, indices (i64), src. attrs: unused, mask of one dimension. The value is loaded from where the index says: one
-/// reduction is vectorised where two are not.
+/// The value is loaded from where the index says: one reduction is vectorised where two are not.
 template <ReduceKind kind>
-void lower_extremum_with_index(Lowering& l) {
-  const ir::Operand& src = l.view(2);
-  Loop loop(l, src.sizes, mask_attr(l));
-  Val at = position_of(loop, kind, loop.load(src, compute_type(src.dtype)), mask_attr(l));
+void lower_extremum_with_index(Lowering& l, const calls::ReduceWithIndex<Reading>& c) {
+  const ir::Operand& src = c.src;
+  Loop loop(l, src.sizes, mask_of(c));
+  Val at = position_of(loop, kind, loop.load(src, compute_type(src.dtype)), mask_of(c));
   ir::Operand row = src;
   Val stride = loop.i64(1);
   for (int d = 0; d < src.rank(); ++d) {
-    if (!(mask_attr(l) >> d & 1)) continue;
+    if (!(mask_of(c) >> d & 1)) continue;
     stride = loop.i64(src.strides[d]);
     row.strides[d] = 0;
   }
-  loop.store(l.view(0), loop.load_beside(row, at * stride));
-  loop.store(l.view(1), at);
+  loop.store(c.values, loop.load_beside(row, at * stride));
+  loop.store(c.indices, at);
   loop.done();
 }
 
-/// views: min, max, src. attrs: unused, mask.
-void lower_aminmax(Lowering& l) {
-  Loop loop(l, l.view(2).sizes, mask_attr(l));
-  Val v = loop.load(l.view(2), compute_type(l.view(2).dtype));
-  loop.store(l.view(0), extremum(ReduceKind::Min, v));
-  loop.store(l.view(1), extremum(ReduceKind::Max, v));
+void lower_aminmax(Lowering& l, const calls::AMinMax<Reading>& c) {
+  Loop loop(l, c.src.sizes, mask_of(c));
+  Val v = loop.load(c.src, compute_type(c.src.dtype));
+  loop.store(c.min, extremum(ReduceKind::Min, v));
+  loop.store(c.max, extremum(ReduceKind::Max, v));
   loop.done();
 }
 
-/// views: var, (mean,) src. attrs: compute dtype, mask, whether to take the root. Scalar 0: correction.
-/// Two passes: sum((x - mean)^2) / max(0, n - correction).
-void lower_var(Lowering& l) {
-  const ir::Operand& src = l.view(l.op.outputs);
-  const DType t = compute_attr(l);
-  Loop loop(l, src.sizes, mask_attr(l));
-  Val x = loop.load(src, t);
-  const double n = reduced_count(src.sizes, mask_attr(l));
+void lower_var(Lowering& l, const calls::Var<Reading>& c) {
+  const DType t = compute_type(c.compute);
+  Loop loop(l, c.src.sizes, mask_of(c));
+  Val x = loop.load(c.src, t);
+  const double n = reduced_count(c.src.sizes, mask_of(c));
   Val mean = reduce(ReduceKind::Sum, x) / n;
   Val d = x - mean;
-  Val v = reduce(ReduceKind::Sum, d * d) / max(n - loop.scalar(0, t), 0.0);
-  loop.store(l.view(0), l.attr(2) ? sqrt(v) : v);
-  if (l.op.outputs > 1) loop.store(l.view(1), mean);
+  Val v = reduce(ReduceKind::Sum, d * d) / max(n - loop.scalar(c.correction, t), 0.0);
+  loop.store(c.var, c.root ? sqrt(v) : v);
+  if (c.mean) loop.store(*c.mean, mean);
   loop.done();
 }
 
-/// views: dst, src. attrs: compute dtype, mask, which of these norms: 0, 1, 2, inf, -inf, p (scalar 0).
-enum class NormKind : int64_t { Zero, One, Two, Inf, NegInf, P };
-void lower_vector_norm(Lowering& l) {
-  const DType t = compute_attr(l);
-  Loop loop(l, l.view(1).sizes, mask_attr(l));
-  Val x = loop.load(l.view(1), t);
+void lower_vector_norm(Lowering& l, const calls::VectorNorm<Reading>& c) {
+  const DType t = compute_type(c.compute);
+  Loop loop(l, c.src.sizes, mask_of(c));
+  Val x = loop.load(c.src, t);
   auto sum = [](Val v) { return reduce(ReduceKind::Sum, v); };
   Val r;
-  switch (static_cast<NormKind>(l.attr(2))) {
-    case NormKind::Zero:
+  switch (c.norm) {
+    case calls::Norm::Zero:
       r = sum(cast(x != 0.0, t));
       break;
-    case NormKind::One:
+    case calls::Norm::One:
       r = sum(abs(x));
       break;
-    case NormKind::Two:
+    case calls::Norm::Two:
       r = sqrt(sum(x * x));
       break;
-    case NormKind::Inf:
+    case calls::Norm::Inf:
       r = reduce(ReduceKind::Max, abs(x));
       break;
-    case NormKind::NegInf:
+    case calls::Norm::NegInf:
       r = reduce(ReduceKind::Min, abs(x));
       break;
-    case NormKind::P: {
-      Val p = loop.scalar(0, t);
+    case calls::Norm::P: {
+      Val p = loop.scalar(c.p, t);
       r = pow(sum(pow(abs(x), p)), 1.0 / p);
     }
   }
-  loop.store(l.view(0), r);
+  loop.store(c.dst, r);
   loop.done();
 }
 
-/// views: dst (bool, one element), a, b of equal sizes. attrs: compute dtype. Whether all elements are equal.
-void lower_equal(Lowering& l) {
-  const DType t = compute_attr(l);
-  Loop loop(l, l.view(1).sizes, (1u << l.view(1).rank()) - 1);
-  loop.store(l.view(0), reduce(ReduceKind::All, loop.load(l.view(1), t) == loop.load(l.view(2), t)));
+void lower_equal(Lowering& l, const calls::Equal<Reading>& c) {
+  const DType t = compute_type(c.compute);
+  Loop loop(l, c.a.sizes, (1u << c.a.rank()) - 1);
+  loop.store(c.dst, reduce(ReduceKind::All, loop.load(c.a, t) == loop.load(c.b, t)));
   loop.done();
 }
 
 /// A destination must have the source's rank, size 1 where the mask says so, else the source's size.
-void check_reduce(const CallArgs& call) {
-  const ViewArg& src = call.views[static_cast<size_t>(call.op.outputs)];
-  for (int o = 0; o < call.op.outputs; ++o) {
-    const ViewArg& dst = call.views[static_cast<size_t>(o)];
-    bool fits = dst.rank == src.rank;
-    for (int d = 0; fits && d < src.rank; ++d) fits = dst.sizes[d] == (call.attrs[1] >> d & 1 ? 1 : src.sizes[d]);
-    if (!fits) throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] a result is not the reduced shape of the operand");
-  }
+void check_kept(const CallArgs& call, const ViewArg& dst, const ViewArg& src, uint64_t mask) {
+  bool fits = dst.rank == src.rank;
+  for (int d = 0; fits && d < src.rank; ++d) fits = dst.sizes[d] == (mask >> d & 1 ? 1 : src.sizes[d]);
+  if (!fits) throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] a result is not the reduced shape of the operand");
+}
+/// The first outputs of every reduction, all that are there, are results.
+template <class C>
+void check_reduce(const CallArgs& call, const C& c) {
+  for (int32_t o = 0; o < call.op.outputs; ++o)
+    if (const ViewArg& dst = call.views[static_cast<size_t>(o)]) check_kept(call, dst, c.src, c.mask);
+}
+
+template <auto lower>
+constexpr Op row(calls::Reduction kind) {
+  return entry<calls::Reduce, lower, check_reduce<calls::Reduce<>>>(kind);
+}
+template <auto lower>
+constexpr Op row(calls::Extremum kind) {
+  return entry<calls::ReduceWithIndex, lower, check_reduce<calls::ReduceWithIndex<>>>(kind);
 }
 
 }  // namespace
 
 OpTable reductions() {
+  using R = calls::Reduction;
   static const Op table[] = {
-      {"sum", check_reduce, lower_reduce<ReduceKind::Sum>},
-      {"prod", check_reduce, lower_reduce<ReduceKind::Prod>},
-      {"amax", check_reduce, lower_reduce<ReduceKind::Max>},
-      {"amin", check_reduce, lower_reduce<ReduceKind::Min>},
-      {"mean", check_reduce, lower_mean},
-      {"nansum", check_reduce, lower_nansum},
-      {"count_nonzero", check_reduce, lower_count_nonzero},
-      {"any", check_reduce, lower_logical<ReduceKind::Any>},
-      {"all", check_reduce, lower_logical<ReduceKind::All>},
-      {"argmax", check_reduce, lower_arg<ReduceKind::ArgMax>},
-      {"argmin", check_reduce, lower_arg<ReduceKind::ArgMin>},
-      {"max_with_index", check_reduce, lower_extremum_with_index<ReduceKind::ArgMax>, 2},
-      {"min_with_index", check_reduce, lower_extremum_with_index<ReduceKind::ArgMin>, 2},
-      {"aminmax", check_reduce, lower_aminmax, 2},
-      {"var", check_reduce, lower_var},
-      {"var_mean", check_reduce, lower_var, 2},
-      {"vector_norm", check_reduce, lower_vector_norm},
-      {"equal", nullptr, lower_equal},
+      row<lower_reduce<ReduceKind::Sum>>(R::Sum),
+      row<lower_reduce<ReduceKind::Prod>>(R::Prod),
+      row<lower_reduce<ReduceKind::Max>>(R::Max),
+      row<lower_reduce<ReduceKind::Min>>(R::Min),
+      row<lower_mean>(R::Mean),
+      row<lower_nansum>(R::NanSum),
+      row<lower_count_nonzero>(R::CountNonzero),
+      row<lower_logical<ReduceKind::Any>>(R::Any),
+      row<lower_logical<ReduceKind::All>>(R::All),
+      row<lower_arg<ReduceKind::ArgMax>>(R::ArgMax),
+      row<lower_arg<ReduceKind::ArgMin>>(R::ArgMin),
+      row<lower_extremum_with_index<ReduceKind::ArgMax>>(calls::Extremum::Max),
+      row<lower_extremum_with_index<ReduceKind::ArgMin>>(calls::Extremum::Min),
+      entry<calls::AMinMax, lower_aminmax, check_reduce<calls::AMinMax<>>>(),
+      entry<calls::Var, lower_var, check_reduce<calls::Var<>>>(),
+      entry<calls::VectorNorm, lower_vector_norm, check_reduce<calls::VectorNorm<>>>(),
+      entry<calls::Equal, lower_equal>(),
   };
   return table;
 }

@@ -1,6 +1,8 @@
 // Resizing: nearest, linear, cubic, and the same with a filter that grows with the scale (antialias).
 #include <cmath>
 
+#include "anygpu/calls/resample.h"
+#include "ops/call.h"
 #include "ops/interpolate.h"
 #include "ops/tables.h"
 
@@ -12,20 +14,21 @@ using ir::Val;
 
 namespace {
 
-enum Mode : int64_t { kNearest, kNearestExact, kLinear, kCubic };
+using calls::Filter;
+using Mode = calls::Resize;
 
 /// The taps of output index `o` in an input of size `in`. `scale`: input elements per output element.
 Taps taps_of(Loop& loop, Mode mode, bool align_corners, Val o, Val scale, int64_t in, int64_t out) {
   const DType t = scale.type();
   Taps taps;
   auto clamped = [&](Val i) { return clamp(i, 0, in - 1); };
-  if (mode == kNearest && out == in) return {{o}};
-  if (mode == kNearest && out == 2 * in) return {{shr(o, loop.i64(1))}};
-  if (mode == kNearest) return {{clamped(cast(floor(cast(o, t) * scale), DType::I64))}};
-  if (mode == kNearestExact) return {{clamped(cast(floor((cast(o, t) + 0.5) * scale), DType::I64))}};
-  if (out == in && mode == kLinear) return {{o}};
+  if (mode == Mode::Nearest && out == in) return {{o}};
+  if (mode == Mode::Nearest && out == 2 * in) return {{shr(o, loop.i64(1))}};
+  if (mode == Mode::Nearest) return {{clamped(cast(floor(cast(o, t) * scale), DType::I64))}};
+  if (mode == Mode::NearestExact) return {{clamped(cast(floor((cast(o, t) + 0.5) * scale), DType::I64))}};
+  if (out == in && mode == Mode::Linear) return {{o}};
   Val x = align_corners ? cast(o, t) * scale : scale * (cast(o, t) + 0.5) - 0.5;
-  if (mode == kLinear) {
+  if (mode == Mode::Linear) {
     if (!align_corners) x = max(x, 0.0);
     Val first = clamped(cast(floor(x), DType::I64));
     Val part = min(max(x - cast(first, t), 0.0), 1.0);
@@ -40,26 +43,26 @@ Taps taps_of(Loop& loop, Mode mode, bool align_corners, Val o, Val scale, int64_
 
 /// The type in which positions are computed: PyTorch's nearest modes use float whatever the data is.
 DType position_type(Mode mode, DType data) {
-  return mode == kNearest || mode == kNearestExact || data != DType::F64 ? DType::F32 : DType::F64;
+  return mode == Mode::Nearest || mode == Mode::NearestExact || data != DType::F64 ? DType::F32 : DType::F64;
 }
 
-std::vector<Taps> all_taps(Loop& loop, const Lowering& l, const Dims& in, const Dims& out, DType data) {
-  const auto mode = static_cast<Mode>(l.attr(1));
+/// Of a resize call between spatial sizes `in` and `out`.
+std::vector<Taps> all_taps(Loop& loop, const auto& c, const Dims& in, const Dims& out, DType data) {
   std::vector<Taps> dims;
-  for (int d = 0; d < in.size(); ++d)
-    dims.push_back(taps_of(loop, mode, l.attr(2), loop.index(2 + d), loop.scalar(d, position_type(mode, data)), in[d], out[d]));
+  for (int d = 0; d < in.size(); ++d) {
+    Val scale = loop.scalar(c.scales[static_cast<size_t>(d)], position_type(c.mode, data));
+    dims.push_back(taps_of(loop, c.mode, c.align_corners, loop.index(2 + d), scale, in[d], out[d]));
+  }
   return dims;
 }
 
-/// views: dst[N,C,o..], src[N,C,i..]. attrs: n, Mode, align_corners. scalars: n scales (input elements per output element)
-void lower_upsample(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand &dst = l.view(0), &src = l.view(1);
-  const auto mode = static_cast<Mode>(l.attr(1));
-  const DType t = mode == kNearest || mode == kNearestExact ? src.dtype : compute_type(src.dtype);
+void lower_upsample(Lowering& l, const calls::Upsample<Reading>& c) {
+  const Operand &dst = c.dst, &src = c.src;
+  const int n = src.rank() - 2;
+  const DType t = c.mode == Mode::Nearest || c.mode == Mode::NearestExact ? src.dtype : compute_type(src.dtype);
   Loop loop(l, dst.sizes);
   Val sum;
-  for_each_combination(all_taps(loop, l, slice(src.sizes, 2, n), slice(dst.sizes, 2, n), compute_type(src.dtype)),
+  for_each_combination(all_taps(loop, c, slice(src.sizes, 2, n), slice(dst.sizes, 2, n), compute_type(src.dtype)),
                        [&](const std::vector<const Tap*>& taps, Val weight, Val) {
                          std::vector<Val> at = {loop.index(0), loop.index(1)};
                          for (const Tap* tap : taps) at.push_back(tap->at);
@@ -71,15 +74,14 @@ void lower_upsample(Lowering& l) {
   loop.done();
 }
 
-/// views: grad of src[N,C,i..], grad of dst[N,C,o..]. attrs, scalars as above
-void lower_upsample_grad(Lowering& l) {
-  const int n = static_cast<int>(l.attr(0));
-  const Operand &dx = l.view(0), &dy = l.view(1);
+void lower_upsample_grad(Lowering& l, const calls::UpsampleGrad<Reading>& c) {
+  const Operand &dx = c.dsrc, &dy = c.ddst;
+  const int n = dx.rank() - 2;
   const DType t = compute_type(dx.dtype);
   const Operand sum = zeroed_accumulator(l, dx);
   Loop loop(l, dy.sizes);
   Val g = loop.load(dy, t);
-  for_each_combination(all_taps(loop, l, slice(dx.sizes, 2, n), slice(dy.sizes, 2, n), t),
+  for_each_combination(all_taps(loop, c, slice(dx.sizes, 2, n), slice(dy.sizes, 2, n), t),
                        [&](const std::vector<const Tap*>& taps, Val weight, Val) {
                          std::vector<Val> at = {loop.index(0), loop.index(1)};
                          for (const Tap* tap : taps) at.push_back(tap->at);
@@ -91,12 +93,6 @@ void lower_upsample_grad(Lowering& l) {
 
 // ---- with a filter ----
 
-enum Filter : int64_t { kTriangle, kCubicFilter, kLanczos };
-
-double filter_support(Filter f) {
-  return f == kTriangle ? 1 : f == kCubicFilter ? 2 : 3;
-}
-
 Val sinc(Val x) {
   Val z = x * M_PI;
   return select(x == 0.0, like(x, 1), sin(z) / z);
@@ -105,8 +101,8 @@ Val sinc(Val x) {
 Val filter_weight(Filter f, Val x) {
   x = abs(x);
   Val zero = like(x, 0);
-  if (f == kTriangle) return max(1.0 - x, 0.0);
-  if (f == kLanczos) return select(x < 3.0, sinc(x) * sinc(x / 3.0), zero);
+  if (f == Filter::Triangle) return max(1.0 - x, 0.0);
+  if (f == Filter::Lanczos) return select(x < 3.0, sinc(x) * sinc(x / 3.0), zero);
   constexpr double a = -0.5;
   Val near = ((a + 2) * x - (a + 3)) * x * x + 1.0, far = (((x - 5.0) * x + 8.0) * x - 4.0) * a;
   return select(x < 1.0, near, select(x < 2.0, far, zero));
@@ -118,7 +114,7 @@ struct Filtered {
   Filtered(Loop& loop, Filter f, Val o, Val j, Val scale, int64_t in) {
     const DType t = scale.type();
     Val wide = max(scale, 1.0);
-    Val support = wide * filter_support(f);
+    Val support = wide * calls::filter_support(f);
     Val centre = scale * (cast(o, t) + 0.5);
     Val first = max(cast(centre - support + 0.5, DType::I64), 0.0);
     Val end = min(cast(centre + support + 0.5, DType::I64), static_cast<double>(in));
@@ -158,27 +154,23 @@ void resize_one_grad(Lowering& l, const Operand& dx, const Operand& dy, int dim,
   loop.done();
 }
 
-/// views: dst[N,C,oh,ow], src[N,C,ih,iw]. attrs: Filter, most taps along h, along w. scalars: scale of h, of w
-void lower_upsample_filtered(Lowering& l) {
-  const Operand &dst = l.view(0), &src = l.view(1);
-  const auto f = static_cast<Filter>(l.attr(0));
+void lower_upsample_filtered(Lowering& l, const calls::UpsampleFiltered<Reading>& c) {
+  const Operand &dst = c.dst, &src = c.src;
   Dims half = src.sizes;
   half[3] = dst.sizes[3];
   const Operand mid = l.temp(compute_type(src.dtype), half);
-  resize_one(l, mid, src, 3, f, l.attr(2), 1);
-  resize_one(l, dst, mid, 2, f, l.attr(1), 0);
+  resize_one(l, mid, src, 3, c.filter, c.taps_w, c.scale_w);
+  resize_one(l, dst, mid, 2, c.filter, c.taps_h, c.scale_h);
 }
 
-/// views: grad of src, grad of dst. attrs, scalars as above
-void lower_upsample_filtered_grad(Lowering& l) {
-  const Operand &dx = l.view(0), &dy = l.view(1);
+void lower_upsample_filtered_grad(Lowering& l, const calls::UpsampleFilteredGrad<Reading>& c) {
+  const Operand &dx = c.dsrc, &dy = c.ddst;
   const DType t = compute_type(dx.dtype);
-  const auto f = static_cast<Filter>(l.attr(0));
   Dims half = dx.sizes;
   half[3] = dy.sizes[3];
   const Operand mid = l.temp(t, half), sum = l.temp(t, dx.sizes);
-  resize_one_grad(l, mid, dy, 2, f, l.attr(1), 0);
-  resize_one_grad(l, sum, mid, 3, f, l.attr(2), 1);
+  resize_one_grad(l, mid, dy, 2, c.filter, c.taps_h, c.scale_h);
+  resize_one_grad(l, sum, mid, 3, c.filter, c.taps_w, c.scale_w);
   copy(l, dx, sum);
 }
 
@@ -186,10 +178,10 @@ void lower_upsample_filtered_grad(Lowering& l) {
 
 OpTable resampling() {
   static const Op table[] = {
-      {"upsample", nullptr, lower_upsample},
-      {"upsample_grad", nullptr, lower_upsample_grad},
-      {"upsample_filtered", nullptr, lower_upsample_filtered},
-      {"upsample_filtered_grad", nullptr, lower_upsample_filtered_grad},
+      entry<calls::Upsample, lower_upsample>(),
+      entry<calls::UpsampleGrad, lower_upsample_grad>(),
+      entry<calls::UpsampleFiltered, lower_upsample_filtered>(),
+      entry<calls::UpsampleFilteredGrad, lower_upsample_filtered_grad>(),
   };
   return table;
 }

@@ -1,4 +1,6 @@
 // Inclusive scans along one dimension, and sorting.
+#include "anygpu/calls/scan.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 
 namespace anygpu::ops {
@@ -24,32 +26,30 @@ Operand as(Lowering& l, const Operand& src, DType type) {
   return t;
 }
 
-/// views: dst, src. attrs: compute dtype, axis.
 template <ScanKind kind>
-void lower_scan(Lowering& l) {
-  const DType t = compute_type(static_cast<DType>(l.attr(0)));
-  const Operand src = as(l, l.view(1), t);
-  const bool direct = l.view(0).dtype == t;
-  const Operand dst = direct ? l.view(0) : l.temp(t, src.sizes);
+void lower_scan(Lowering& l, const calls::Scan<Reading>& c) {
+  const DType t = compute_type(c.compute);
+  const Operand src = as(l, c.src, t);
+  const bool direct = c.dst.dtype == t;
+  const Operand dst = direct ? c.dst : l.temp(t, src.sizes);
   ir::Named n{ir::NamedKind::Scan, {dst, src, {}}, {}, {}};
-  n.attrs.axis = static_cast<int32_t>(l.attr(1));
+  n.attrs.axis = static_cast<int32_t>(c.axis);
   n.attrs.scan = kind;
   l.add(std::move(n));
-  if (!direct) copy(l, l.view(0), dst, t);
+  if (!direct) copy(l, c.dst, dst, t);
 }
 
-/// views: values, indices (i64), src (of the values' dtype). attrs: unused, axis.
 template <ScanKind kind>
-void lower_extremum_scan(Lowering& l) {
-  const DType t = l.view(2).dtype == DType::Bool ? DType::U8 : compute_type(l.view(2).dtype);
-  const Operand src = as(l, l.view(2), t);
-  const bool direct = l.view(0).dtype == t;
-  const Operand dst = direct ? l.view(0) : l.temp(t, src.sizes);
-  ir::Named n{ir::NamedKind::Scan, {dst, src, l.view(1)}, {}, {}};
-  n.attrs.axis = static_cast<int32_t>(l.attr(1));
+void lower_extremum_scan(Lowering& l, const calls::ScanWithIndex<Reading>& c) {
+  const DType t = c.src.dtype == DType::Bool ? DType::U8 : compute_type(c.src.dtype);
+  const Operand src = as(l, c.src, t);
+  const bool direct = c.values.dtype == t;
+  const Operand dst = direct ? c.values : l.temp(t, src.sizes);
+  ir::Named n{ir::NamedKind::Scan, {dst, src, c.indices}, {}, {}};
+  n.attrs.axis = static_cast<int32_t>(c.axis);
   n.attrs.scan = kind;
   l.add(std::move(n));
-  if (!direct) copy(l, l.view(0), dst, t);
+  if (!direct) copy(l, c.values, dst, t);
 }
 
 ir::Named sort_of(const Operand& values, const Operand& indices, const Operand& src, int64_t axis, bool descending) {
@@ -59,30 +59,26 @@ ir::Named sort_of(const Operand& values, const Operand& indices, const Operand& 
   return n;
 }
 
-/// views: values, indices (i64), src. attrs: axis, descending. Stable; NaN is greatest.
-void lower_sort(Lowering& l) {
-  l.add(sort_of(l.view(0), l.view(1), l.view(2), l.attr(0), l.attr(1) != 0));
+void lower_sort(Lowering& l, const calls::Sort<Reading>& c) {
+  l.add(sort_of(c.values, c.indices, c.src, c.axis, c.descending));
 }
 
-/// views: values, indices (i64), src. attrs: axis, largest. The first k of the sorted, k being the values' size along axis.
-void lower_topk(Lowering& l) {
-  const Operand& src = l.view(2);
-  const int axis = static_cast<int>(l.attr(0));
+void lower_topk(Lowering& l, const calls::TopK<Reading>& c) {
+  const Operand& src = c.src;
+  const int axis = static_cast<int>(c.axis);
   const Operand values = l.temp(src.dtype, src.sizes), indices = l.temp(DType::I64, src.sizes);
-  l.add(sort_of(values, indices, src, axis, l.attr(1) != 0));
-  const int64_t k = l.view(0).sizes[axis];
-  Loop loop(l, l.view(0).sizes);
-  loop.store(l.view(0), loop.load(narrowed(values, axis, 0, k)));
-  loop.store(l.view(1), loop.load(narrowed(indices, axis, 0, k)));
+  l.add(sort_of(values, indices, src, axis, c.largest));
+  const int64_t k = c.values.sizes[axis];
+  Loop loop(l, c.values.sizes);
+  loop.store(c.values, loop.load(narrowed(values, axis, 0, k)));
+  loop.store(c.indices, loop.load(narrowed(indices, axis, 0, k)));
   loop.done();
 }
 
-/// views: dst (i32 or i64), boundaries [n] or [.., n], values, and, if given, sorter (i64, the boundaries' sizes).
-/// attrs: compute dtype, right. Binary search, unrolled: log2(n) steps.
-void lower_searchsorted(Lowering& l) {
-  const Operand &dst = l.view(0), &bounds = l.view(1), &values = l.view(2);
-  const DType t = compute_type(static_cast<DType>(l.attr(0)));
-  const bool right = l.attr(1) != 0;
+/// Binary search, unrolled: log2(n) steps.
+void lower_searchsorted(Lowering& l, const calls::SearchSorted<Reading>& c) {
+  const Operand &dst = c.dst, &bounds = c.boundaries, &values = c.values;
+  const DType t = compute_type(c.compute);
   Loop loop(l, dst.sizes);
   const int64_t n = bounds.sizes.back();
   Val v = loop.load(values, t);
@@ -95,12 +91,12 @@ void lower_searchsorted(Lowering& l) {
     Val open = low < high;
     Val middle = shr(low + high, loop.i64(1));
     at.back() = min(middle, static_cast<double>(n - 1));
-    if (l.views() > 3) {
-      Val sorted = loop.load_at(l.view(3), at);
+    if (c.sorter) {
+      Val sorted = loop.load_at(*c.sorter, at);
       at.back() = max(min(sorted, static_cast<double>(n - 1)), 0.0);
     }
     Val b = cast(loop.load_at(bounds, at), t);
-    Val go = open & !(right ? b > v : b >= v);
+    Val go = open & !(c.right ? b > v : b >= v);
     low = select(go, middle + 1.0, low);
     high = select(open & !go, middle, high);
   }
@@ -112,14 +108,14 @@ void lower_searchsorted(Lowering& l) {
 
 OpTable scans() {
   static const Op table[] = {
-      {"cumsum", nullptr, lower_scan<ScanKind::Sum>},
-      {"cumprod", nullptr, lower_scan<ScanKind::Prod>},
-      {"logcumsumexp", nullptr, lower_scan<ScanKind::LogAddExp>},
-      {"cummax", nullptr, lower_extremum_scan<ScanKind::Max>, 2},
-      {"cummin", nullptr, lower_extremum_scan<ScanKind::Min>, 2},
-      {"sort", nullptr, lower_sort, 2},
-      {"topk", nullptr, lower_topk, 2},
-      {"searchsorted", nullptr, lower_searchsorted},
+      entry<calls::Scan, lower_scan<ScanKind::Sum>>(calls::Scanned::Sum),
+      entry<calls::Scan, lower_scan<ScanKind::Prod>>(calls::Scanned::Prod),
+      entry<calls::Scan, lower_scan<ScanKind::LogAddExp>>(calls::Scanned::LogSumExp),
+      entry<calls::ScanWithIndex, lower_extremum_scan<ScanKind::Max>>(calls::Extremum::Max),
+      entry<calls::ScanWithIndex, lower_extremum_scan<ScanKind::Min>>(calls::Extremum::Min),
+      entry<calls::Sort, lower_sort>(),
+      entry<calls::TopK, lower_topk>(),
+      entry<calls::SearchSorted, lower_searchsorted>(),
   };
   return table;
 }

@@ -2,6 +2,8 @@
 #include <cmath>
 #include <limits>
 
+#include "anygpu/calls/softmax.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 
 namespace anygpu::ops {
@@ -13,16 +15,16 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-uint32_t bit(const Lowering& l) {
-  return l.view(0).rank() == 0 ? 0 : 1u << l.attr(0);
+/// The mask of a call's one dimension.
+uint32_t bit(const auto& call) {
+  return call.dst.rank() == 0 ? 0 : 1u << call.axis;
 }
 
-/// views: dst, src. attrs: dimension. A row of only -inf gives NaN, as in PyTorch; with `safe` it gives 0.
-template <bool logarithm, bool safe>
-void lower_softmax(Lowering& l) {
-  const DType t = compute_type(l.view(0).dtype);
-  Loop loop(l, l.view(1).sizes, bit(l));
-  Val x = loop.load(l.view(1), t);
+void lower_softmax(Lowering& l, const calls::Softmax<Reading>& c) {
+  const bool logarithm = c.kind == calls::SoftmaxKind::Log, safe = c.kind == calls::SoftmaxKind::Safe;
+  const DType t = compute_type(c.dst.dtype);
+  Loop loop(l, c.src.sizes, bit(c));
+  Val x = loop.load(c.src, t);
   Val top = reduce(ReduceKind::Max, x);
   if (safe) top = select(top == -kInf, like(top, 0), top);
   Val shifted = x - top;
@@ -30,52 +32,53 @@ void lower_softmax(Lowering& l) {
   Val sum = reduce(ReduceKind::Sum, e);
   Val y = logarithm ? shifted - log(sum) : e / sum;
   if (safe) y = select(sum == 0.0, like(y, 0), y);
-  loop.store(l.view(0), y);
+  loop.store(c.dst, y);
   loop.done();
 }
 
-/// views: grad of src, grad of dst, dst. attrs: dimension
-template <bool logarithm>
-void lower_softmax_grad(Lowering& l) {
-  const DType t = compute_type(l.view(1).dtype);
-  Loop loop(l, l.view(0).sizes, bit(l));
-  Val g = loop.load(l.view(1), t), y = loop.load(l.view(2), t);
-  loop.store(l.view(0), logarithm ? g - exp(y) * reduce(ReduceKind::Sum, g) : (g - reduce(ReduceKind::Sum, g * y)) * y);
+void lower_softmax_grad(Lowering& l, const calls::SoftmaxGrad<Reading>& c) {
+  const bool logarithm = c.kind == calls::SoftmaxKind::Log;
+  const DType t = compute_type(c.ddst.dtype);
+  Loop loop(l, c.dsrc.sizes, bit(c));
+  Val g = loop.load(c.ddst, t), y = loop.load(c.dst, t);
+  loop.store(c.dsrc, logarithm ? g - exp(y) * reduce(ReduceKind::Sum, g) : (g - reduce(ReduceKind::Sum, g * y)) * y);
   loop.done();
 }
 
-/// views: dst, src, mask (bool, true where the element takes no part; broadcasts). attrs: dimension. A row with no element gives NaN.
-void lower_masked_softmax(Lowering& l) {
-  const DType t = compute_type(l.view(0).dtype);
-  Loop loop(l, l.view(1).sizes, bit(l));
-  Val masked = loop.load(l.view(2), DType::Bool);
-  Val x = loop.load(l.view(1), t);
+void lower_masked_softmax(Lowering& l, const calls::MaskedSoftmax<Reading>& c) {
+  const DType t = compute_type(c.dst.dtype);
+  Loop loop(l, c.src.sizes, bit(c));
+  Val masked = loop.load(c.mask, DType::Bool);
+  Val x = loop.load(c.src, t);
   Val top = reduce(ReduceKind::Max, select(masked, like(x, -kInf), x));
   Val e = select(masked, like(x, 0), exp(x - top));
-  loop.store(l.view(0), e / reduce(ReduceKind::Sum, e));
+  loop.store(c.dst, e / reduce(ReduceKind::Sum, e));
   loop.done();
 }
 
-/// views: grad of src, grad of dst, dst, mask. attrs: dimension
-void lower_masked_softmax_grad(Lowering& l) {
-  const DType t = compute_type(l.view(0).dtype);
-  Loop loop(l, l.view(0).sizes, bit(l));
-  Val masked = loop.load(l.view(3), DType::Bool);
-  Val g = loop.load(l.view(1), t), y = loop.load(l.view(2), t);
+void lower_masked_softmax_grad(Lowering& l, const calls::MaskedSoftmaxGrad<Reading>& c) {
+  const DType t = compute_type(c.dsrc.dtype);
+  Loop loop(l, c.dsrc.sizes, bit(c));
+  Val masked = loop.load(c.mask, DType::Bool);
+  Val g = loop.load(c.ddst, t), y = loop.load(c.dst, t);
   Val zero = like(g, 0);
   Val dot = reduce(ReduceKind::Sum, select(masked, zero, g * y));
-  loop.store(l.view(0), select(masked, zero, (g - dot) * y));
+  loop.store(c.dsrc, select(masked, zero, (g - dot) * y));
   loop.done();
 }
 
 }  // namespace
 
 OpTable softmaxes() {
+  using K = calls::SoftmaxKind;
   static const Op table[] = {
-      {"softmax", nullptr, lower_softmax<false, false>},           {"safe_softmax", nullptr, lower_softmax<false, true>},
-      {"log_softmax", nullptr, lower_softmax<true, false>},        {"softmax_grad", nullptr, lower_softmax_grad<false>},
-      {"log_softmax_grad", nullptr, lower_softmax_grad<true>},     {"masked_softmax", nullptr, lower_masked_softmax},
-      {"masked_softmax_grad", nullptr, lower_masked_softmax_grad},
+      entry<calls::Softmax, lower_softmax>(K::Plain),
+      entry<calls::Softmax, lower_softmax>(K::Log),
+      entry<calls::Softmax, lower_softmax>(K::Safe),
+      entry<calls::SoftmaxGrad, lower_softmax_grad>(K::Plain),
+      entry<calls::SoftmaxGrad, lower_softmax_grad>(K::Log),
+      entry<calls::MaskedSoftmax, lower_masked_softmax>(),
+      entry<calls::MaskedSoftmaxGrad, lower_masked_softmax_grad>(),
   };
   return table;
 }

@@ -1,4 +1,6 @@
 // Windows as columns of a matrix, and back.
+#include "anygpu/calls/pool.h"
+#include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"
 
@@ -10,10 +12,9 @@ using ir::Val;
 
 namespace {
 
-/// views: dst[N,C,k..,o..], src[N,C,i..]. attrs: Window
-void lower_im2col(Lowering& l) {
-  const Window w(l);
-  const Operand &dst = l.view(0), &src = l.view(1);
+void lower_im2col(Lowering& l, const calls::Im2Col<Reading>& c) {
+  const Window w(c.window);
+  const Operand &dst = c.dst, &src = c.src;
   Loop loop(l, dst.sizes);
   std::vector<Val> at = {loop.index(0), loop.index(1)}, conditions;
   for (int d = 0; d < w.n; ++d) {
@@ -26,10 +27,9 @@ void lower_im2col(Lowering& l) {
   loop.done();
 }
 
-/// views: dst[N,C,i..], src[N,C,k..,o..]: the sum of all columns' elements at their places. attrs: Window
-void lower_col2im(Lowering& l) {
-  const Window w(l);
-  const Operand &dst = l.view(0), &src = l.view(1);
+void lower_col2im(Lowering& l, const calls::Col2Im<Reading>& c) {
+  const Window w(c.window);
+  const Operand &dst = c.dst, &src = c.src;
   const DType t = src.dtype == DType::Bool ? DType::U8 : compute_type(src.dtype);
   Loop loop(l, joined({dst.sizes, w.kernel}), bits(2 + w.n, w.n));
   std::vector<Val> at = {loop.index(0), loop.index(1)}, windows, conditions;
@@ -55,8 +55,8 @@ void lower_col2im(Lowering& l) {
 
 OpTable unfolding() {
   static const Op table[] = {
-      {"im2col", nullptr, lower_im2col},
-      {"col2im", nullptr, lower_col2im},
+      entry<calls::Im2Col, lower_im2col>(),
+      entry<calls::Col2Im, lower_col2im>(),
   };
   return table;
 }

@@ -5,13 +5,6 @@ namespace anygpu::ops {
 using ir::Operand;
 using ir::Val;
 
-Window::Window(const Lowering& l, int at) {
-  n = static_cast<int>(l.attr(at++));
-  for (Dims* part : {&kernel, &stride, &padding, &dilation})
-    for (int d = 0; d < n; ++d) part->push_back(l.attr(at++));
-  next = at;
-}
-
 bool windows_inside(const Window& w, const int64_t* in, const int64_t* out) {
   for (int d = 0; d < w.n; ++d)
     if (w.padding[d] != 0 || (out[d] - 1) * w.stride[d] + w.reach(d) > in[d]) return false;

@@ -3,18 +3,17 @@
 
 #include <vector>
 
+#include "anygpu/calls/window.h"
 #include "ops/op.h"
 
 namespace anygpu::ops {
 
-/// attrs from `at` on: number of spatial dimensions n, then kernel[n], stride[n], padding[n], dilation[n].
-struct Window {
-  int n = 0;
-  Dims kernel, stride, padding, dilation;
-  int next = 0;  ///< first attr after the window's
+/// The windows of a call.
+struct Window : calls::Window {
+  int n;
 
-  explicit Window(const Lowering& l, int at = 0);
-  int64_t reach(int d) const { return dilation[d] * (kernel[d] - 1) + 1; }  ///< input elements that one window spans
+  explicit Window(const calls::Window& w) : calls::Window(w), n(w.n()) {}
+  int64_t reach(int d) const { return calls::reach(kernel[d], dilation[d]); }
 };
 
 /// Whether no window leaves an input of these sizes (spatial, n of them).

@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "anygpu/calls/pointwise.h"
 #include "backends/table/table.h"
 #include "ops/op.h"
 #include "runtime/device_impl.h"
@@ -353,10 +354,8 @@ void DeviceImpl::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes)
   allocations.fetch_add(1, std::memory_order_relaxed);
   upload(*staged.get(), 0, src, bytes);
   const DType unit = (at | bytes) % 8 == 0 ? DType::I64 : (at | bytes) % 4 == 0 ? DType::I32 : DType::U8;
-  const int64_t item = size_of(unit), n = bytes / item, one = 1, attr = static_cast<int64_t>(unit);
-  static const Op& copy = op("copy");
-  ViewArg views[] = {ViewArg(&dst, unit, at / item, 1, &n, &one), ViewArg(staged.get(), unit, 0, 1, &n, &one)};
-  record(copy, views, {}, {&attr, 1});
+  const int64_t item = size_of(unit), n = bytes / item, one = 1;
+  calls::record(calls::copy(ViewArg(&dst, unit, at / item, 1, &n, &one), ViewArg(staged.get(), unit, 0, 1, &n, &one)));
 }
 
 void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {

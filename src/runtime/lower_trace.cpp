@@ -28,7 +28,7 @@ class StepSink : public ops::Lowering::Sink {
     steps_.resize(n);
     ir::Refused r{std::string(call.op->name), why, {}};
     for (int i = 0; i < call.op->outputs && i < static_cast<int>(call.views.size()); ++i)
-      r.touches.push_back({call.views[static_cast<size_t>(i)].slot, 0, std::numeric_limits<int64_t>::max(), true});
+      if (const int32_t slot = call.views[static_cast<size_t>(i)].slot; slot >= 0) r.touches.push_back({slot, 0, std::numeric_limits<int64_t>::max(), true});
     steps_.push_back(std::move(r));
   }
 

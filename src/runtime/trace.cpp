@@ -77,9 +77,13 @@ void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const
   *w++ = static_cast<int64_t>(scalars.size() << 1 | uint64_t{in_order});
   int outputs = op.outputs;
   for (const ViewArg& v : views) {
-    const int32_t number = number_of(*v.buffer);
-    note_view(number, v);
-    if (outputs-- > 0) note_write(number, v);
+    const bool output = outputs-- > 0;
+    int32_t number = -1;
+    if (v) {
+      number = number_of(*v.buffer);
+      note_view(number, v);
+      if (output) note_write(number, v);
+    }
     *w++ = static_cast<int64_t>(number) << 32 | static_cast<int64_t>(v.dtype) << 8 | v.rank;
     if (v.offset != 0) offsets_.push_back(static_cast<size_t>(w - words_.data()));
     *w++ = v.offset;

@@ -14,7 +14,7 @@ namespace anygpu {
 class Backend;
 
 /// Words of one call: the Op's address; how many views and attrs (32 bits each); how many scalars, and below whether it runs in order; per
-/// view {buffer number (32 bits), dtype (8), rank (8)}, offset, sizes, strides; attrs. Buffers are numbered by first appearance, and once
+/// view {buffer number (32 bits; -1: absent), dtype (8), rank (8)}, offset, sizes, strides; attrs. Buffers are numbered by first appearance, and once
 /// sealed, offsets count from the first byte that a Trace sees of a Buffer: so two rounds of a training loop give equal words though their
 /// Buffers differ, and so do x[3] += 1 and x[5] += 1.
 class Trace {
@@ -51,7 +51,7 @@ class Trace {
   /// Walks sealed words.
   struct Call {
     const Op* op;
-    std::vector<ir::Operand> views;  // slot = buffer number
+    std::vector<ir::Operand> views;  // slot = buffer number, -1 where absent
     std::vector<int64_t> attrs;
     int first_scalar, scalars;
     bool in_order;

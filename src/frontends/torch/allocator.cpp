@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 
+#include "anygpu/calls/pointwise.h"
 #include "tensor.h"
 
 namespace anygpu::torch_frontend {
@@ -37,8 +38,7 @@ class Allocator final : public c10::DeviceAllocator {
     const Place to = find_place(dst), from = find_place(src);
     TORCH_CHECK(to.buffer && from.buffer, "anygpu: copy between addresses that belong to no storage");
     const int64_t size = static_cast<int64_t>(bytes), one = 1;
-    const ViewArg d(to.buffer, DType::U8, to.offset, 1, &size, &one), s(from.buffer, DType::U8, from.offset, 1, &size, &one);
-    record(ANYGPU_OP("copy"), {d, s}, {}, {attr(DType::U8)});
+    record(calls::copy(ViewArg(to.buffer, DType::U8, to.offset, 1, &size, &one), ViewArg(from.buffer, DType::U8, from.offset, 1, &size, &one)));
   }
 
   bool initialized() override { return torch_frontend::initialized(); }

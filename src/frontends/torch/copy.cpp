@@ -3,6 +3,8 @@
 #include <ATen/ExpandUtils.h>
 #include <ATen/MemoryOverlap.h>
 
+#include "anygpu/calls/pointwise.h"
+
 namespace anygpu::torch_frontend {
 
 ByteRange bytes_of(const at::TensorBase& t) {
@@ -86,7 +88,7 @@ View part_of(const at::TensorBase& t, at::IntArrayRef sizes, int part) {
 }
 
 void record_cast(const View& dst, const View& src, bool negate) {
-  record(negate ? ANYGPU_OP("neg") : ANYGPU_OP("copy"), {dst, src}, {}, {attr(src.dtype)});
+  record(calls::Pointwise(negate ? ANYGPU_OP("neg") : ANYGPU_OP("copy"), src.dtype).out(dst).in(src));
 }
 
 void copy_here(const at::Tensor& dst, const at::Tensor& src) {
@@ -99,11 +101,11 @@ void copy_here(const at::Tensor& dst, const at::Tensor& src) {
   }
   if (same_type && same_bits(dst, src)) {
     if (to && !is_complex(*to) && C10_LIKELY(src.sizes() == sizes)) {
-      record(ANYGPU_OP("copy"), {dst, src}, {}, {attr(*to)});
+      record(calls::copy(dst, src));
     } else if (to && !is_complex(*to)) {
-      record(ANYGPU_OP("copy"), {dst, expand_to(src, sizes)}, {}, {attr(*to)});
+      record(calls::copy(dst, expand_to(src, sizes)));
     } else {
-      record(ANYGPU_OP("copy"), {raw_view(dst, sizes), raw_view(src, sizes)}, {}, {attr(DType::I64)});
+      record(calls::copy(raw_view(dst, sizes), raw_view(src, sizes)));
     }
     return;
   }
@@ -122,7 +124,7 @@ void copy_here(const at::Tensor& dst, const at::Tensor& src) {
     record_cast(part_of(dst, sizes, 1), part_of(src, sizes, 1), negate != (dst.is_conj() != src.is_conj()));
   } else {
     const View imaginary = part_of(dst, sizes, 1);
-    record(ANYGPU_OP("fill"), {imaginary}, {Scalar(0.0)}, {attr(imaginary.dtype)});
+    record(calls::fill(imaginary, 0.0));
   }
 }
 
@@ -229,8 +231,7 @@ void copy_bytes(Buffer& dst, int64_t dst_at, Buffer& src, int64_t src_at, int64_
   const int64_t any = dst_at | src_at | bytes;
   const DType unit = any % 8 == 0 ? DType::I64 : any % 4 == 0 ? DType::I32 : DType::U8;
   const int64_t item = size_of(unit), n = bytes / item, one = 1;
-  record(ANYGPU_OP("copy"), {ViewArg(&dst, unit, dst_at / item, 1, &n, &one), ViewArg(&src, unit, src_at / item, 1, &n, &one)}, {},
-         {attr(unit)});
+  record(calls::copy(ViewArg(&dst, unit, dst_at / item, 1, &n, &one), ViewArg(&src, unit, src_at / item, 1, &n, &one)));
 }
 
 void resize_storage(c10::StorageImpl* storage, size_t bytes) {

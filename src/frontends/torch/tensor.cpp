@@ -6,6 +6,8 @@
 
 #include <bit>
 
+#include "anygpu/calls/pointwise.h"
+
 namespace anygpu::torch_frontend {
 
 void rethrow_as_torch(const Error& e) {
@@ -123,14 +125,18 @@ namespace {
 
 /// In PyTorch's words, for callers that do not ask the CPU for them.
 [[noreturn]] void refuse(const Op& op, c10::ArrayRef<Operand> operands, const Error& why) {
-  const DType type = operands[operands.size() > 1 ? 1 : 0].dtype;
+  const Operand* named = operands.begin() + (operands.size() > 1 ? 1 : 0);
+  while (!*named) ++named;
+  const DType type = named->dtype;
   throw Refused(c10::str("\"", name_of(op), "\" not implemented for '", scalar_type_of(type), "'\n", why.what()));
 }
 
 }  // namespace
 
 void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
-  Device& device = operands[0].buffer->device;
+  const Operand* first = operands.begin();
+  while (C10_UNLIKELY(!*first)) ++first;  // an output may be absent
+  Device& device = first->buffer->device;
   for (const Operand& o : operands) {
     if (C10_UNLIKELY(o.rank > kMaxRank))
       throw Refused(c10::str("anygpu: tensors of more than ", kMaxRank, " dimensions are not supported by operators"));
@@ -140,9 +146,8 @@ void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar>
   }
   if (C10_UNLIKELY(in_bad_fork())) device_at(static_cast<c10::DeviceIndex>(device.index()));  // throws
   try {
-    // An Operand is a ViewArg with more constructors and nothing else, so an array of the one is an array of the other.
-    device.record(op, {static_cast<const ViewArg*>(operands.data()), operands.size()}, {scalars.data(), scalars.size()},
-                  {attrs.data(), attrs.size()}, at::globalContext().deterministicAlgorithms());
+    device.record(op, {operands.data(), operands.size()}, {scalars.data(), scalars.size()}, {attrs.data(), attrs.size()},
+                  at::globalContext().deterministicAlgorithms());
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::NotImplemented) refuse(op, operands, e);
     rethrow_as_torch(e);
@@ -220,7 +225,7 @@ at::Tensor on_device(const at::Tensor& t, const at::TensorBase& like) {
   const DType type = dtype_of(t.scalar_type());
   if (is_complex(type)) return t.to(like.device());
   at::Tensor result = empty({}, t.scalar_type(), like);
-  record(ANYGPU_OP("fill"), {result}, {to_scalar(static_cast<const at::TensorBase&>(t), type)}, {attr(type)});
+  record(calls::fill(result, to_scalar(static_cast<const at::TensorBase&>(t), type)));
   return result;
 }
 

@@ -7,8 +7,7 @@
 //
 //   at::Tensor& add_out(const at::Tensor& a, const at::Tensor& b, const at::Scalar& alpha, at::Tensor& out) {
 //     auto iter = at::TensorIterator::binary_op(out, a, b);   // or our own shape rule; promotes, broadcasts, resizes `out`
-//     record(ANYGPU_OP("add"), {iter.tensor(0), on_device(iter.tensor(1), out), on_device(iter.tensor(2), out)}, {},
-//            {attr(iter.common_dtype())});
+//     record(pointwise(ANYGPU_OP("add"), iter.common_dtype()).out(iter.tensor(0)).in(iter.tensor(1)).in(iter.tensor(2)));
 //     return out;
 //   }
 //   TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) { m.impl("add.out", add_out); }
@@ -16,8 +15,8 @@
 //
 // - Of a structured operator register `.out`: the functional and in-place variants follow (PyTorch makes the output by the meta
 //   function, then calls `.out`). Also register the functional overload, by hand, where host time matters.
-// - Outputs first, then inputs; pointwise operators of the catalogue broadcast by themselves, others want expand_to().
-// - Numbers that may change from call to call are Scalars; what shapes the kernel is an attr. Never the other way round.
+// - What a call of an operator is (operands, attrs, scalars), include/anygpu/calls says. Pointwise operators of the catalogue broadcast by
+//   themselves, others want expand_to().
 // - An operator that is not registered runs on the CPU (fallback.h).
 // - TORCH_CHECK for what PyTorch itself would refuse, with PyTorch's words. Dtypes that the catalogue's operator is not defined on need
 //   no check: registered by on<> or real<> (structured.h), such a call is put to the CPU, which refuses it or does it.
@@ -29,6 +28,7 @@
 #include <torch/library.h>
 
 #include "allocator.h"
+#include "anygpu/calls/call.h"
 #include "anygpu/ops.h"
 
 #pragma GCC visibility push(default)  // _torch.so and C++ tests call these
@@ -147,15 +147,24 @@ View expand_to(const at::TensorBase&, at::IntArrayRef sizes);
 /// Other sizes and strides over the same Buffer, in elements; `offset` is added to the tensor's own.
 View restrided(const at::TensorBase&, at::IntArrayRef sizes, at::IntArrayRef strides, int64_t offset = 0);
 
-/// What record() takes as an operand: a tensor, a View, or nothing (an absent optional operand: null Buffer).
-struct Operand : ViewArg {
-  Operand(const at::TensorBase& t) : ViewArg(view_of(t)) {}
-  Operand(const ViewArg& v) : ViewArg(v) {}
-  Operand(const View& v) : ViewArg(v) {}
-  Operand(std::nullopt_t) : ViewArg(nullptr, DType::F32, 0, 0, nullptr, nullptr) {}
-  Operand(const std::optional<at::Tensor>& t) : Operand(t && t->defined() ? Operand(*t) : Operand(std::nullopt)) {}
+}  // namespace anygpu::torch_frontend
+
+/// Tensors may stand wherever an operand of a call is wanted; where it may be absent, undefined ones too.
+template <std::derived_from<at::TensorBase> T>
+struct anygpu::Viewable<T> {
+  static ViewArg of(const at::TensorBase& t) { return torch_frontend::view_of(t); }
+  static bool there(const at::TensorBase& t) { return t.defined(); }
 };
-static_assert(sizeof(Operand) == sizeof(ViewArg));
+
+namespace anygpu::torch_frontend {
+
+/// What record() takes as an operand: a tensor or a View.
+using Operand = ViewArg;
+
+/// A list of numbers, at most kMaxRank of them, as the runtime has it.
+inline Dims dims_of(at::IntArrayRef list) {
+  return Dims(list.data(), static_cast<int>(list.size()));
+}
 
 // ---- recording ----
 
@@ -164,6 +173,17 @@ void record(const Op&, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar> sc
 inline void record(const Op& op, std::initializer_list<Operand> operands, std::initializer_list<Scalar> scalars = {},
                    std::initializer_list<int64_t> attrs = {}) {
   record(op, c10::ArrayRef<Operand>(operands), c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
+}
+/// A call of anygpu/calls:
+///   record(calls::LayerNorm{.y = y, .mean = mean, .rstd = rstd, .x = x, .weight = weight, .bias = bias, .dims = 1, .eps = eps});
+template <calls::Ready C>
+void record(C&& call) {
+  const auto list = []<class T>(std::span<const T> s) { return c10::ArrayRef<T>(s.data(), s.size()); };
+  record(call.entry, list(call.views()), list(call.scalars()), list(call.attrs()));
+}
+template <calls::Call C>
+void record(const C& call) {
+  translated([&] { record(calls::Encoded<C>(call)); });
 }
 
 // ---- numbers ----

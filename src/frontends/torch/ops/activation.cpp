@@ -154,8 +154,7 @@ Tensor gelu_gradient(const Tensor& dy, const Tensor& x, std::string_view approxi
     return torch_frontend::real<_ops::gelu_backward, &Face<GeluBackward, _ops::gelu_backward>::call>(dy, x, approximate);
   Tensor dx = plain_like(dy);
   bool approx = get_gelutype_enum(approximate) == GeluType::Tanh;
-  record(approx ? ANYGPU_OP("tanh_gelu_grad") : ANYGPU_OP("gelu_grad"), {dx, dy, x}, {},
-         {torch_frontend::pointwise_attr(dy.scalar_type())});
+  record(pointwise(approx ? ANYGPU_OP("tanh_gelu_grad") : ANYGPU_OP("gelu_grad"), dy.scalar_type()).out(dx).in(dy).in(x));
   return dx;
 }
 /// The gradient of relu, as autograd asks for it.
@@ -164,7 +163,7 @@ Tensor threshold_gradient(const Tensor& dy, const Tensor& x, const at::Scalar& t
     return torch_frontend::real<_ops::threshold_backward, &Face<structured_threshold_backward_out, _ops::threshold_backward>::call>(
         dy, x, threshold);
   Tensor dx = plain_like(dy);
-  record(ANYGPU_OP("relu_grad"), {dx, dy, x}, {}, {torch_frontend::pointwise_attr(dy.scalar_type())});
+  record(pointwise(ANYGPU_OP("relu_grad"), dy.scalar_type()).out(dx).in(dy).in(x));
   return dx;
 }
 ANYGPU_NAME(SigmoidGrad, "sigmoid_grad")

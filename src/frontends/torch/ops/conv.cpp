@@ -2,6 +2,7 @@
 #include <ATen/ops/convolution_backward_overrideable.h>
 #include <ATen/ops/convolution_overrideable.h>
 
+#include "anygpu/calls/conv.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -30,39 +31,33 @@ at::MemoryFormat format_of(const Tensor& input, const Tensor& weight, IntArrayRe
   return at::MemoryFormat::Contiguous;
 }
 
-/// n, stride, padding, dilation, groups; a list of one stands for all dimensions.
-c10::SmallVector<int64_t, 12> geometry(int64_t n, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups) {
-  c10::SmallVector<int64_t, 12> attrs{n};
-  for (IntArrayRef part : {stride, padding, dilation})
-    for (int64_t d = 0; d < n; ++d) attrs.push_back(part[part.size() == 1 ? 0 : static_cast<size_t>(d)]);
-  attrs.push_back(groups);
-  return attrs;
-}
-
 Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride, IntArrayRef padding,
                    IntArrayRef dilation, bool transposed, IntArrayRef output_padding, int64_t groups) {
   if (transposed) want_float_or_long(input);
   const int64_t n = input.dim() - 2;
-  const auto attrs = geometry(n, stride, padding, dilation, groups);
+  const calls::ConvGeometry g = calls::conv_geometry(static_cast<int>(n), dims_of(stride), dims_of(padding), dims_of(dilation), groups);
   c10::SmallVector<int64_t, 5> sizes{input.size(0), transposed ? weight.size(1) * groups : weight.size(0)};
-  for (int64_t d = 0; d < n; ++d) {
-    const int64_t s = attrs[1 + d], p = attrs[1 + n + d], reach = attrs[1 + 2 * n + d] * (weight.size(2 + d) - 1) + 1;
+  for (int d = 0; d < n; ++d) {
+    const int64_t size = input.size(2 + d), kernel = weight.size(2 + d);
     const int64_t extra = output_padding.empty() ? 0 : output_padding[output_padding.size() == 1 ? 0 : static_cast<size_t>(d)];
-    sizes.push_back(transposed ? (input.size(2 + d) - 1) * s - 2 * p + reach + extra : (input.size(2 + d) + 2 * p - reach) / s + 1);
+    sizes.push_back(transposed ? calls::transposed_along(size, kernel, g.stride[d], g.padding[d], g.dilation[d], extra)
+                               : calls::windows_along(size, kernel, g.stride[d], g.padding[d], g.dilation[d]));
     TORCH_CHECK(sizes.back() >= 0, "Given input size per channel: ", input.sizes().slice(2), ", the calculated output size is too small");
   }
   Tensor out = empty_in(format_of(input, weight, stride, transposed, output_padding, groups), sizes, input);
   if (out.numel() == 0) return out;
-  c10::SmallVector<Operand, 4> operands{out, input, weight};
-  if (bias && bias->defined()) operands.emplace_back(*bias);
-  record(transposed ? ANYGPU_OP("conv_src_grad") : ANYGPU_OP("conv"), operands, {}, attrs);
+  if (transposed)
+    record(calls::ConvSrcGrad{.dsrc = out, .ddst = input, .weight = weight, .bias = bias, .geometry = g});
+  else
+    record(calls::Conv{.dst = out, .src = input, .weight = weight, .bias = bias, .geometry = g});
   return out;
 }
 
 std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, const Tensor& input, const Tensor& weight, IntArrayRef stride,
                                                         IntArrayRef padding, IntArrayRef dilation, bool transposed,
                                                         IntArrayRef output_padding, int64_t groups, std::array<bool, 3> mask) {
-  const auto attrs = geometry(input.dim() - 2, stride, padding, dilation, groups);
+  const int n = static_cast<int>(input.dim()) - 2;
+  const calls::ConvGeometry g = calls::conv_geometry(n, dims_of(stride), dims_of(padding), dims_of(dilation), groups);
   const at::MemoryFormat format = format_of(input, weight, stride, transposed, output_padding, groups);
   Tensor dx, dw, db;
   const bool nothing = grad.numel() == 0 || input.numel() == 0;
@@ -70,8 +65,10 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, cons
     dx = empty_in(format, input.sizes(), input);
     if (nothing)
       dx.zero_();
+    else if (transposed)
+      record(calls::Conv{.dst = dx, .src = grad, .weight = weight, .geometry = g});
     else
-      record(transposed ? ANYGPU_OP("conv") : ANYGPU_OP("conv_src_grad"), {dx, grad, weight}, {}, attrs);
+      record(calls::ConvSrcGrad{.dsrc = dx, .ddst = grad, .weight = weight, .geometry = g});
   }
   if (mask[1]) {
     dw = empty_in(format, weight.sizes(), weight);
@@ -79,14 +76,15 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& grad, cons
     if (nothing)
       dw.zero_();
     else
-      record(ANYGPU_OP("conv_weight_grad"), {dw, transposed ? input : grad, transposed ? grad : input}, {}, attrs);
+      record(calls::ConvWeightGrad{
+          .dweight = dw, .ddst = transposed ? input : grad, .src = transposed ? grad : input, .geometry = g});
   }
   if (mask[2]) {
     db = empty({grad.size(1)}, grad);
     if (grad.numel() == 0)
       db.zero_();
     else
-      record(ANYGPU_OP("channel_sum"), {db, grad});
+      record(calls::ChannelSum{.dst = db, .src = grad});
   }
   return {dx, dw, db};
 }

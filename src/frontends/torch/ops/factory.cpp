@@ -38,14 +38,14 @@ Tensor& fill_number(Tensor& self, const at::Scalar& value) {
   if (C10_UNLIKELY(self.dim() > kMaxRank))
     record_pointwise(ANYGPU_OP("fill"), 1, {self}, self.scalar_type(), {v});
   else
-    record(ANYGPU_OP("fill"), {self}, {v}, {torch_frontend::pointwise_attr(self.scalar_type())});
+    record(calls::fill(self, v));
   return self;
 }
 Tensor& fill_tensor(Tensor& self, const Tensor& value) {
   TORCH_CHECK(value.dim() == 0, "fill_ only supports 0-dimension value tensor but got tensor with ", value.dim(), " dimensions.");
   if (is_cpu_number(value) && !value.is_complex() && find_dtype(self.scalar_type()) && !self.is_complex()) {
     const ScalarType t = self.scalar_type();
-    if (self.numel()) record(ANYGPU_OP("fill"), {self}, {to_scalar(value, dtype_of(t))}, {torch_frontend::pointwise_attr(t)});
+    if (self.numel()) record(calls::fill(self, to_scalar(value, dtype_of(t))));
     return self;
   }
   return self.copy_(value);

@@ -52,15 +52,14 @@ double value_of(const S& s) {
 
 /// One call of a pointwise operator: out, then tensors; then `scalars`; the last `numbers` inputs of the operator are numbers.
 void call(const Op& op, const Tensor& out, std::initializer_list<const Tensor*> in, std::initializer_list<double> scalars = {},
-          int numbers = 0) {
+          size_t numbers = 0) {
   if (out.unsafeGetTensorImpl()->numel() == 0) return;
-  c10::SmallVector<Operand, 4> operands;
-  operands.emplace_back(out);
-  for (const Tensor* t : in) operands.emplace_back(*t);
-  c10::SmallVector<N, 2> values;
-  for (double s : scalars) values.push_back(N(s));
-  uint32_t mask = ((1u << numbers) - 1) << in.size();
-  record(op, operands, values, {torch_frontend::pointwise_attr(out.scalar_type(), mask)});
+  calls::Pointwise call = pointwise(op, out.scalar_type());
+  call.out(out);
+  for (const Tensor* t : in) call.in(*t);
+  size_t i = 0;
+  for (double s : scalars) i++ < scalars.size() - numbers ? call.scalar(N(s)) : call.in(N(s));
+  record(call);
 }
 
 /// Outputs of a functional call, each in the layout that like(i) has and filled by f(i, out).
@@ -248,7 +247,7 @@ Tensors pow_scalar(TensorList a, const S& e) {
 void zero_(TensorList a) {
   if (!plain(a)) return foreach_tensor_zero_slow_(a);
   for (const Tensor& t : a)
-    if (t.numel()) record(ANYGPU_OP("fill"), {t}, {N(0.0)}, {torch_frontend::pointwise_attr(t.scalar_type())});
+    if (t.numel()) record(calls::fill(t, N(0.0)));
 }
 
 void copy_(TensorList a, TensorList b, bool non_blocking) {

@@ -13,6 +13,7 @@
 #include <bit>
 #include <cmath>
 
+#include "anygpu/calls/matmul.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -75,18 +76,15 @@ double scale_of(const Tensor& q, std::optional<double> scale) {
   return scale ? *scale : 1 / std::sqrt(static_cast<double>(q.size(-1)));
 }
 
-void record_attention(const Op& op, c10::SmallVector<Operand, 10>& operands, const OptTensor& mask, const Tensor& q, const Tensor& k,
-                      bool causal, std::optional<double> scale) {
-  View expanded;
-  if (mask && mask->defined()) {
-    expanded = expand_to(*mask, score_sizes(q, k));
-    const at::IntArrayRef sizes(expanded.sizes.data(), expanded.sizes.size()), strides(expanded.strides.data(), expanded.strides.size());
-    const auto s = four(sizes, 1), t = four(strides, 0);
-    expanded.sizes = Dims(s.data(), 4);
-    expanded.strides = Dims(t.data(), 4);
-    operands.emplace_back(expanded);
-  }
-  record(op, operands, {}, {std::bit_cast<int64_t>(scale_of(q, scale)), static_cast<int64_t>(causal)});
+/// The mask over the scores, of four dimensions; none where there is none.
+View mask_over(const OptTensor& mask, const Tensor& q, const Tensor& k) {
+  if (!mask || !mask->defined()) return {};
+  View expanded = expand_to(*mask, score_sizes(q, k));
+  const at::IntArrayRef sizes(expanded.sizes.data(), expanded.sizes.size()), strides(expanded.strides.data(), expanded.strides.size());
+  const auto s = four(sizes, 1), t = four(strides, 0);
+  expanded.sizes = Dims(s.data(), 4);
+  expanded.strides = Dims(t.data(), 4);
+  return expanded;
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tensor, Tensor, Tensor> attention(
@@ -104,9 +102,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tensor, Ten
   Tensor out = like_query ? empty_like(q) : empty(sizes, q);
   const auto rows = four(q.sizes(), 1);
   Tensor logsumexp = empty({rows[0], rows[1], rows[2]}, q);
-  const View o = four(out), a = four(q), b = four(k), c = four(v);
-  c10::SmallVector<Operand, 10> operands{o, logsumexp, a, b, c};
-  record_attention(ANYGPU_OP("attention"), operands, mask, q, k, causal, scale);
+  record(calls::Attention{.dst = four(out),
+                          .logsumexp = logsumexp,
+                          .q = four(q),
+                          .k = four(k),
+                          .v = four(v),
+                          .mask = mask_over(mask, q, k),
+                          .scale = scale_of(q, scale),
+                          .causal = causal});
   Tensor seed = at::empty({}, at::kLong), offset = at::empty({}, at::kLong);
   return {out, logsumexp, Tensor(), Tensor(), q.size(-2), k.size(-2), seed, offset, Tensor()};
 }
@@ -144,9 +147,18 @@ Gradients attention_backward(const Tensor& grad, const Tensor& q, const Tensor& 
   // Slices of one tensor: their gradients will be stacked, which copies row-major ones fastest.
   auto like = [](const Tensor& t) { return t.is_non_overlapping_and_dense() ? empty_like(t) : empty(t.sizes(), t); };
   Tensor dq = like(q), dk = like(k), dv = like(v);
-  const View x[] = {four(dq), four(dk), four(dv), four(grad), four(q), four(k), four(v), four(out)};
-  c10::SmallVector<Operand, 10> operands{x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], logsumexp};
-  record_attention(ANYGPU_OP("attention_grad"), operands, mask, q, k, causal, scale);
+  record(calls::AttentionGrad{.dq = four(dq),
+                              .dk = four(dk),
+                              .dv = four(dv),
+                              .ddst = four(grad),
+                              .q = four(q),
+                              .k = four(k),
+                              .v = four(v),
+                              .dst = four(out),
+                              .logsumexp = logsumexp,
+                              .mask = mask_over(mask, q, k),
+                              .scale = scale_of(q, scale),
+                              .causal = causal});
   return {wanted[0] ? dq : Tensor(), wanted[1] ? dk : Tensor(), wanted[2] ? dv : Tensor(), Tensor()};
 }
 

@@ -32,15 +32,15 @@ inline bool plain_number(const at::TensorBase& b) {
 }
 
 inline void hot_record(const Op& op, const at::TensorBase& out, const at::TensorBase& a) {
-  record(op, {out, a}, {}, {pointwise_attr(out.scalar_type())});
+  record(pointwise(op, out.scalar_type()).out(out).in(a));
 }
 /// Records a plain call; false where it is none.
 inline bool hot_binary(const Op& op, const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   at::ScalarType t = a.scalar_type();
   if (is_anygpu(b))
-    record(op, {out, a, b}, {}, {pointwise_attr(t)});
+    record(pointwise(op, t).out(out).in(a).in(b));
   else
-    record(op, {out, a}, {to_scalar(b, dtype_of(t))}, {pointwise_attr(t, 2)});
+    record(pointwise(op, t).out(out).in(a).in(to_scalar(b, dtype_of(t))));
   return true;
 }
 inline bool plain_pair(const at::TensorBase& a, const at::TensorBase& b) {
@@ -126,7 +126,7 @@ at::Tensor hot_gradient(const at::Tensor& dy, const at::Tensor& saved) {
   if (C10_UNLIKELY(!is_anygpu(dy) || !is_anygpu(saved) || !plain_float(dy) || !like_plain(dy, saved)))
     return real<Op, &Face<S, Op>::call>(dy, saved);
   at::Tensor out = plain_like(dy);
-  record(O::op(), {out, dy, saved}, {}, {pointwise_attr(dy.scalar_type())});
+  record(pointwise(O::op(), dy.scalar_type()).out(out).in(dy).in(saved));
   return out;
 }
 

@@ -23,7 +23,7 @@ Counts count_nonzeros(const Tensor& mask) {
   Counts c;
   c.before = empty({mask.numel()}, at::kLong, mask);
   if (mask.numel() == 0) return c;
-  record(ANYGPU_OP("count_before"), {c.before, some_dims(mask)});
+  record(calls::CountBefore{.dst = c.before, .src = some_dims(mask)});
   c.total = c.before[-1].item<int64_t>();
   return c;
 }
@@ -88,10 +88,8 @@ void record_index(const Indexed& x, const Tensor& out) {
     out.copy_(x.self);
     return;
   }
-  const Tensor to = bits_of(out), from = bits_of(x.self);
-  c10::SmallVector<Operand, 6> operands{to, from};
-  for (const Tensor& i : x.indices) operands.emplace_back(i);
-  record(ANYGPU_OP("index"), operands, {}, {x.before, 1});
+  const c10::SmallVector<ViewArg, 4> indices(x.indices.begin(), x.indices.end());
+  record(calls::Index{.dst = bits_of(out), .src = bits_of(x.self), .indices = indices, .before = x.before, .wraps = true});
 }
 
 /// A new result of an indexing: row-major, or ordered as PyTorch's iterator over permuted operands is.
@@ -151,10 +149,13 @@ Tensor& index_put(Tensor& self, const OptTensorList& list, const Tensor& value, 
   if (accumulate) (void)dtype_of(self.scalar_type());
   const View v = expand_to(bits_of(values), x.sizes);
   if (product(v.sizes) == 0) return self;
-  const Tensor to = bits_of(x.self);
-  c10::SmallVector<Operand, 6> operands{to, v};
-  for (const Tensor& i : x.indices) operands.emplace_back(i);
-  record(ANYGPU_OP("index_put"), operands, {}, {x.before, 1, accumulate ? combine_for(Combine::Add, self) : 0});
+  const c10::SmallVector<ViewArg, 4> indices(x.indices.begin(), x.indices.end());
+  record(calls::IndexPut{.dst = bits_of(x.self),
+                         .values = v,
+                         .indices = indices,
+                         .before = x.before,
+                         .wraps = true,
+                         .combine = accumulate ? combine_for(Combine::Add, self) : Combine::None});
   return self;
 }
 
@@ -177,7 +178,10 @@ Tensor& index_select_out(const Tensor& self, int64_t dim, const Tensor& index, T
   at::native::resize_output(out, sizes);
   if (out.numel() == 0) return out;
   TORCH_CHECK_INDEX(self.numel() != 0, "index_select(): index out of range in self");
-  record(ANYGPU_OP("index"), {bits_of(some_dims(out)), bits_of(some_dims(self)), index.dim() ? index : index.unsqueeze(0)}, {}, {dim, 0});
+  const Tensor by = some_dims(index);
+  const ViewArg indices[] = {by};
+  record(calls::Index{
+      .dst = bits_of(some_dims(out)), .src = bits_of(some_dims(self)), .indices = indices, .before = dim, .wraps = false});
   return out;
 }
 Tensor index_select(const Tensor& self, int64_t dim, const Tensor& index) {
@@ -191,10 +195,15 @@ void put_along(const Tensor& out, int64_t dim, const Tensor& index, const Tensor
   if (source.numel() == 0 || index.numel() == 0) return;
   const Tensor to = some_dims(out), from = some_dims(source), by = some_dims(index);
   TORCH_CHECK_INDEX(to.size(dim) != 0, "index out of range in self");
-  if (alpha)
-    record(ANYGPU_OP("index_put"), {to, from, by}, {*alpha}, {dim, 0, combine_for(combine, out)});
-  else
-    record(ANYGPU_OP("index_put"), {to, from, by}, {}, {dim, 0, combine_for(combine, out)});
+  const ViewArg indices[] = {by};
+  record(calls::IndexPut{.dst = to,
+                         .values = from,
+                         .indices = indices,
+                         .before = dim,
+                         .wraps = false,
+                         .combine = combine_for(combine, out),
+                         .scaled = alpha.has_value(),
+                         .alpha = alpha.value_or(anygpu::Scalar())});
 }
 
 Tensor& index_add_out(const Tensor& self, int64_t dim, const Tensor& index, const Tensor& source, const at::Scalar& alpha, Tensor& out) {
@@ -255,7 +264,12 @@ Tensor& index_fill_scalar(Tensor& self, int64_t dim, const Tensor& index, const 
   TORCH_CHECK(self.is_complex() || !value.isComplex(), "index_fill_(): Converting complex at::Scalar to non-complex type is not supported");
   const Tensor by = checked_fill_index(self, dim, index);
   if (by.numel() == 0) return self;
-  record(ANYGPU_OP("scatter_value"), {some_dims(self), by}, {to_scalar(value, dtype_of(self.scalar_type()))}, {dim, 0, 1});
+  record(calls::ScatterValue{.dst = some_dims(self),
+                             .index = by,
+                             .dim = dim,
+                             .combine = Combine::None,
+                             .wraps = true,
+                             .value = to_scalar(value, dtype_of(self.scalar_type()))});
   return self;
 }
 Tensor& index_fill_tensor(Tensor& self, int64_t dim, const Tensor& index, const Tensor& value) {
@@ -264,7 +278,12 @@ Tensor& index_fill_tensor(Tensor& self, int64_t dim, const Tensor& index, const 
   if (value.is_cpu()) return index_fill_scalar(self, dim, index, value.item());
   const Tensor by = checked_fill_index(self, dim, index);
   if (by.numel() == 0) return self;
-  record(ANYGPU_OP("scatter"), {some_dims(self), by, expand_to(value, by.sizes())}, {}, {dim, 0, 1});
+  record(calls::Scatter{.dst = some_dims(self),
+                        .index = by,
+                        .src = expand_to(value, by.sizes()),
+                        .dim = dim,
+                        .combine = Combine::None,
+                        .wraps = true});
   return self;
 }
 
@@ -281,7 +300,7 @@ Tensor& take_out(const Tensor& self, const Tensor& index, Tensor& out) {
   at::assert_no_overlap(out, index);
   at::assert_no_overlap(out, self);
   at::native::resize_output(out, index.sizes());
-  if (out.numel()) record(ANYGPU_OP("take"), {out, self, index});
+  if (out.numel()) record(calls::Take{.dst = out, .src = self, .index = index});
   return out;
 }
 Tensor take(const Tensor& self, const Tensor& index) {
@@ -303,7 +322,10 @@ Tensor& put(Tensor& self, const Tensor& index, const Tensor& source, bool accumu
   at::assert_no_overlap(self, source);
   at::assert_no_overlap(self, index);
   if (index.numel() == 0) return self;
-  record(ANYGPU_OP("put"), {self, source.reshape(index.sizes()), index}, {}, {accumulate ? combine_for(Combine::Add, self) : 0});
+  record(calls::Put{.dst = self,
+                    .src = source.reshape(index.sizes()),
+                    .index = index,
+                    .combine = accumulate ? combine_for(Combine::Add, self) : Combine::None});
   return self;
 }
 
@@ -317,7 +339,7 @@ Tensor& nonzero_out(const Tensor& self, Tensor& out) {
   const Counts c = count_nonzeros(self);
   // One dimension's indices after another's, as PyTorch.
   if (at::native::resize_output(out, {c.total, self.dim()})) out.as_strided_({c.total, self.dim()}, {1, c.total});
-  if (out.numel()) record(ANYGPU_OP("nonzero"), {out, self, c.before});
+  if (out.numel()) record(calls::Nonzero{.dst = out, .src = self, .before = c.before});
   return out;
 }
 Tensor nonzero(const Tensor& self) {
@@ -333,8 +355,8 @@ Tensor& nonzero_static_out(const Tensor& self, int64_t size, int64_t fill_value,
   out.fill_(fill_value);
   if (self.numel() == 0) return out;
   Tensor before = empty({self.numel()}, at::kLong, self);
-  record(ANYGPU_OP("count_before"), {before, some_dims(self)});
-  record(ANYGPU_OP("nonzero"), {out, self, before});
+  record(calls::CountBefore{.dst = before, .src = some_dims(self)});
+  record(calls::Nonzero{.dst = out, .src = self, .before = before});
   return out;
 }
 Tensor nonzero_static(const Tensor& self, int64_t size, int64_t fill_value) {
@@ -354,7 +376,7 @@ Tensor& masked_select_out(const Tensor& self, const Tensor& mask, Tensor& out) {
   auto [m, x] = at::expand_outplace(mask, self);
   const Counts c = count_nonzeros(*m);
   at::native::resize_output(out, {c.total});
-  if (c.total) record(ANYGPU_OP("compress"), {out, some_dims(*x), some_dims(*m), c.before});
+  if (c.total) record(calls::Compress{.dst = out, .src = some_dims(*x), .mask = some_dims(*m), .before = c.before});
   return out;
 }
 Tensor masked_select(const Tensor& self, const Tensor& mask) {
@@ -372,8 +394,8 @@ Tensor& masked_scatter(Tensor& self, const Tensor& mask, const Tensor& source) {
   const Tensor m = mask.expand(self.sizes());
   if (self.numel() == 0) return self;
   Tensor before = empty({m.numel()}, at::kLong, self);
-  record(ANYGPU_OP("count_before"), {before, some_dims(m)});
-  record(ANYGPU_OP("expand"), {some_dims(self), some_dims(m), before, source.contiguous().view(-1)});
+  record(calls::CountBefore{.dst = before, .src = some_dims(m)});
+  record(calls::Expand{.dst = some_dims(self), .mask = some_dims(m), .before = before, .src = source.contiguous().view(-1)});
   return self;
 }
 
@@ -382,8 +404,7 @@ Tensor& masked_scatter(Tensor& self, const Tensor& mask, const Tensor& source) {
 Tensor flip(const Tensor& self, at::IntArrayRef dims) {
   const uint64_t mask = at::dim_list_to_bitset(dims, self.dim()).to_ullong();
   Tensor out = empty_like(self);
-  const int64_t reversed = self.dim() ? static_cast<int64_t>(mask) : 0;
-  if (out.numel()) record(ANYGPU_OP("flip"), {some_dims(out), some_dims(self)}, {}, {reversed});
+  if (out.numel()) record(calls::Flip{.dst = some_dims(out), .src = some_dims(self), .mask = self.dim() ? mask : 0});
   return out;
 }
 
@@ -394,17 +415,16 @@ Tensor roll_by(const Tensor& self, at::IntArrayRef shifts, at::IntArrayRef dims)
     return roll_by(flat, shifts, at::IntArrayRef{0}).view(self.sizes());
   }
   TORCH_CHECK(shifts.size() == dims.size(), "shifts and dimensions must align. shifts: ", shifts.size(), ", dims:", dims.size());
-  c10::SmallVector<anygpu::Scalar, 4> by;
-  c10::SmallVector<int64_t, 4> along;
+  Dims along, by;
   at::MemoryFormat format = self.suggest_memory_format();
   for (size_t i = 0; i < dims.size(); ++i) {
     const int64_t d = at::maybe_wrap_dim(dims[i], self.dim(), /*wrap_scalar=*/false), n = std::max<int64_t>(self.size(d), 1);
     along.push_back(d);
-    by.push_back(anygpu::Scalar((shifts[i] % n + n) % n));
+    by.push_back((shifts[i] % n + n) % n);
     if (shifts[i] % n == 0) format = at::MemoryFormat::Contiguous;  // PyTorch joins two parts, of which one is empty
   }
   Tensor out = empty_in(format, self.sizes(), self);
-  if (out.numel()) record(ANYGPU_OP("roll"), {bits_of(out), bits_of(self)}, by, along);
+  if (out.numel()) record(calls::Roll{.dst = bits_of(out), .src = bits_of(self), .dims = along, .shifts = by});
   return out;
 }
 

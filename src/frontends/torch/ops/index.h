@@ -1,6 +1,7 @@
 // What the indexing operators share.
 #pragma once
 
+#include "anygpu/calls/index.h"
 #include "tensor.h"
 
 namespace anygpu::torch_frontend {
@@ -20,12 +21,11 @@ Counts count_nonzeros(const Tensor& mask);
 /// A vector of indices along `dim`, repeated over the other dimensions of `sizes`.
 Tensor index_along(const Tensor& index, int64_t dim, at::IntArrayRef sizes);
 
-/// As ir::Combine.
-enum class Combine : int64_t { None, Add, Mul, Max, Min };
-/// The attr that combines elements of `t`'s dtype: truth values add as "or" and multiply as "and".
-inline int64_t combine_for(Combine c, const Tensor& t) {
+using calls::Combine;
+/// How elements of `t`'s dtype combine: truth values add as "or" and multiply as "and".
+inline Combine combine_for(Combine c, const Tensor& t) {
   if (t.scalar_type() == at::kBool) c = c == Combine::Add ? Combine::Max : c == Combine::Mul ? Combine::Min : c;
-  return static_cast<int64_t>(c);
+  return c;
 }
 
 /// The reductions of scatter_reduce and its kin.

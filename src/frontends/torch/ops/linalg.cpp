@@ -9,6 +9,7 @@
 #include <ATen/ops/mm_meta.h>
 #include <ATen/ops/relu.h>
 
+#include "anygpu/calls/matmul.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -24,16 +25,17 @@ bool is_zero(const at::Scalar& s) {
 }
 
 /// out = beta * self + alpha * (lhs @ rhs), self broadcast to out; absent for beta 0.
-void product(const Operand& out, const Operand& lhs, const Operand& rhs, const std::optional<Operand>& self, const at::Scalar& beta,
+void product(const ViewArg& out, const ViewArg& lhs, const ViewArg& rhs, const calls::MaybeView& self, const at::Scalar& beta,
              const at::Scalar& alpha) {
-  const bool add = self && !is_zero(beta);
-  if (is_one(alpha) && (!add || is_one(beta))) {
-    if (add) return record(ANYGPU_OP("matmul"), {out, lhs, rhs, *self});
-    return record(ANYGPU_OP("matmul"), {out, lhs, rhs});
-  }
-  const anygpu::Scalar a = to_scalar(alpha, compute_type(out.dtype));
-  if (!add) return record(ANYGPU_OP("matmul_scaled"), {out, lhs, rhs}, {a});
-  record(ANYGPU_OP("matmul_scaled"), {out, lhs, rhs, *self}, {a, to_scalar(beta, compute_type(out.dtype))});
+  const calls::MaybeView added = is_zero(beta) ? calls::MaybeView() : self;
+  if (is_one(alpha) && (!added || is_one(beta))) return record(calls::Matmul{.dst = out, .lhs = lhs, .rhs = rhs, .bias = added});
+  const DType t = compute_type(out.dtype);
+  record(calls::MatmulScaled{.dst = out,
+                             .lhs = lhs,
+                             .rhs = rhs,
+                             .self = added,
+                             .alpha = to_scalar(alpha, t),
+                             .beta = added ? to_scalar(beta, t) : anygpu::Scalar()});
 }
 
 /// Whether two matrices of one dtype on this device fit; what does not is left to the meta function, which says why.
@@ -55,7 +57,7 @@ Tensor mm(const Tensor& self, const Tensor& mat2) {
     return mm_out(self, mat2, out);
   }
   Tensor out = empty({self.size(0), mat2.size(1)}, self);
-  if (out.numel()) record(ANYGPU_OP("matmul"), {out, self, mat2});
+  if (out.numel()) record(calls::Matmul{.dst = out, .lhs = self, .rhs = mat2});
   return out;
 }
 
@@ -79,7 +81,7 @@ Tensor bmm(const Tensor& self, const Tensor& mat2) {
     return bmm_out(self, mat2, out);
   }
   Tensor out = empty({self.size(0), self.size(1), mat2.size(2)}, self);
-  if (out.numel()) record(ANYGPU_OP("matmul"), {out, self, mat2});
+  if (out.numel()) record(calls::Matmul{.dst = out, .lhs = self, .rhs = mat2});
   return out;
 }
 
@@ -95,7 +97,7 @@ Tensor& addmm_out(const Tensor& self, const Tensor& mat1, const Tensor& mat2, co
   if (!out.numel()) return out;
   const Tensor bias = on_device(self, out);
   const View broadcast = expand_to(bias, out.sizes());
-  product(out, mat1, mat2, Operand(broadcast), beta, alpha);
+  product(out, mat1, mat2, broadcast, beta, alpha);
   return out;
 }
 
@@ -103,7 +105,7 @@ Tensor addmm(const Tensor& self, const Tensor& mat1, const Tensor& mat2, const a
   if (C10_LIKELY(plain_pair(mat1, mat2, 2) && is_anygpu(self) && self.scalar_type() == mat1.scalar_type() && self.dim() == 1 &&
                  is_one(beta) && is_one(alpha) && (self.size(0) == mat2.size(1) || self.size(0) == 1))) {
     Tensor out = empty({mat1.size(0), mat2.size(1)}, mat1);
-    if (out.numel()) record(ANYGPU_OP("matmul"), {out, mat1, mat2, self});
+    if (out.numel()) record(calls::Matmul{.dst = out, .lhs = mat1, .rhs = mat2, .bias = self});
     return out;
   }
   Tensor out = empty({0}, mat1);
@@ -132,7 +134,7 @@ Tensor& baddbmm_out(const Tensor& self, const Tensor& a, const Tensor& b, const 
   if (!out.numel()) return out;
   const Tensor bias = on_device(self, out);
   const View broadcast = expand_to(bias, out.sizes());
-  product(out, a, b, Operand(broadcast), beta, alpha);
+  product(out, a, b, broadcast, beta, alpha);
   return out;
 }
 
@@ -195,7 +197,7 @@ Tensor& addmv_out(const Tensor& self, const Tensor& mat, const Tensor& vec, cons
   broadcast.sizes.push_back(1);
   broadcast.strides.push_back(0);
   const View y = as_column(out), x = as_column(vec);
-  product(y, mat, x, Operand(broadcast), beta, alpha);
+  product(y, mat, x, broadcast, beta, alpha);
   return out;
 }
 
@@ -208,7 +210,7 @@ Tensor dot(const Tensor& self, const Tensor& other) {
   want_numbers(self);
   Tensor out = empty({}, self);
   if (self.numel() == 0) return out.zero_();
-  record(ANYGPU_OP("dot"), {out, self, other});
+  record(calls::Dot{.dst = out, .lhs = self, .rhs = other});
   return out;
 }
 

@@ -2,6 +2,7 @@
 #include <ATen/ops/nll_loss_backward_meta.h>
 #include <ATen/ops/nll_loss_forward_meta.h>
 
+#include "anygpu/calls/loss.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -21,6 +22,11 @@ void check_target(const Tensor& target) {
               target.scalar_type());
 }
 
+/// PyTorch's numbers are the catalogue's.
+calls::Batch batch_of(int64_t reduction) {
+  return static_cast<calls::Batch>(reduction);
+}
+
 void nll_forward(const Tensor& out, const Tensor& total, const Tensor& self, const Tensor& target, const OptTensor& weight,
                  int64_t reduction, int64_t ignore_index) {
   if (target.numel() == 0) {
@@ -28,20 +34,25 @@ void nll_forward(const Tensor& out, const Tensor& total, const Tensor& self, con
     total.zero_();
     return;
   }
-  c10::SmallVector<Operand, 5> operands{out, total, self, target};
-  Tensor w;
-  if (given(weight)) operands.emplace_back(w = *weight);
-  const int64_t attrs[] = {reduction, given(weight)};
-  record(ANYGPU_OP("nll_loss"), operands, {anygpu::Scalar(ignore_index)}, attrs);
+  record(calls::NllLoss{.loss = out,
+                        .total_weight = total,
+                        .x = self,
+                        .target = target,
+                        .weight = weight,
+                        .batch = batch_of(reduction),
+                        .ignored = ignore_index});
 }
 
 void nll_backward(const Tensor& dx, const Tensor& grad, const Tensor& target, const Tensor& total, const OptTensor& weight,
                   int64_t reduction, int64_t ignore_index) {
   if (dx.numel() == 0) return;
-  c10::SmallVector<Operand, 5> operands{dx, grad, target, total};
-  if (given(weight)) operands.emplace_back(*weight);
-  const int64_t attrs[] = {reduction, given(weight)};
-  record(ANYGPU_OP("nll_loss_grad"), operands, {anygpu::Scalar(ignore_index)}, attrs);
+  record(calls::NllLossGrad{.dx = dx,
+                            .dloss = grad,
+                            .target = target,
+                            .total_weight = total,
+                            .weight = weight,
+                            .batch = batch_of(reduction),
+                            .ignored = ignore_index});
 }
 
 std::tuple<Tensor&, Tensor&> nll_loss_out(const Tensor& self, const Tensor& target, const OptTensor& weight, int64_t reduction,
@@ -147,18 +158,22 @@ void check_multi_margin(const Tensor& self, const Tensor& target, const at::Scal
 View at_least_1d(const Tensor& t) {
   return t.dim() ? own_view_of(t) : restrided(t, {1}, {1});
 }
+View at_least_1d(const OptTensor& t) {
+  return given(t) ? at_least_1d(*t) : View();
+}
 
 Tensor& multi_margin_loss_out(const Tensor& self, const Tensor& target, const at::Scalar& p, const at::Scalar& margin, const OptTensor& weight,
                               int64_t reduction, Tensor& out) {
   check_multi_margin(self, target, p, weight);
   resize_out(out, reduction == at::Reduction::None && target.dim() > 0 ? target.sizes() : at::IntArrayRef());
   if (self.numel() == 0) return out;
-  const View x = at_least_1d(self);
-  View w;
-  c10::SmallVector<Operand, 4> operands{out, x, target};
-  if (given(weight)) operands.emplace_back(w = at_least_1d(*weight));
-  const int64_t attrs[] = {reduction, p.to<int64_t>(), given(weight)};
-  record(ANYGPU_OP("multi_margin_loss"), operands, {anygpu::Scalar(margin.toDouble())}, attrs);
+  record(calls::MultiMarginLoss{.loss = out,
+                                .x = at_least_1d(self),
+                                .target = target,
+                                .weight = at_least_1d(weight),
+                                .batch = batch_of(reduction),
+                                .p = p.to<int64_t>(),
+                                .margin = margin.toDouble()});
   return out;
 }
 Tensor multi_margin_loss(const Tensor& self, const Tensor& target, const at::Scalar& p, const at::Scalar& margin, const OptTensor& weight,
@@ -172,12 +187,14 @@ Tensor& multi_margin_loss_backward_out(const Tensor& grad, const Tensor& self, c
   check_multi_margin(self, target, p, weight);
   resize_out(dx, self.sizes());
   if (self.numel() == 0) return dx;
-  const View x = at_least_1d(self), d = at_least_1d(dx);
-  View w;
-  c10::SmallVector<Operand, 5> operands{d, grad, x, target};
-  if (given(weight)) operands.emplace_back(w = at_least_1d(*weight));
-  const int64_t attrs[] = {reduction, p.to<int64_t>(), given(weight)};
-  record(ANYGPU_OP("multi_margin_loss_grad"), operands, {anygpu::Scalar(margin.toDouble())}, attrs);
+  record(calls::MultiMarginLossGrad{.dx = at_least_1d(dx),
+                                    .dloss = grad,
+                                    .x = at_least_1d(self),
+                                    .target = target,
+                                    .weight = at_least_1d(weight),
+                                    .batch = batch_of(reduction),
+                                    .p = p.to<int64_t>(),
+                                    .margin = margin.toDouble()});
   return dx;
 }
 Tensor multi_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, const at::Scalar& p, const at::Scalar& margin,
@@ -201,7 +218,9 @@ std::tuple<Tensor&, Tensor&> multilabel_margin_loss_out(const Tensor& self, cons
   const int64_t rows[] = {self.dim() == 2 ? self.size(0) : 1};
   resize_out(out, reduction == at::Reduction::None && target.dim() == 2 ? at::IntArrayRef(rows) : at::IntArrayRef());
   resize_out(is_target, target.sizes());
-  if (self.numel()) record(ANYGPU_OP("multilabel_margin_loss"), {out, is_target, self, target}, {}, {reduction});
+  if (self.numel())
+    record(calls::MultilabelMarginLoss{
+        .loss = out, .is_target = is_target, .x = self, .target = target, .batch = batch_of(reduction)});
   return {out, is_target};
 }
 std::tuple<Tensor, Tensor> multilabel_margin_loss(const Tensor& self, const Tensor& target, int64_t reduction) {
@@ -214,7 +233,8 @@ Tensor& multilabel_margin_loss_backward_out(const Tensor& grad, const Tensor& se
                                             const Tensor& is_target, Tensor& dx) {
   check_multilabel(self, target);
   resize_out(dx, self.sizes());
-  if (self.numel()) record(ANYGPU_OP("multilabel_margin_loss_grad"), {dx, grad, self, target}, {}, {reduction});
+  if (self.numel())
+    record(calls::MultilabelMarginLossGrad{.dx = dx, .dloss = grad, .x = self, .target = target, .batch = batch_of(reduction)});
   return dx;
 }
 Tensor multilabel_margin_loss_backward(const Tensor& grad, const Tensor& self, const Tensor& target, int64_t reduction,

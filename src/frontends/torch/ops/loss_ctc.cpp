@@ -1,4 +1,5 @@
 // Connectionist temporal classification.
+#include "anygpu/calls/loss.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -24,24 +25,21 @@ struct Batch {
     TORCH_CHECK(static_cast<int64_t>(inputs.size()) == n, "input_lengths must be of size batch_size");
     TORCH_CHECK(static_cast<int64_t>(lengths.size()) == n, "target_lengths must be of size batch_size");
     TORCH_CHECK(targets.dim() == 1 || targets.dim() == 2, "targets must be of 1 or 2 dimensions");
-    std::vector<int64_t> begin;
-    int64_t at = 0;
     for (size_t i = 0; i < lengths.size(); ++i) {
       TORCH_CHECK(lengths[i] >= 0, "Expected target_lengths to have value at least 0, but got value ", lengths[i]);
       TORCH_CHECK(inputs[i] >= 0, "Expected input_lengths to have value at least 0, but got value ", inputs[i]);
       TORCH_CHECK(inputs[i] <= log_probs.size(0), "Expected input_lengths to have value at most ", log_probs.size(0), ", but got value ",
                   inputs[i]);
-      begin.push_back(targets.dim() == 2 ? static_cast<int64_t>(i) * targets.size(1) : at);
-      at += lengths[i];
-      longest = std::max(longest, lengths[i]);
     }
-    TORCH_CHECK(targets.dim() == 2 || targets.size(0) == at, "Expected targets to have size ", at, " at dimension 0, but got size ",
+    const calls::CtcStarts row = calls::ctc_starts({lengths.data(), lengths.size()}, targets.dim() == 2 ? targets.size(1) : 0);
+    longest = row.longest;
+    TORCH_CHECK(targets.dim() == 2 || targets.size(0) == row.total, "Expected targets to have size ", row.total, " at dimension 0, but got size ",
                 targets.size(0));
     TORCH_CHECK(targets.dim() == 1 || (targets.size(0) == n && targets.size(1) >= longest), "Expected targets to have size at least ",
                 longest, " at dimension 1, but got ", targets.sizes());
     labels = targets.contiguous().view({-1});
     const auto upload = [&](at::ArrayRef<int64_t> v) { return at::tensor(v, at::kLong).to(log_probs.device()); };
-    starts = upload(begin);
+    starts = upload(row.starts);
     input_lengths = upload(inputs);
     target_lengths = upload(lengths);
   }
@@ -51,7 +49,14 @@ std::tuple<Tensor, Tensor> ctc_loss(const Tensor& log_probs, const Tensor& targe
                                     bool zero_infinity) {
   const Batch b(log_probs, targets, inputs, lengths, blank);
   Tensor loss = empty({log_probs.size(1)}, log_probs), alpha = empty({log_probs.size(1), log_probs.size(0), 2 * b.longest + 1}, log_probs);
-  record(ANYGPU_OP("ctc_loss"), {loss, alpha, log_probs, b.labels, b.starts, b.input_lengths, b.target_lengths}, {anygpu::Scalar(blank)});
+  record(calls::CtcLoss{.loss = loss,
+                        .log_alpha = alpha,
+                        .log_probs = log_probs,
+                        .labels = b.labels,
+                        .starts = b.starts,
+                        .input_lengths = b.input_lengths,
+                        .target_lengths = b.target_lengths,
+                        .blank = blank});
   return {loss, alpha};
 }
 
@@ -59,8 +64,17 @@ Tensor ctc_loss_backward(const Tensor& grad, const Tensor& log_probs, const Tens
                          const Tensor& loss, const Tensor& alpha, int64_t blank, bool zero_infinity) {
   const Batch b(log_probs, targets, inputs, lengths, blank);
   Tensor dx = empty(log_probs.sizes(), log_probs);
-  record(ANYGPU_OP("ctc_loss_grad"), {dx, grad, loss, alpha, log_probs, b.labels, b.starts, b.input_lengths, b.target_lengths},
-         {anygpu::Scalar(blank)}, {zero_infinity});
+  record(calls::CtcLossGrad{.dlog_probs = dx,
+                            .dloss = grad,
+                            .loss = loss,
+                            .log_alpha = alpha,
+                            .log_probs = log_probs,
+                            .labels = b.labels,
+                            .starts = b.starts,
+                            .input_lengths = b.input_lengths,
+                            .target_lengths = b.target_lengths,
+                            .zero_infinity = zero_infinity,
+                            .blank = blank});
   return dx;
 }
 

@@ -2,6 +2,7 @@
 #include <ATen/native/layer_norm.h>
 #include <ATen/ops/linalg_vector_norm.h>
 
+#include "anygpu/calls/norm.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -37,56 +38,30 @@ at::ScalarType parameter_type(const Tensor& x, std::initializer_list<const OptTe
   return x.scalar_type();
 }
 
-/// Operands and flags of a call with optional parts.
-struct Call {
-  c10::SmallVector<Operand, 10> operands;
-  int64_t present = 0;
-  int asked = 0;
-  void maybe(const OptTensor& t) {
-    if (given(t)) {
-      operands.emplace_back(*t);
-      present |= int64_t{1} << asked;
-    }
-    ++asked;
-  }
-  void maybe(const View* v) {
-    if (v) {
-      operands.emplace_back(*v);
-      present |= int64_t{1} << asked;
-    }
-    ++asked;
-  }
-};
-
 // ---- batch ----
 
 void batch_norm_into(const Tensor& y, const Tensor& mean, const Tensor& invstd, const Tensor& x, const OptTensor& weight,
                      const OptTensor& bias, const OptTensor& running_mean, const OptTensor& running_var, double momentum, double eps) {
   const bool running = given(running_mean) && given(running_var);
-  Call call;
-  for (const Tensor* t : {&y, &mean, &invstd}) call.operands.emplace_back(*t);
-  if (running) {
-    call.operands.emplace_back(*running_mean);
-    call.operands.emplace_back(*running_var);
-  }
-  call.operands.emplace_back(x);
-  call.maybe(weight);
-  call.maybe(bias);
-  call.maybe(running ? running_mean : OptTensor());
-  call.maybe(running ? running_var : OptTensor());
-  const int64_t attrs[] = {call.present};
-  record(running ? ANYGPU_OP("batch_norm_running") : ANYGPU_OP("batch_norm"), call.operands,
-         {anygpu::Scalar(momentum), anygpu::Scalar(eps)}, attrs);
+  const calls::MaybeView kept_mean = running ? running_mean : calls::MaybeView(), kept_var = running ? running_var : calls::MaybeView();
+  record(calls::BatchNorm{.y = y,
+                          .mean = mean,
+                          .invstd = invstd,
+                          .new_running_mean = kept_mean,
+                          .new_running_var = kept_var,
+                          .x = x,
+                          .weight = weight,
+                          .bias = bias,
+                          .running_mean = kept_mean,
+                          .running_var = kept_var,
+                          .momentum = momentum,
+                          .eps = eps});
 }
 
 void batch_norm_eval_into(const Tensor& y, const Tensor& x, const OptTensor& weight, const OptTensor& bias, const Tensor& running_mean,
                           const Tensor& running_var, double eps) {
-  Call call;
-  for (const Tensor* t : {&y, &x, &running_mean, &running_var}) call.operands.emplace_back(*t);
-  call.maybe(weight);
-  call.maybe(bias);
-  const int64_t attrs[] = {call.present};
-  record(ANYGPU_OP("batch_norm_eval"), call.operands, {anygpu::Scalar(eps)}, attrs);
+  record(calls::BatchNormEval{
+      .y = y, .x = x, .running_mean = running_mean, .running_var = running_var, .weight = weight, .bias = bias, .eps = eps});
 }
 
 Three batch_norm(const Tensor& x, const OptTensor& weight, const OptTensor& bias, const OptTensor& running_mean,
@@ -169,16 +144,16 @@ Three batch_norm_backward(const Tensor& grad, const Tensor& x, const OptTensor& 
   if (!outputs) return {dx, dw, db};
   const OptTensor &mean = train ? save_mean : running_mean, &spread = train ? save_invstd : running_var;
   TORCH_CHECK(given(mean) && given(spread), "native_batch_norm_backward: the statistics are not there");
-  Call call;
-  for (const Tensor& t : {dx, dw, db}) call.maybe(OptTensor(t));
-  const int64_t asked = call.present;
-  for (const Tensor* t : {&grad, &x, &*mean, &*spread}) call.operands.emplace_back(*t);
-  if (given(weight)) call.operands.emplace_back(*weight);
-  const int64_t attrs[] = {given(weight), asked, train};
-  record(outputs == 1   ? ANYGPU_OP("batch_norm_grad_1")
-         : outputs == 2 ? ANYGPU_OP("batch_norm_grad_2")
-                        : ANYGPU_OP("batch_norm_grad_3"),
-         call.operands, {anygpu::Scalar(eps)}, attrs);
+  record(calls::BatchNormGrad{.dx = dx,
+                              .dweight = dw,
+                              .dbias = db,
+                              .dy = grad,
+                              .x = x,
+                              .mean = *mean,
+                              .spread = *spread,
+                              .weight = weight,
+                              .train = train,
+                              .eps = eps});
   return {dx, dw, db};
 }
 
@@ -192,7 +167,7 @@ std::tuple<Tensor, Tensor> batch_norm_stats(const Tensor& x, double eps) {
   want_float(x);
   const auto type = half(x) ? at::kFloat : x.scalar_type();
   Tensor mean = empty({x.size(1)}, type, x), invstd = empty({x.size(1)}, type, x);
-  record(ANYGPU_OP("batch_norm_stats"), {mean, invstd, x}, {anygpu::Scalar(eps)});
+  record(calls::BatchNormStats{.mean = mean, .invstd = invstd, .x = x, .eps = eps});
   return {mean, invstd};
 }
 
@@ -222,12 +197,14 @@ Three layer_norm(const Tensor& x, IntArrayRef shape, const OptTensor& weight, co
   Tensor y = empty(x.sizes(), x), mean = empty(stats, type, x), rstd = empty(stats, type, x);
   if (m == 0) return {y, mean, rstd};
   if (n == 0) return {y, mean.zero_(), rstd.fill_(std::numeric_limits<double>::quiet_NaN())};
-  Call call;
-  for (const Tensor& t : {y, mean, rstd, x}) call.operands.emplace_back(t);
-  call.maybe(weight);
-  call.maybe(bias);
-  const int64_t attrs[] = {call.present, static_cast<int64_t>(shape.size())};
-  record(ANYGPU_OP("layer_norm"), call.operands, {anygpu::Scalar(eps)}, attrs);
+  record(calls::LayerNorm{.y = y,
+                          .mean = mean,
+                          .rstd = rstd,
+                          .x = x,
+                          .weight = weight,
+                          .bias = bias,
+                          .dims = static_cast<int64_t>(shape.size()),
+                          .eps = eps});
   return {y, mean, rstd};
 }
 
@@ -245,16 +222,15 @@ Three layer_norm_backward(const Tensor& grad, const Tensor& x, IntArrayRef shape
     return {dx, dw, db};
   }
   if (!outputs) return {dx, dw, db};
-  Call call;
-  for (const Tensor& t : {dx, dw, db}) call.maybe(OptTensor(t));
-  const int64_t asked = call.present;
-  for (const Tensor* t : {&grad, &x, &mean, &rstd}) call.operands.emplace_back(*t);
-  if (given(weight)) call.operands.emplace_back(*weight);
-  const int64_t attrs[] = {given(weight), asked, static_cast<int64_t>(shape.size())};
-  record(outputs == 1   ? ANYGPU_OP("layer_norm_grad_1")
-         : outputs == 2 ? ANYGPU_OP("layer_norm_grad_2")
-                        : ANYGPU_OP("layer_norm_grad_3"),
-         call.operands, {}, attrs);
+  record(calls::LayerNormGrad{.dx = dx,
+                              .dweight = dw,
+                              .dbias = db,
+                              .dy = grad,
+                              .x = x,
+                              .mean = mean,
+                              .rstd = rstd,
+                              .weight = weight,
+                              .dims = static_cast<int64_t>(shape.size())});
   return {dx, dw, db};
 }
 
@@ -271,11 +247,12 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, IntArrayRef shape, const Op
   for (size_t d = stats.size() - shape.size(); d < stats.size(); ++d) stats[d] = 1;
   Tensor y = empty(x.sizes(), x), rstd = empty(stats, half(x) ? at::kFloat : x.scalar_type(), x);
   if (x.numel() == 0) return {y, rstd.zero_()};
-  Call call;
-  for (const Tensor& t : {y, rstd, x}) call.operands.emplace_back(t);
-  call.maybe(weight);
-  const int64_t attrs[] = {call.present, static_cast<int64_t>(shape.size())};
-  record(ANYGPU_OP("rms_norm"), call.operands, {anygpu::Scalar(eps.value_or(default_eps(x)))}, attrs);
+  record(calls::RmsNorm{.y = y,
+                        .rstd = rstd,
+                        .x = x,
+                        .weight = weight,
+                        .dims = static_cast<int64_t>(shape.size()),
+                        .eps = eps.value_or(default_eps(x))});
   return {y, rstd};
 }
 
@@ -285,14 +262,9 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x
   if (mask[0]) dx = empty(x.sizes(), x);
   if (mask[1] && given(weight)) dw = empty(weight->sizes(), *weight);
   if (x.numel() == 0) return {dx, dw.defined() ? dw.zero_() : dw};
-  Call call;
-  for (const Tensor& t : {dx, dw}) call.maybe(OptTensor(t));
-  const int64_t asked = call.present;
-  if (!asked) return {dx, dw};
-  for (const Tensor* t : {&grad, &x, &rstd}) call.operands.emplace_back(*t);
-  if (given(weight)) call.operands.emplace_back(*weight);
-  const int64_t attrs[] = {given(weight), asked, static_cast<int64_t>(shape.size())};
-  record(asked == 3 ? ANYGPU_OP("rms_norm_grad_2") : ANYGPU_OP("rms_norm_grad_1"), call.operands, {}, attrs);
+  if (!dx.defined() && !dw.defined()) return {dx, dw};
+  record(calls::RmsNormGrad{
+      .dx = dx, .dweight = dw, .dy = grad, .x = x, .rstd = rstd, .weight = weight, .dims = static_cast<int64_t>(shape.size())});
   return {dx, dw};
 }
 
@@ -303,8 +275,9 @@ View grouped(const Tensor& x, int64_t n, int64_t g, int64_t d, int64_t s) {
   if (x.is_contiguous()) return restrided(x, {n, g, d, s}, {g * d * s, d * s, s, 1});
   return restrided(x, {n, g, d, s}, {g * d * s, d, 1, g * d});
 }
-View grouped(const Tensor& v, int64_t g, int64_t d) {
-  return restrided(v, {g, d, 1}, {d * v.stride(0), v.stride(0), 0});
+/// None for a parameter that is absent.
+View grouped(const OptTensor& v, int64_t g, int64_t d) {
+  return given(v) ? restrided(*v, {g, d, 1}, {d * v->stride(0), v->stride(0), 0}) : View();
 }
 
 Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& bias, int64_t n, int64_t c, int64_t hw, int64_t group,
@@ -326,15 +299,8 @@ Three group_norm(const Tensor& input, const OptTensor& weight, const OptTensor& 
   const int64_t d = c / group;
   const View yv = grouped(y, n, group, d, hw), xv = grouped(x, n, group, d, hw);
   const View mv = restrided(mean, {n, group, 1, 1}, {group, 1, 0, 0}), rv = restrided(rstd, {n, group, 1, 1}, {group, 1, 0, 0});
-  View wv, bv;
-  Call call;
-  for (const View* v : {&yv, &mv, &rv, &xv}) call.operands.emplace_back(*v);
-  if (given(weight)) wv = grouped(*weight, group, d);
-  if (given(bias)) bv = grouped(*bias, group, d);
-  call.maybe(given(weight) ? &wv : nullptr);
-  call.maybe(given(bias) ? &bv : nullptr);
-  const int64_t attrs[] = {call.present};
-  record(ANYGPU_OP("group_norm"), call.operands, {anygpu::Scalar(eps)}, attrs);
+  const View wv = grouped(weight, group, d), bv = grouped(bias, group, d);
+  record(calls::GroupNorm{.y = yv, .mean = mv, .rstd = rv, .x = xv, .weight = wv, .bias = bv, .eps = eps});
   return {y, mean, rstd};
 }
 
@@ -355,24 +321,12 @@ Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor&
   const int outputs = mask[0] + mask[1] + mask[2];
   if (!outputs) return {dx, dw, db};
   const int64_t d = c / group;
-  View dxv, dwv, dbv, wv;
-  if (mask[0]) dxv = grouped(dx, n, group, d, hw);
-  if (mask[1]) dwv = grouped(dw, group, d);
-  if (mask[2]) dbv = grouped(db, group, d);
+  const View dxv = mask[0] ? grouped(dx, n, group, d, hw) : View(), dwv = grouped(dw, group, d), dbv = grouped(db, group, d);
   const View dyv = grouped(dy, n, group, d, hw), xv = grouped(x, n, group, d, hw);
   const View mv = restrided(mean, {n, group, 1, 1}, {group, 1, 0, 0}), rv = restrided(rstd, {n, group, 1, 1}, {group, 1, 0, 0});
-  Call call;
-  call.maybe(mask[0] ? &dxv : nullptr);
-  call.maybe(mask[1] ? &dwv : nullptr);
-  call.maybe(mask[2] ? &dbv : nullptr);
-  const int64_t asked = call.present;
-  for (const View* v : {&dyv, &xv, &mv, &rv}) call.operands.emplace_back(*v);
-  if (given(weight)) call.operands.emplace_back(wv = grouped(*weight, group, d));
-  const int64_t attrs[] = {given(weight), asked};
-  record(outputs == 1   ? ANYGPU_OP("group_norm_grad_1")
-         : outputs == 2 ? ANYGPU_OP("group_norm_grad_2")
-                        : ANYGPU_OP("group_norm_grad_3"),
-         call.operands, {}, attrs);
+  const View wv = grouped(weight, group, d);
+  record(calls::GroupNormGrad{
+      .dx = dxv, .dweight = dwv, .dbias = dbv, .dy = dyv, .x = xv, .mean = mv, .rstd = rv, .weight = wv});
   return {dx, dw, db};
 }
 
@@ -381,13 +335,13 @@ Three group_norm_backward(const Tensor& grad, const Tensor& input, const Tensor&
 std::tuple<Tensor, Tensor> weight_norm(const Tensor& v, const Tensor& g, int64_t dim) {
   want_float(v);
   Tensor w = empty(v.sizes(), v), norms = empty(g.sizes(), half(g) ? at::kFloat : g.scalar_type(), g);
-  if (v.numel()) record(ANYGPU_OP("weight_norm"), {w, norms, v, g}, {}, {dim});
+  if (v.numel()) record(calls::WeightNorm{.w = w, .norms = norms, .v = v, .g = g, .dim = dim});
   return {w, norms};
 }
 
 std::tuple<Tensor, Tensor> weight_norm_backward(const Tensor& grad, const Tensor& v, const Tensor& g, const Tensor& norms, int64_t dim) {
   Tensor dv = empty(v.sizes(), v), dg = empty(g.sizes(), g);
-  if (v.numel()) record(ANYGPU_OP("weight_norm_grad"), {dv, dg, grad, v, g, norms}, {}, {dim});
+  if (v.numel()) record(calls::WeightNormGrad{.dv = dv, .dg = dg, .dw = grad, .v = v, .g = g, .norms = norms, .dim = dim});
   return {dv, dg};
 }
 

@@ -3,16 +3,14 @@
 
 #include <cmath>
 
-#include "anygpu/optimizer_flags.h"
-#include "pointwise.h"
+#include "anygpu/calls/optimizer.h"
+#include "structured.h"
 
 namespace at::native {
 using namespace anygpu;
 using namespace anygpu::torch_frontend;
-using namespace anygpu::optimizer;
 namespace {
 
-using N = anygpu::Scalar;
 using OptTensor = std::optional<Tensor>;
 
 bool given(const OptTensor& t) {
@@ -29,45 +27,22 @@ void fits(const char* op, const Tensor& param, const Tensor& t) {
   TORCH_CHECK(at::isFloatingType(param.scalar_type()) && at::isFloatingType(t.scalar_type()), op, ": expected floating-point tensors");
 }
 
-int64_t flag(bool set, Flag f) {
-  return set ? static_cast<int64_t>(f) : 0;
+/// A tensor of one element as an operand that holds one number; absent where there is none.
+calls::MaybeView one_number(const Tensor* t) {
+  if (!t || !t->defined()) return {};
+  TORCH_CHECK(t->numel() == 1, "expected one element, got ", t->sizes());
+  ViewArg v = view_of(*t);
+  v.rank = 0;
+  return v;
 }
-
-/// What the steps of all parameters have in common.
-struct Common {
-  OptTensor grad_scale, found_inf, rate;
-  int64_t flags = 0;
-
-  Common(const OptTensor& grad_scale, const OptTensor& found_inf, const Tensor* rate) : grad_scale(grad_scale), found_inf(found_inf) {
-    if (given(found_inf)) flags |= kGuarded;
-    if (given(grad_scale)) flags |= kScaled;
-    if (rate) {
-      this->rate = *rate;
-      flags |= kTensorRate;
-    }
-  }
-  /// The guards and the rate, after the operator's own inputs.
-  void append(c10::SmallVectorImpl<Operand>& operands) const {
-    auto scalar = [](const Tensor& t) {
-      TORCH_CHECK(t.numel() == 1, "expected one element, got ", t.sizes());
-      ViewArg v = view_of(t);
-      v.rank = 0;
-      return Operand(v);
-    };
-    if (given(found_inf)) operands.push_back(scalar(*found_inf));
-    if (given(grad_scale)) operands.push_back(scalar(*grad_scale));
-    if (rate) operands.push_back(scalar(*rate));
-  }
-};
+calls::MaybeView one_number(const OptTensor& t) {
+  return one_number(t ? &*t : nullptr);
+}
 
 /// A CPU tensor of one element is a number.
 double number_of(const Tensor& t) {
   if (t.scalar_type() == kFloat && t.numel() == 1) return *t.const_data_ptr<float>();
   return t.item<double>();
-}
-
-const Op& pick(int outputs, const Op& few, const Op& more, const Op& most, int least) {
-  return outputs == least ? few : outputs == least + 1 ? more : most;
 }
 
 // ---- Adam and AdamW ----
@@ -81,39 +56,43 @@ void adam(const char* name, TensorList params, TensorList grads, TensorList ms, 
   same_length(name, params, vs, "exp_avg_sqs");
   same_length(name, params, steps, "state_steps");
   if (amsgrad) same_length(name, params, vmaxs, "max_exp_avg_sqs");
-  Common common(grad_scale, found_inf, rate_tensor);
-  int64_t flags =
-      common.flags | flag(maximize, kMaximize) | flag(amsgrad, kAmsgrad) | flag(decoupled, kDecoupled) | flag(decay != 0, kDecay);
-  N scalars[] = {N(rate), N(1 - beta1), N(beta2), N(1 - beta2), N(std::log(beta1)), N(std::log(beta2)), N(decay), N(eps)};
+  const calls::MaybeView scale = one_number(grad_scale), overflow = one_number(found_inf), rate_view = one_number(rate_tensor);
   const bool host_steps = !steps.empty() && steps[0].is_cpu();
-  if (host_steps) flags |= kHostStep;
-  double corrected = -1;  // the step that scalars 4 and 5 belong to
+  double correction1 = std::log(beta1), correction2 = std::log(beta2);
+  double corrected = -1;  // the step that the corrections belong to, where they are the host's
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor& p = params[i];
     for (const Tensor* t : {&grads[i], &ms[i], &vs[i]}) fits(name, p, *t);
     if (!p.numel()) continue;
-    c10::SmallVector<Operand, 16> operands{p, ms[i], vs[i]};
-    if (amsgrad) operands.push_back(vmaxs[i]);
-    if (flags & kScaled) operands.push_back(grads[i]);
-    const Op& op =
-        pick(static_cast<int>(operands.size()), ANYGPU_OP("fused_adam"), ANYGPU_OP("fused_adam_4"), ANYGPU_OP("fused_adam_5"), 3);
-    operands.append({p, ms[i], vs[i]});
-    if (amsgrad) operands.push_back(vmaxs[i]);
-    operands.push_back(grads[i]);
     if (host_steps) {
       TORCH_CHECK(steps[i].is_cpu(), name, ": expected state_steps on one device");
       if (double t = number_of(steps[i]); t != corrected) {
-        scalars[4] = N(1 - std::pow(beta1, t));
-        scalars[5] = N(std::sqrt(1 - std::pow(beta2, t)));
+        correction1 = 1 - std::pow(beta1, t);
+        correction2 = std::sqrt(1 - std::pow(beta2, t));
         corrected = t;
       }
-    } else {
-      ViewArg step = view_of(steps[i]);
-      step.rank = 0;
-      operands.push_back(step);
     }
-    common.append(operands);
-    record(op, operands, scalars, {torch_frontend::pointwise_attr(p.scalar_type()), flags});
+    record(calls::Adam{.param = p,
+                       .m = ms[i],
+                       .v = vs[i],
+                       .vmax = amsgrad ? vmaxs[i] : calls::MaybeView(),
+                       .unscaled = scale ? grads[i] : calls::MaybeView(),
+                       .grad = grads[i],
+                       .step = host_steps ? calls::MaybeView() : one_number(&steps[i]),
+                       .found_inf = overflow,
+                       .grad_scale = scale,
+                       .rate = rate_view,
+                       .maximize = maximize,
+                       .decays = decay != 0,
+                       .decoupled = decoupled,
+                       .host_rate = rate,
+                       .one_minus_beta1 = 1 - beta1,
+                       .beta2 = beta2,
+                       .one_minus_beta2 = 1 - beta2,
+                       .correction1 = correction1,
+                       .correction2 = correction2,
+                       .decay = decay,
+                       .eps = eps});
   }
 }
 
@@ -142,23 +121,26 @@ void sgd(TensorList params, TensorList grads, TensorList buffers, double decay, 
   bool has_buffer = !buffers.empty();
   if (has_buffer) same_length(name, params, buffers, "momentum buffers");
   TORCH_CHECK(has_buffer || momentum == 0, "_fused_sgd_: momentum wants momentum buffers");
-  Common common(grad_scale, found_inf, rate_tensor);
-  int64_t flags = common.flags | flag(maximize, kMaximize) | flag(decay != 0, kDecay);
-  if (has_buffer) flags |= kMomentum | flag(nesterov, kNesterov) | flag(first, kFirst);
-  N scalars[] = {N(rate), N(momentum), N(1 - dampening), N(decay)};
+  const calls::MaybeView scale = one_number(grad_scale), overflow = one_number(found_inf), rate_view = one_number(rate_tensor);
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor& p = params[i];
     fits(name, p, grads[i]);
     if (!p.numel()) continue;
-    c10::SmallVector<Operand, 12> operands{p};
-    if (has_buffer) operands.push_back(buffers[i]);
-    if (flags & kScaled) operands.push_back(grads[i]);
-    const Op& op = pick(static_cast<int>(operands.size()), ANYGPU_OP("fused_sgd"), ANYGPU_OP("fused_sgd_2"), ANYGPU_OP("fused_sgd_3"), 1);
-    operands.push_back(p);
-    if (has_buffer) operands.push_back(buffers[i]);
-    operands.push_back(grads[i]);
-    common.append(operands);
-    record(op, operands, scalars, {torch_frontend::pointwise_attr(p.scalar_type()), flags});
+    record(calls::Sgd{.param = p,
+                      .buffer = has_buffer ? buffers[i] : calls::MaybeView(),
+                      .unscaled = scale ? grads[i] : calls::MaybeView(),
+                      .grad = grads[i],
+                      .found_inf = overflow,
+                      .grad_scale = scale,
+                      .rate = rate_view,
+                      .maximize = maximize,
+                      .decays = decay != 0,
+                      .nesterov = has_buffer && nesterov,
+                      .first = has_buffer && first,
+                      .host_rate = rate,
+                      .momentum = momentum,
+                      .one_minus_dampening = 1 - dampening,
+                      .decay = decay});
   }
 }
 void fused_sgd(TensorList params, TensorList grads, TensorList buffers, double decay, double momentum, double rate, double dampening,
@@ -180,21 +162,25 @@ void adagrad(TensorList params, TensorList grads, TensorList sums, TensorList st
   same_length(name, params, grads, "gradients");
   same_length(name, params, sums, "state_sums");
   same_length(name, params, steps, "state_steps");
-  Common common(grad_scale, found_inf, rate_tensor);
-  int64_t flags = common.flags | flag(maximize, kMaximize) | flag(decay != 0, kDecay);
-  N scalars[] = {N(rate), N(rate_decay), N(decay), N(eps)};
+  const calls::MaybeView scale = one_number(grad_scale), overflow = one_number(found_inf), rate_view = one_number(rate_tensor);
   for (size_t i = 0; i < params.size(); ++i) {
     const Tensor& p = params[i];
     for (const Tensor* t : {&grads[i], &sums[i]}) fits(name, p, *t);
     if (!p.numel()) continue;
-    c10::SmallVector<Operand, 12> operands{p, sums[i]};
-    if (flags & kScaled) operands.push_back(grads[i]);
-    const Op& op = flags & kScaled ? ANYGPU_OP("fused_adagrad_3") : ANYGPU_OP("fused_adagrad");
-    ViewArg step = view_of(steps[i]);
-    step.rank = 0;
-    operands.append({p, sums[i], grads[i], step});
-    common.append(operands);
-    record(op, operands, scalars, {torch_frontend::pointwise_attr(p.scalar_type()), flags});
+    record(calls::Adagrad{.param = p,
+                          .sum = sums[i],
+                          .unscaled = scale ? grads[i] : calls::MaybeView(),
+                          .grad = grads[i],
+                          .step = one_number(&steps[i]),
+                          .found_inf = overflow,
+                          .grad_scale = scale,
+                          .rate = rate_view,
+                          .maximize = maximize,
+                          .decays = decay != 0,
+                          .host_rate = rate,
+                          .rate_decay = rate_decay,
+                          .decay = decay,
+                          .eps = eps});
   }
 }
 void fused_adagrad(TensorList params, TensorList grads, TensorList sums, TensorList steps, double rate, double rate_decay, double decay,
@@ -221,7 +207,7 @@ void unscale(TensorList grads, Tensor& found_inf, const Tensor& inverse_scale) {
     TORCH_CHECK(is_anygpu(g), "one of the gradients was not on the device of inv_scale: ", g.device());
     TORCH_CHECK(g.layout() == kStrided, "one of the gradients was not a strided tensor.");
     TORCH_CHECK(at::isFloatingType(g.scalar_type()), "gradients must be floating-point tensors, got ", g.scalar_type());
-    if (g.numel()) record(ANYGPU_OP("amp_unscale"), {g, found, inverse});
+    if (g.numel()) record(calls::AmpUnscale{.x = g, .found_inf = found, .inverse_scale = inverse});
   }
 }
 
@@ -234,7 +220,7 @@ Tensor& update_scale(Tensor& scale, Tensor& tracker, const Tensor& found_inf, do
   TORCH_CHECK(found_inf.scalar_type() == kFloat, "found_inf must be a float tensor.");
   ViewArg s = view_of(scale), t = view_of(tracker), f = view_of(found_inf);
   s.rank = t.rank = f.rank = 0;
-  record(ANYGPU_OP("amp_update"), {s, t, s, t, f}, {N(growth), N(backoff), N(interval)}, {torch_frontend::pointwise_attr(kFloat)});
+  record(calls::AmpUpdate{.scale = s, .tracker = t, .found_inf = f, .growth = growth, .backoff = backoff, .interval = interval});
   return scale;
 }
 

@@ -10,6 +10,8 @@
 #include <ATen/ops/replication_pad2d_meta.h>
 #include <ATen/ops/replication_pad3d_meta.h>
 
+#include "anygpu/calls/pool.h"
+#include "anygpu/calls/resample.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -18,15 +20,15 @@ namespace {
 using at::IntArrayRef;
 using at::Tensor;
 
-/// attrs: reflect, n, elements before each dimension; PyTorch's padding names the last dimension first.
-c10::SmallVector<int64_t, 8> pad_attrs(bool reflect, IntArrayRef padding) {
+/// Elements before each dimension; PyTorch's padding names the last dimension first.
+Dims elements_before(IntArrayRef padding) {
   const size_t n = padding.size() / 2;
-  c10::SmallVector<int64_t, 8> attrs{reflect, static_cast<int64_t>(n)};
-  for (size_t d = 0; d < n; ++d) attrs.push_back(padding[2 * (n - 1 - d)]);
-  return attrs;
+  Dims before;
+  for (size_t d = 0; d < n; ++d) before.push_back(padding[2 * (n - 1 - d)]);
+  return before;
 }
 void pad(bool reflect, const Tensor& self, IntArrayRef padding, const Tensor& out) {
-  if (out.numel()) record(ANYGPU_OP("pad"), {out, self}, {}, pad_attrs(reflect, padding));
+  if (out.numel()) record(calls::Pad{.dst = out, .src = self, .reflect = reflect, .before = elements_before(padding)});
 }
 void pad_grad(bool reflect, const Tensor& grad, IntArrayRef padding, const Tensor& dx) {
   if (dx.numel() == 0) return;
@@ -34,7 +36,7 @@ void pad_grad(bool reflect, const Tensor& grad, IntArrayRef padding, const Tenso
     dx.zero_();
     return;
   }
-  record(ANYGPU_OP("pad_grad"), {dx, grad}, {}, pad_attrs(reflect, padding));
+  record(calls::PadGrad{.dsrc = dx, .ddst = grad, .reflect = reflect, .before = elements_before(padding)});
 }
 
 /// meta_out with the input's memory format where the output is resized: PyTorch's kernels choose it after their meta functions.
@@ -117,19 +119,17 @@ Tensor checked_pad_backward(const Tensor& grad, const Tensor& self, IntArrayRef 
 
 // ---- windows as columns ----
 
-/// attrs: 2, kernel, stride, padding, dilation
-c10::SmallVector<int64_t, 9> window(IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
-  c10::SmallVector<int64_t, 9> attrs{2};
-  for (IntArrayRef part : {kernel, stride, padding, dilation}) attrs.append(part.begin(), part.end());
-  return attrs;
+/// Lists of two, checked.
+calls::Window window(IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
+  return {dims_of(kernel), dims_of(stride), dims_of(padding), dims_of(dilation)};
 }
 
 void check_pairs(std::initializer_list<std::pair<IntArrayRef, const char*>> lists) {
   for (const auto& [list, name] : lists) TORCH_CHECK(list.size() == 2, "It is expected ", name, " equals to 2, but got size ", list.size());
 }
 
-int64_t windows_along(int64_t size, int64_t kernel, int64_t dilation, int64_t padding, int64_t stride) {
-  return (size + 2 * padding - (dilation * (kernel - 1) + 1)) / stride + 1;
+int64_t windows_along(int64_t size, const calls::Window& w, int d) {
+  return calls::windows_along(size, w.kernel[d], w.stride[d], w.padding[d], w.dilation[d]);
 }
 
 Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
@@ -139,8 +139,8 @@ Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation,
                                  stride[1]);
   const bool batched = self.dim() == 4;
   const int64_t n = batched ? self.size(0) : 1, c = self.size(-3), h = self.size(-2), w = self.size(-1);
-  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]),
-                ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
+  const calls::Window windows = window(kernel, dilation, padding, stride);
+  const int64_t oh = windows_along(h, windows, 0), ow = windows_along(w, windows, 1);
   const int64_t rows = c * kernel[0] * kernel[1], columns = oh * ow;
   c10::SmallVector<int64_t, 3> sizes{n, rows, columns};
   if (!batched) sizes.erase(sizes.begin());
@@ -150,11 +150,10 @@ Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation,
   const Tensor to = dense ? out : empty(sizes, out);
   const int64_t plane = h * w;
   const Tensor from = self.contiguous();
-  record(ANYGPU_OP("im2col"),
-         {restrided(to, {n, c, kernel[0], kernel[1], oh, ow},
-                    {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
-          restrided(from, {n, c, h, w}, {c * plane, plane, w, 1})},
-         {}, window(kernel, dilation, padding, stride));
+  record(calls::Im2Col{.dst = restrided(to, {n, c, kernel[0], kernel[1], oh, ow},
+                                        {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
+                       .src = restrided(from, {n, c, h, w}, {c * plane, plane, w, 1}),
+                       .window = windows});
   if (!dense) out.copy_(to);
   return out;
 }
@@ -171,19 +170,18 @@ Tensor& col2im_out(const Tensor& self, IntArrayRef output_size, IntArrayRef kern
   const bool batched = self.dim() == 3;
   const int64_t n = batched ? self.size(0) : 1, rows = self.size(-2), columns = self.size(-1), c = rows / (kernel[0] * kernel[1]),
                 h = output_size[0], w = output_size[1];
-  const int64_t oh = windows_along(h, kernel[0], dilation[0], padding[0], stride[0]),
-                ow = windows_along(w, kernel[1], dilation[1], padding[1], stride[1]);
+  const calls::Window windows = window(kernel, dilation, padding, stride);
+  const int64_t oh = windows_along(h, windows, 0), ow = windows_along(w, windows, 1);
   c10::SmallVector<int64_t, 4> sizes{n, c, h, w};
   if (!batched) sizes.erase(sizes.begin());
   resize_out(out, sizes);
   if (out.numel() == 0) return out;
   const bool dense = out.is_contiguous();
   const Tensor to = dense ? out : empty(sizes, out), from = self.contiguous();
-  record(ANYGPU_OP("col2im"),
-         {restrided(to, {n, c, h, w}, {c * h * w, h * w, w, 1}),
-          restrided(from, {n, c, kernel[0], kernel[1], oh, ow},
-                    {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1})},
-         {}, window(kernel, dilation, padding, stride));
+  record(calls::Col2Im{.dst = restrided(to, {n, c, h, w}, {c * h * w, h * w, w, 1}),
+                       .src = restrided(from, {n, c, kernel[0], kernel[1], oh, ow},
+                                        {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
+                       .window = windows});
   if (!dense) out.copy_(to);
   return out;
 }

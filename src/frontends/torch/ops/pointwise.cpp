@@ -10,49 +10,33 @@ struct Peek : at::TensorIteratorBase {
   static at::ScalarType common_dtype_of(const at::TensorIteratorBase& iter) { return iter.*(&Peek::common_dtype_); }
 };
 
-/// Operands, scalars and attrs of one call.
-struct IteratedCall {
-  c10::SmallVector<Operand, 8> operands;
-  c10::SmallVector<Scalar, 8> scalars;
-  c10::SmallVector<int64_t, 4> attrs;
-  c10::SmallVector<Scalar, 4> numbers;
-  uint32_t mask = 0;
-  at::ScalarType compute;
+calls::Pointwise made(const Op& op, at::ScalarType compute, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
+  calls::Pointwise call = pointwise(op, compute);
+  for (const Scalar& s : scalars) call.scalar(s);
+  for (int64_t a : attrs) call.attr(a);
+  return call;
+}
 
-  IteratedCall(at::ScalarType compute, c10::ArrayRef<Scalar> s, c10::ArrayRef<int64_t> a) : scalars(s.begin(), s.end()), compute(compute) {
-    attrs.push_back(0);
-    attrs.append(a.begin(), a.end());
+/// An input, which may be a CPU number.
+void input(calls::Pointwise& call, const at::TensorBase& t, const at::TensorBase& like) {
+  if (is_cpu_number(t)) {
+    call.in(to_scalar(t, call.compute()));
+  } else {
+    TORCH_CHECK(is_anygpu(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ",
+                t.device(), "!");
+    call.in(t);
   }
-  void input(int i, const at::TensorBase& t, const at::TensorBase& like) {
-    if (is_cpu_number(t)) {
-      mask |= 1u << i;
-      numbers.push_back(to_scalar(t, dtype_of(compute)));
-    } else {
-      TORCH_CHECK(is_anygpu(t), "Expected all tensors to be on the same device, but found at least two devices, ", like.device(), " and ",
-                  t.device(), "!");
-      operands.emplace_back(t);
-    }
-  }
-  void input(int i, const at::Scalar& s) {
-    mask |= 1u << i;
-    numbers.push_back(to_scalar(s, compute_type(dtype_of(compute))));
-  }
-  void record(const Op& op) {
-    attrs[0] = pointwise_attr(compute, mask);
-    scalars.append(numbers.begin(), numbers.end());
-    torch_frontend::record(op, operands, scalars, attrs);
-  }
-};
+}
 
 /// The operands over the iterator's own dimensions, which are fewer where neighbours could be joined: the way of tensors of more dimensions
 /// than a View has.
-void record_coalesced(const Op& op, at::TensorIteratorBase& iter, IteratedCall& call) {
+void record_coalesced(calls::Pointwise& call, at::TensorIteratorBase& iter) {
   std::vector<View> views;
   views.reserve(static_cast<size_t>(iter.ntensors()));
   for (int i = 0; i < iter.ntensors(); ++i) {
     const at::TensorBase& t = iter.tensor_base(i);
     if (is_cpu_number(t)) {
-      call.input(i - iter.noutputs(), t, iter.output_base(0));
+      input(call, t, iter.output_base(0));
       continue;
     }
     at::DimVector sizes, strides;
@@ -61,9 +45,15 @@ void record_coalesced(const Op& op, at::TensorIteratorBase& iter, IteratedCall& 
       strides.push_back(iter.strides(i)[static_cast<size_t>(d)] / iter.element_size(i));
     }
     views.push_back(restrided(t, sizes, strides));
-    call.operands.emplace_back(views.back());
+    i < iter.noutputs() ? call.out(views.back()) : call.in(views.back());
   }
-  call.record(op);
+  record(call);
+}
+
+/// Adds the iterator's operands.
+void add_operands(calls::Pointwise& call, at::TensorIteratorBase& iter) {
+  for (int i = 0; i < iter.noutputs(); ++i) call.out(iter.output_base(i));
+  for (int i = 0; i < iter.ninputs(); ++i) input(call, iter.input_base(i), iter.output_base(0));
 }
 
 }  // namespace
@@ -74,13 +64,15 @@ at::ScalarType compute_dtype(const at::TensorIteratorBase& iter) {
   return iter.ninputs() ? iter.input_dtype(0) : iter.dtype(0);
 }
 
+void record_iter(calls::Pointwise&& call, at::TensorIteratorBase& iter) {
+  if (C10_UNLIKELY(iter.output_base(0).dim() > kMaxRank)) return record_coalesced(call, iter);
+  add_operands(call, iter);
+  record(call);
+}
+
 void record_iter(const Op& op, at::TensorIteratorBase& iter, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
                  c10::ArrayRef<int64_t> attrs) {
-  IteratedCall call(compute, scalars, attrs);
-  if (C10_UNLIKELY(iter.output_base(0).dim() > kMaxRank)) return record_coalesced(op, iter, call);
-  for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
-  for (int i = 0; i < iter.ninputs(); ++i) call.input(i, iter.input_base(i), iter.output_base(0));
-  call.record(op);
+  record_iter(made(op, compute, scalars, attrs), iter);
 }
 
 void record_iter(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<Scalar> scalars, c10::ArrayRef<int64_t> attrs) {
@@ -88,16 +80,13 @@ void record_iter(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<Scala
 }
 
 void record_iter_with(const Op& op, at::TensorIteratorBase& iter, c10::ArrayRef<at::Scalar> numbers) {
-  IteratedCall call(compute_dtype(iter), {}, {});
-  for (int i = 0; i < iter.noutputs(); ++i) call.operands.emplace_back(iter.output_base(i));
-  int i = 0;
-  for (; i < iter.ninputs(); ++i) call.input(i, iter.input_base(i), iter.output_base(0));
-  for (const at::Scalar& s : numbers) call.input(i++, s);
-  call.record(op);
+  calls::Pointwise call = pointwise(op, compute_dtype(iter));
+  add_operands(call, iter);
+  for (const at::Scalar& s : numbers) call.in(to_scalar(s, compute_type(call.compute())));
+  record(call);
 }
 
-void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
-                      c10::ArrayRef<int64_t> attrs) {
+void record_pointwise(calls::Pointwise&& call, int outputs, c10::ArrayRef<at::Tensor> tensors) {
   if (C10_UNLIKELY(tensors[0].dim() > kMaxRank)) {
     at::TensorIteratorConfig config;
     config.check_all_same_dtype(false).set_check_mem_overlap(false).resize_outputs(false).allow_cpu_scalars(true);
@@ -107,18 +96,19 @@ void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tenso
       else
         config.add_const_input(tensors[i]);
     at::TensorIterator iter = config.build();
-    return record_iter(op, iter, compute, scalars, attrs);
+    return record_iter(std::move(call), iter);
   }
-  IteratedCall call(compute, scalars, attrs);
-  int i = 0;
-  for (const at::Tensor& t : tensors) {
-    if (i < outputs)
-      call.operands.emplace_back(t);
+  for (size_t i = 0; i < tensors.size(); ++i)
+    if (static_cast<int>(i) < outputs)
+      call.out(tensors[i]);
     else
-      call.input(i - outputs, t, tensors[0]);
-    ++i;
-  }
-  call.record(op);
+      input(call, tensors[i], tensors[0]);
+  record(call);
+}
+
+void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute, c10::ArrayRef<Scalar> scalars,
+                      c10::ArrayRef<int64_t> attrs) {
+  record_pointwise(made(op, compute, scalars, attrs), outputs, tensors);
 }
 
 }  // namespace anygpu::torch_frontend

@@ -6,6 +6,7 @@
 #include <ATen/native/DispatchStub.h>
 #include <ATen/native/TensorIterator.h>
 
+#include "anygpu/calls/pointwise.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -20,6 +21,8 @@ at::ScalarType compute_dtype(const at::TensorIteratorBase&);
 void record_iter(const Op& op, at::TensorIteratorBase&, c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
 void record_iter(const Op& op, at::TensorIteratorBase&, at::ScalarType compute, c10::ArrayRef<Scalar> scalars = {},
                  c10::ArrayRef<int64_t> attrs = {});
+/// A call that lacks the iterator's operands.
+void record_iter(calls::Pointwise&& call, at::TensorIteratorBase&);
 inline void record_iter(const Op& op, at::TensorIteratorBase& iter, std::initializer_list<Scalar> scalars,
                         std::initializer_list<int64_t> attrs = {}) {
   record_iter(op, iter, c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
@@ -32,14 +35,16 @@ void record_iter_with(const Op& op, at::TensorIteratorBase&, c10::ArrayRef<at::S
 /// CPU number becomes a scalar.
 void record_pointwise(const Op& op, int outputs, c10::ArrayRef<at::Tensor> tensors, at::ScalarType compute,
                       c10::ArrayRef<Scalar> scalars = {}, c10::ArrayRef<int64_t> attrs = {});
+/// A call that lacks these operands.
+void record_pointwise(calls::Pointwise&& call, int outputs, c10::ArrayRef<at::Tensor> tensors);
 inline void record_pointwise(const Op& op, int outputs, std::initializer_list<at::Tensor> tensors, at::ScalarType compute,
                              std::initializer_list<Scalar> scalars = {}, std::initializer_list<int64_t> attrs = {}) {
   record_pointwise(op, outputs, c10::ArrayRef<at::Tensor>(tensors), compute, c10::ArrayRef<Scalar>(scalars), c10::ArrayRef<int64_t>(attrs));
 }
 
-/// attrs[0] of a pointwise call: see pointwise_attr() in src/ops/op.h.
-inline int64_t pointwise_attr(at::ScalarType compute, uint32_t numbers = 0) {
-  return attr(compute) | static_cast<int64_t>(numbers) << 8;
+/// A call for record(), on plain tensors of this device: record(pointwise(ANYGPU_OP("relu"), type).out(y).in(x)).
+inline calls::Pointwise pointwise(const Op& op, at::ScalarType compute) {
+  return calls::Pointwise(op, dtype_of(compute));
 }
 
 /// A number of the type that the iterator computes in, f32 for halves.

@@ -16,6 +16,7 @@
 #include <ATen/ops/max_pool2d_with_indices_backward_meta.h>
 #include <ATen/ops/max_pool2d_with_indices_meta.h>
 
+#include "anygpu/calls/pool.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -31,12 +32,8 @@ c10::SmallVector<int64_t, 3> spread(IntArrayRef v, int64_t n) {
   return r;
 }
 
-/// n, kernel, stride (none: the kernel), padding, dilation.
-c10::SmallVector<int64_t, 16> window(int64_t n, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
-  c10::SmallVector<int64_t, 16> attrs{n};
-  for (IntArrayRef part : {kernel, stride.empty() ? kernel : stride, padding, dilation})
-    for (int64_t x : spread(part, n)) attrs.push_back(x);
-  return attrs;
+calls::Window window(int n, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  return calls::window(n, dims_of(kernel), dims_of(stride), dims_of(padding), dims_of(dilation));
 }
 
 // ---- max ----
@@ -45,14 +42,16 @@ std::tuple<Tensor&, Tensor&> max_pool2d_out(const Tensor& self, IntArrayRef kern
                                             IntArrayRef dilation, bool ceil_mode, Tensor& out, Tensor& indices) {
   meta_out<at::meta::structured_max_pool2d_with_indices>({&out, &indices}, self, kernel, stride, padding, dilation, ceil_mode);
   want_numbers(self);
-  if (out.numel()) record(ANYGPU_OP("max_pool"), {out, indices, self}, {}, window(2, kernel, stride, padding, dilation));
+  if (out.numel())
+    record(calls::MaxPool{.dst = out, .indices = indices, .src = self, .window = window(2, kernel, stride, padding, dilation)});
   return {out, indices};
 }
 
 Tensor& max_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                                 IntArrayRef dilation, bool ceil_mode, const Tensor& indices, Tensor& dx) {
   meta_out<at::meta::structured_max_pool2d_with_indices_backward>({&dx}, grad, self, kernel, stride, padding, dilation, ceil_mode, indices);
-  if (dx.numel()) record(ANYGPU_OP("max_pool_grad"), {dx, grad, indices}, {}, window(2, kernel, stride, padding, dilation));
+  if (dx.numel())
+    record(calls::MaxPoolGrad{.dsrc = dx, .ddst = grad, .indices = indices, .window = window(2, kernel, stride, padding, dilation)});
   return dx;
 }
 
@@ -81,7 +80,8 @@ std::tuple<Tensor&, Tensor&> max_pool3d_out(const Tensor& self, IntArrayRef kern
   want_numbers(self);
   resize_out(out, sizes, self.suggest_memory_format());
   resize_out(indices, sizes, self.suggest_memory_format());
-  if (out.numel()) record(ANYGPU_OP("max_pool"), {out, indices, self}, {}, window(3, kernel, stride, padding, dilation));
+  if (out.numel())
+    record(calls::MaxPool{.dst = out, .indices = indices, .src = self, .window = window(3, kernel, stride, padding, dilation)});
   return {out, indices};
 }
 std::tuple<Tensor, Tensor> max_pool3d(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
@@ -98,7 +98,8 @@ Tensor& max_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArray
               "max_pool3d_with_indices_backward: expected a gradient and indices of ", IntArrayRef(sizes), ", got ", grad.sizes(), " and ",
               indices.sizes());
   resize_out(dx, self.sizes(), self.suggest_memory_format());
-  if (dx.numel()) record(ANYGPU_OP("max_pool_grad"), {dx, grad, indices}, {}, window(3, kernel, stride, padding, dilation));
+  if (dx.numel())
+    record(calls::MaxPoolGrad{.dsrc = dx, .ddst = grad, .indices = indices, .window = window(3, kernel, stride, padding, dilation)});
   return dx;
 }
 Tensor max_pool3d_backward(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
@@ -109,40 +110,51 @@ Tensor max_pool3d_backward(const Tensor& grad, const Tensor& self, IntArrayRef k
 
 // ---- average ----
 
-void avg_pool(const Op& op, int64_t n, const Tensor& out, const Tensor& in, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
-              bool count_include_pad, std::optional<int64_t> divisor_override) {
+template <int n>
+void avg_pool(const Tensor& out, const Tensor& in, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool count_include_pad,
+              std::optional<int64_t> divisor) {
   if (!out.numel()) return;
-  const int64_t one[] = {1};
-  auto attrs = window(n, kernel, stride, padding, one);
-  attrs.push_back(count_include_pad);
-  attrs.push_back(divisor_override.value_or(0));
-  record(op, {out, in}, {}, attrs);
+  record(calls::AvgPool{.dst = out,
+                        .src = in,
+                        .window = window(n, kernel, stride, padding, {1}),
+                        .count_include_pad = count_include_pad,
+                        .divisor = divisor.value_or(0)});
+}
+template <int n>
+void avg_pool_grad(const Tensor& dx, const Tensor& grad, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                   bool count_include_pad, std::optional<int64_t> divisor) {
+  if (!dx.numel()) return;
+  record(calls::AvgPoolGrad{.dsrc = dx,
+                            .ddst = grad,
+                            .window = window(n, kernel, stride, padding, {1}),
+                            .count_include_pad = count_include_pad,
+                            .divisor = divisor.value_or(0)});
 }
 
 Tensor& avg_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
                        bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
   meta_out<at::meta::structured_avg_pool2d>({&out}, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   want_float_or_long(self);
-  avg_pool(ANYGPU_OP("avg_pool"), 2, out, self, kernel, stride, padding, count_include_pad, divisor);
+  avg_pool<2>(out, self, kernel, stride, padding, count_include_pad, divisor);
   return out;
 }
 Tensor& avg_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                                 bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor, Tensor& dx) {
   meta_out<at::meta::structured_avg_pool2d_backward>({&dx}, grad, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
-  avg_pool(ANYGPU_OP("avg_pool_grad"), 2, dx, grad, kernel, stride, padding, count_include_pad, divisor);
+  avg_pool_grad<2>(dx, grad, kernel, stride, padding, count_include_pad, divisor);
   return dx;
 }
 Tensor& avg_pool3d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
                        bool count_include_pad, std::optional<int64_t> divisor, Tensor& out) {
   meta_out<at::meta::structured_avg_pool3d>({&out}, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   want_float_or_long(self);
-  avg_pool(ANYGPU_OP("avg_pool"), 3, out, self, kernel, stride, padding, count_include_pad, divisor);
+  avg_pool<3>(out, self, kernel, stride, padding, count_include_pad, divisor);
   return out;
 }
 Tensor& avg_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                                 bool ceil_mode, bool count_include_pad, std::optional<int64_t> divisor, Tensor& dx) {
   meta_out<at::meta::structured_avg_pool3d_backward>({&dx}, grad, self, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
-  avg_pool(ANYGPU_OP("avg_pool_grad"), 3, dx, grad, kernel, stride, padding, count_include_pad, divisor);
+  avg_pool_grad<3>(dx, grad, kernel, stride, padding, count_include_pad, divisor);
   return dx;
 }
 
@@ -163,7 +175,7 @@ Tensor& adaptive_avg_pool_out(const Tensor& self, IntArrayRef output_size, Tenso
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
   resize_out(out, sizes, n == 2 ? self.suggest_memory_format() : at::MemoryFormat::Contiguous);
-  if (out.numel()) record(ANYGPU_OP("adaptive_avg_pool"), {out, self}, {}, {n});
+  if (out.numel()) record(calls::AdaptiveAvgPool{.dst = out, .src = self, .n = n});
   return out;
 }
 template <int64_t n>
@@ -181,7 +193,7 @@ Tensor& adaptive_avg_pool_backward_out(const Tensor& grad, const Tensor& self, T
   TORCH_CHECK(self.scalar_type() == grad.scalar_type(), "expected dtype ", self.scalar_type(), " for `grad_output` but got dtype ",
               grad.scalar_type());
   resize_out(dx, self.sizes(), n == 2 ? self.suggest_memory_format() : at::MemoryFormat::Contiguous);
-  if (dx.numel()) record(ANYGPU_OP("adaptive_avg_pool_grad"), {dx, grad}, {}, {n});
+  if (dx.numel()) record(calls::AdaptiveAvgPoolGrad{.dsrc = dx, .ddst = grad, .n = n});
   return dx;
 }
 template <int64_t n>
@@ -195,7 +207,7 @@ std::tuple<Tensor&, Tensor&> adaptive_max_pool_out(const Tensor& self, IntArrayR
   using Meta = std::conditional_t<n == 2, at::meta::structured_adaptive_max_pool2d, at::meta::structured_adaptive_max_pool3d>;
   meta_out<Meta>({&out, &indices}, self, output_size);
   want_float(self);
-  if (out.numel()) record(ANYGPU_OP("adaptive_max_pool"), {out, indices, self}, {}, {n});
+  if (out.numel()) record(calls::AdaptiveMaxPool{.dst = out, .indices = indices, .src = self, .n = n});
   return {out, indices};
 }
 template <int64_t n>
@@ -203,7 +215,7 @@ Tensor& adaptive_max_pool_backward_out(const Tensor& grad, const Tensor& self, c
   using Meta =
       std::conditional_t<n == 2, at::meta::structured_adaptive_max_pool2d_backward, at::meta::structured_adaptive_max_pool3d_backward>;
   meta_out<Meta>({&dx}, grad, self, indices);
-  if (dx.numel()) record(ANYGPU_OP("adaptive_max_pool_grad"), {dx, grad, indices}, {}, {n});
+  if (dx.numel()) record(calls::AdaptiveMaxPoolGrad{.dsrc = dx, .ddst = grad, .indices = indices, .n = n});
   return dx;
 }
 
@@ -217,9 +229,11 @@ void fractional(const Tensor& self, IntArrayRef kernel, const Tensor& samples, c
   // PyTorch numbers the samples of two dimensions from the last.
   const bool batched = self.dim() == n + 2;
   const Tensor used = samples.narrow(0, 0, batched ? self.size(0) : 1), ordered = n == 2 ? used.flip({2}) : used;
-  c10::SmallVector<int64_t, 4> attrs{n};
-  for (int64_t k : spread(kernel, n)) attrs.push_back(k);
-  record(ANYGPU_OP("fractional_max_pool"), {out, indices, self, batched ? ordered : ordered.select(0, 0)}, {}, attrs);
+  record(calls::FractionalMaxPool{.dst = out,
+                                  .indices = indices,
+                                  .src = self,
+                                  .samples = batched ? ordered : ordered.select(0, 0),
+                                  .kernel = calls::spread(dims_of(kernel), n)});
 }
 
 std::tuple<Tensor&, Tensor&> fractional_max_pool2d_out(const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
@@ -237,7 +251,7 @@ std::tuple<Tensor&, Tensor&> fractional_max_pool3d_out(const Tensor& self, IntAr
 Tensor& fractional_max_pool2d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
                                            const Tensor& indices, Tensor& dx) {
   meta_out<at::meta::structured_fractional_max_pool2d_backward>({&dx}, grad, self, kernel, output_size, indices);
-  if (dx.numel()) record(ANYGPU_OP("scatter_pool_grad"), {dx, grad, indices}, {}, {2});
+  if (dx.numel()) record(calls::ScatterPoolGrad{.dsrc = dx, .ddst = grad, .indices = indices, .n = 2});
   return dx;
 }
 Tensor& fractional_max_pool3d_backward_out(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
@@ -245,7 +259,7 @@ Tensor& fractional_max_pool3d_backward_out(const Tensor& grad, const Tensor& sel
   TORCH_CHECK(grad.sizes() == indices.sizes() && grad.dim() == self.dim(), "fractional_max_pool3d_backward_out(): gradOutput of ",
               grad.sizes(), " does not fit input of ", self.sizes());
   resize_out(dx, self.sizes());
-  if (dx.numel()) record(ANYGPU_OP("scatter_pool_grad"), {dx, grad, indices}, {}, {3});
+  if (dx.numel()) record(calls::ScatterPoolGrad{.dsrc = dx, .ddst = grad, .indices = indices, .n = 3});
   return dx;
 }
 Tensor fractional_max_pool3d_backward(const Tensor& grad, const Tensor& self, IntArrayRef kernel, IntArrayRef output_size,
@@ -272,7 +286,7 @@ void max_unpool_into(const Tensor& self, const Tensor& indices, IntArrayRef outp
   c10::SmallVector<int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
   std::copy(output_size.begin(), output_size.end(), sizes.end() - n);
   resize_out(out, sizes, n == 2 ? self.suggest_memory_format() : at::MemoryFormat::Contiguous);
-  if (out.numel()) record(ANYGPU_OP("max_unpool"), {out, self, indices}, {}, {n});
+  if (out.numel()) record(calls::MaxUnpool{.dst = out, .src = self, .indices = indices, .n = n});
 }
 
 Tensor& max_unpool2d_out(const Tensor& self, const Tensor& indices, IntArrayRef output_size, Tensor& out) {

@@ -8,6 +8,7 @@
 
 #include <cmath>
 
+#include "anygpu/calls/random.h"
 #include "pointwise.h"
 
 namespace at::native {
@@ -15,65 +16,52 @@ using namespace anygpu;
 using namespace anygpu::torch_frontend;
 namespace {
 
-using N = anygpu::Scalar;
 using Gen = std::optional<Generator>;
 
 /// One counter an element.
-Philox philox_for(const TensorBase& out, const Gen& gen) {
+Philox state_for(const TensorBase& out, const Gen& gen) {
   return philox_of(gen, out.get_device(), static_cast<uint64_t>(std::max<int64_t>(out.numel(), 1)));
 }
-/// p as a threshold for 32 random bits: never more than 2^32, so that p = 1 always hits.
-N threshold(double p) {
-  return N(static_cast<int64_t>(std::llround(std::ldexp(p, 32))));
+Philox state_for(const TensorIteratorBase& iter, const Gen& gen) {
+  return state_for(iter.output_base(0), gen);
 }
-
-void draw(const Op& op, TensorIteratorBase& iter, const Gen& gen, std::initializer_list<N> parameters,
-          std::initializer_list<int64_t> attrs = {}) {
-  Philox p = philox_for(iter.output_base(0), gen);
-  c10::SmallVector<N, 5> scalars{p.seed_scalar(), p.offset_scalar()};
-  scalars.append(parameters.begin(), parameters.end());
-  record_iter(op, iter, c10::ArrayRef<N>(scalars), c10::ArrayRef<int64_t>(attrs));
-}
-void draw(const Op& op, const Tensor& out, const Gen& gen, std::initializer_list<N> parameters, std::initializer_list<int64_t> attrs = {}) {
-  Philox p = philox_for(out, gen);
-  c10::SmallVector<N, 5> scalars{p.seed_scalar(), p.offset_scalar()};
-  scalars.append(parameters.begin(), parameters.end());
-  record_pointwise(op, 1, {out}, out.scalar_type(), scalars, attrs);
+/// The dtype that an iterator's random numbers are made for.
+DType type_of(const TensorIteratorBase& iter) {
+  return dtype_of(compute_dtype(iter));
 }
 
 REGISTER_PRIVATEUSE1_DISPATCH(
     uniform_stub, +[](TensorIteratorBase& iter, const double from, const double to, Gen gen) {
-      draw(ANYGPU_OP("random_uniform"), iter, gen, {N(from), N(to)});
+      record_iter(calls::random_uniform(state_for(iter, gen), type_of(iter), from, to), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     normal_stub, +[](const TensorBase& self, const double mean, const double std, Gen gen) {
       at::assert_no_internal_overlap(self);
       if (self.numel() == 0) return;
       want_float(self);
-      Philox p = philox_for(self, gen);
-      record(ANYGPU_OP("random_normal"), {self}, {p.seed_scalar(), p.offset_scalar(), N(mean), N(std)},
-             {torch_frontend::pointwise_attr(self.scalar_type(), 3)});
+      record(calls::random_normal(state_for(self, gen), dtype_of(self.scalar_type()), mean, std).out(self));
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     log_normal_stub, +[](TensorIteratorBase& iter, const double mean, const double std, Gen gen) {
-      draw(ANYGPU_OP("random_log_normal"), iter, gen, {N(mean), N(std)});
+      record_iter(calls::random_log_normal(state_for(iter, gen), type_of(iter), mean, std), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    exponential_stub,
-    +[](TensorIteratorBase& iter, const double rate, Gen gen) { draw(ANYGPU_OP("random_exponential"), iter, gen, {N(rate)}); })
+    exponential_stub, +[](TensorIteratorBase& iter, const double rate, Gen gen) {
+      record_iter(calls::random_exponential(state_for(iter, gen), type_of(iter), rate), iter);
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
     cauchy_stub, +[](TensorIteratorBase& iter, const double median, const double sigma, Gen gen) {
-      draw(ANYGPU_OP("random_cauchy"), iter, gen, {N(median), N(sigma)});
+      record_iter(calls::random_cauchy(state_for(iter, gen), type_of(iter), median, sigma), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     geometric_stub, +[](TensorIteratorBase& iter, const double p, Gen gen) {
       want_numbers(iter);
-      draw(ANYGPU_OP("random_geometric"), iter, gen, {N(std::log1p(-p))});
+      record_iter(calls::random_geometric(state_for(iter, gen), type_of(iter), p), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     bernoulli_scalar_stub, +[](const TensorBase& self, const double p, Gen gen) {
       at::assert_no_internal_overlap(self);
-      draw(ANYGPU_OP("random_bernoulli"), Tensor(self), gen, {threshold(p)});
+      record_pointwise(calls::random_bernoulli(state_for(self, gen), dtype_of(self.scalar_type()), p), 1, {Tensor(self)});
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     bernoulli_tensor_stub, +[](const TensorBase& self, const TensorBase& probs, Gen gen) {
@@ -82,23 +70,17 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       at::assert_no_partial_overlap(self, probs);
       want_float(probs);
       Tensor p = Tensor(probs).to(self.device());
-      Philox key = philox_for(self, gen);
       ScalarType t = at::isFloatingType(p.scalar_type()) ? p.scalar_type() : kFloat;
-      record_pointwise(ANYGPU_OP("random_bernoulli_of"), 1, {Tensor(self), p}, t, {key.seed_scalar(), key.offset_scalar()});
+      record_pointwise(calls::random_bernoulli_of(state_for(self, gen), dtype_of(t)), 1, {Tensor(self), p});
     })
-
-/// How a range of integers is drawn: see random_integer in the catalogue.
-int64_t way(uint64_t range) {
-  return range <= uint64_t{1} << 24 ? 1 : range < uint64_t{1} << 63 ? 2 : 4;
-}
 
 REGISTER_PRIVATEUSE1_DISPATCH(
     random_from_to_stub, +[](TensorIteratorBase& iter, const uint64_t range, const int64_t base, Gen gen) {
-      draw(ANYGPU_OP("random_integer"), iter, gen, {N(base), N(static_cast<int64_t>(range))}, {way(range)});
+      record_iter(calls::random_integer(state_for(iter, gen), type_of(iter), base, range), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     random_full_64_bits_range_stub, +[](TensorIteratorBase& iter, Gen gen) {
-      draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(int64_t{1})}, {3});
+      record_iter(calls::random_bits(state_for(iter, gen), type_of(iter)), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     random_stub, +[](TensorIteratorBase& iter, Gen gen) {
@@ -135,7 +117,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
         default:
           count = (int64_t{1} << 53) + 1;
       }
-      draw(ANYGPU_OP("random_integer"), iter, gen, {N(int64_t{0}), N(count)}, {way(static_cast<uint64_t>(count))});
+      record_iter(calls::random_integer(state_for(iter, gen), type_of(iter), 0, static_cast<uint64_t>(count)), iter);
     })
 
 /// Inverts the cumulative distribution of each row.
@@ -191,16 +173,14 @@ std::tuple<Tensor, Tensor> dropout_forward(const Tensor& x, double p, std::optio
   if (!at::isFloatingType(x.scalar_type())) throw Refused("dropout of what is no float");
   Tensor y = torch_frontend::iterated_like(x), mask = torch_frontend::empty_like(x, kBool);
   if (x.numel()) {
-    Philox key = philox_for(x, std::nullopt);
-    record_pointwise(ANYGPU_OP("dropout"), 2, {y, mask, x}, x.scalar_type(),
-                     {key.seed_scalar(), key.offset_scalar(), threshold(1 - p), N(p == 1 ? 0 : 1 / (1 - p))});
+    record_pointwise(calls::dropout(state_for(x, std::nullopt), dtype_of(x.scalar_type()), 1 - p), 2, {y, mask, x});
   }
   return {y, mask};
 }
 Tensor dropout_backward(const Tensor& dy, const Tensor& mask, double scale) {
   if (!dy.is_floating_point() || mask.scalar_type() != kBool || dy.sizes() != mask.sizes()) return dy.mul(mask).mul(scale);
   Tensor dx = torch_frontend::iterated_like(dy, mask, dy.scalar_type());
-  record_pointwise(ANYGPU_OP("dropout_grad"), 1, {dx, dy, mask}, dy.scalar_type(), {N(scale)});
+  record_pointwise(calls::dropout_grad(dtype_of(dy.scalar_type()), scale), 1, {dx, dy, mask});
   return dx;
 }
 
@@ -211,8 +191,7 @@ Tensor& rrelu_to(const Tensor& x, Tensor& noise, const at::Scalar& lower, const 
   if (!training) return at::leaky_relu_out(out, x, (low + high) / 2);
   torch_frontend::resize_out(out, x.sizes());
   if (!x.numel()) return out;
-  Philox key = philox_for(x, gen);
-  record_pointwise(ANYGPU_OP("rrelu"), 2, {out, noise, x}, x.scalar_type(), {key.seed_scalar(), key.offset_scalar(), N(low), N(high)});
+  record_pointwise(calls::rrelu(state_for(x, gen), dtype_of(x.scalar_type()), low, high), 2, {out, noise, x});
   return out;
 }
 Tensor rrelu(const Tensor& x, Tensor& noise, const at::Scalar& lower, const at::Scalar& upper, bool training, Gen gen) {

@@ -17,6 +17,7 @@
 #include <ATen/ops/prod_meta.h>
 #include <ATen/ops/sum_meta.h>
 
+#include "anygpu/calls/reduce.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -39,37 +40,32 @@ uint64_t all_of(const Tensor& self) {
   return (uint64_t{1} << self.dim()) - 1;
 }
 
-/// A result with its reduced dimensions put back as size 1.
-View kept_view(const Tensor& out, const Tensor& self, uint64_t mask) {
-  View v = own_view_of(out);
-  if (v.rank() == self.dim()) return v;
-  for (int d = 0; d < static_cast<int>(self.dim()); ++d) {
-    if (!(mask >> d & 1)) continue;
-    v.sizes.insert(d, 1);
-    v.strides.insert(d, 0);
-  }
-  return v;
-}
-
-/// Records a reduction of `self` into results that have their shapes already. An empty `self` gives `identity`.
-void reduce(const Op& op, std::initializer_list<const Tensor*> outs, const Tensor& self, uint64_t mask, ScalarType compute,
-            std::optional<Scalar> identity = std::nullopt, c10::ArrayRef<anygpu::Scalar> scalars = {},
-            std::optional<int64_t> attribute = {}) {
-  const Tensor& first = **outs.begin();
-  if (first.numel() == 0) return;
+/// Records a reduction of `self` into results that have their shapes already; make(kept views of the results) is the call. An empty `self`
+/// gives `identity`.
+template <size_t N, class Make>
+void reduced(const Tensor* const (&outs)[N], const Tensor& self, uint64_t mask, const std::optional<Scalar>& identity, Make make) {
+  if (outs[0]->numel() == 0) return;
   if (self.numel() == 0) {
     TORCH_CHECK(identity, "reduction of an empty tensor that has no identity");
     for (const Tensor* out : outs) out->fill_(*identity);
     return;
   }
-  std::array<View, 2> views;
-  c10::SmallVector<Operand, 3> operands;
-  size_t i = 0;
-  for (const Tensor* out : outs) operands.emplace_back(views[i++] = kept_view(*out, self, mask));
-  operands.emplace_back(self);
-  c10::SmallVector<int64_t, 3> attrs{attr(compute), static_cast<int64_t>(mask)};
-  if (attribute) attrs.push_back(*attribute);
-  record(op, operands, scalars, attrs);
+  const auto kept = [&](const Tensor* out) { return calls::kept(own_view_of(*out), static_cast<int>(self.dim()), mask); };
+  if constexpr (N == 1)
+    record(make(kept(outs[0])));
+  else
+    record(make(kept(outs[0]), kept(outs[1])));
+}
+void reduce(calls::Reduction kind, const Tensor& out, const Tensor& self, uint64_t mask, ScalarType compute,
+            const std::optional<Scalar>& identity = std::nullopt) {
+  reduced({&out}, self, mask, identity, [&](const View& dst) {
+    return calls::Reduce{.kind = kind, .dst = dst, .src = self, .compute = dtype_of(compute), .mask = mask};
+  });
+}
+void reduce(calls::Extremum kind, const Tensor& values, const Tensor& indices, const Tensor& self, uint64_t mask) {
+  reduced({&values, &indices}, self, mask, std::nullopt, [&](const View& v, const View& i) {
+    return calls::ReduceWithIndex{.kind = kind, .values = v, .indices = i, .src = self, .mask = mask};
+  });
 }
 
 double nan() {
@@ -80,18 +76,18 @@ double nan() {
 
 Tensor& sum_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_sum_dim_IntList>({&out}, self, dim, keepdim, dtype);
-  reduce(ANYGPU_OP("sum"), {&out}, self, mask_of(dim, self), out.scalar_type(), 0);
+  reduce(calls::Reduction::Sum, out, self, mask_of(dim, self), out.scalar_type(), 0);
   return out;
 }
 Tensor sum_dims(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
   const uint64_t mask = mask_of(dim, self);
   Tensor out = empty(at::native::shape_from_dim_mask(self, mask, keepdim), at::native::get_dtype_from_self(self, dtype, true), self);
-  reduce(ANYGPU_OP("sum"), {&out}, self, mask, out.scalar_type(), 0);
+  reduce(calls::Reduction::Sum, out, self, mask, out.scalar_type(), 0);
   return out;
 }
 Tensor& mean_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_mean_dim>({&out}, self, dim, keepdim, dtype);
-  reduce(ANYGPU_OP("mean"), {&out}, self, mask_of(dim, self), out.scalar_type(), nan());
+  reduce(calls::Reduction::Mean, out, self, mask_of(dim, self), out.scalar_type(), nan());
   return out;
 }
 Tensor& nansum_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
@@ -100,7 +96,7 @@ Tensor& nansum_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim
               *dtype, ".");
   const uint64_t mask = mask_of(dim, self);
   at::native::resize_output(out, at::native::shape_from_dim_mask(self, mask, keepdim));
-  reduce(ANYGPU_OP("nansum"), {&out}, self, mask, out.scalar_type(), 0);
+  reduce(calls::Reduction::NanSum, out, self, mask, out.scalar_type(), 0);
   return out;
 }
 Tensor nansum(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
@@ -110,18 +106,18 @@ Tensor nansum(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, Opt
 }
 Tensor& prod_dim_out(const Tensor& self, int64_t dim, bool keepdim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_prod_dim_int>({&out}, self, dim, keepdim, dtype);
-  reduce(ANYGPU_OP("prod"), {&out}, self, mask_of(std::optional(dim), self), out.scalar_type(), 1);
+  reduce(calls::Reduction::Prod, out, self, mask_of(std::optional(dim), self), out.scalar_type(), 1);
   return out;
 }
 Tensor prod(const Tensor& self, OptDtype dtype) {
   Tensor out = empty({}, at::native::get_dtype_from_self(self, dtype, true), self);
-  reduce(ANYGPU_OP("prod"), {&out}, self, all_of(self), out.scalar_type(), 1);
+  reduce(calls::Reduction::Prod, out, self, all_of(self), out.scalar_type(), 1);
   return out;
 }
 Tensor count_nonzero(const Tensor& self, at::IntArrayRef dim) {
   const uint64_t mask = mask_of(dim, self);
   Tensor out = empty(at::native::shape_from_dim_mask(self, mask, false), at::kLong, self);
-  reduce(ANYGPU_OP("count_nonzero"), {&out}, self, mask, at::kLong, 0);
+  reduce(calls::Reduction::CountNonzero, out, self, mask, at::kLong, 0);
   return out;
 }
 Tensor trace(const Tensor& self) {
@@ -134,28 +130,28 @@ Tensor trace(const Tensor& self) {
 // ---- truth ----
 
 template <class Meta, class... Args>
-Tensor& logical_out(const Op& op, bool identity, const Tensor& self, uint64_t mask, Tensor& out, Args&&... args) {
+Tensor& logical_out(calls::Reduction kind, bool identity, const Tensor& self, uint64_t mask, Tensor& out, Args&&... args) {
   meta_out<Meta>({&out}, self, std::forward<Args>(args)...);
-  reduce(op, {&out}, self, mask, at::kBool, identity);
+  reduce(kind, out, self, mask, at::kBool, identity);
   return out;
 }
 Tensor& any_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& out) {
-  return logical_out<at::meta::structured_any_dim>(ANYGPU_OP("any"), false, self, mask_of(std::optional(dim), self), out, dim, keepdim);
+  return logical_out<at::meta::structured_any_dim>(calls::Reduction::Any, false, self, mask_of(std::optional(dim), self), out, dim, keepdim);
 }
 Tensor& all_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& out) {
-  return logical_out<at::meta::structured_all_dim>(ANYGPU_OP("all"), true, self, mask_of(std::optional(dim), self), out, dim, keepdim);
+  return logical_out<at::meta::structured_all_dim>(calls::Reduction::All, true, self, mask_of(std::optional(dim), self), out, dim, keepdim);
 }
 Tensor& any_dims_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, Tensor& out) {
-  return logical_out<at::meta::structured_any_dims>(ANYGPU_OP("any"), false, self, mask_of(dim, self, false), out, dim, keepdim);
+  return logical_out<at::meta::structured_any_dims>(calls::Reduction::Any, false, self, mask_of(dim, self, false), out, dim, keepdim);
 }
 Tensor& all_dims_out(const Tensor& self, at::OptionalIntArrayRef dim, bool keepdim, Tensor& out) {
-  return logical_out<at::meta::structured_all_dims>(ANYGPU_OP("all"), true, self, mask_of(dim, self, false), out, dim, keepdim);
+  return logical_out<at::meta::structured_all_dims>(calls::Reduction::All, true, self, mask_of(dim, self, false), out, dim, keepdim);
 }
 Tensor& any_all_out(const Tensor& self, Tensor& out) {
-  return logical_out<at::meta::structured_any>(ANYGPU_OP("any"), false, self, all_of(self), out);
+  return logical_out<at::meta::structured_any>(calls::Reduction::Any, false, self, all_of(self), out);
 }
 Tensor& all_all_out(const Tensor& self, Tensor& out) {
-  return logical_out<at::meta::structured_all>(ANYGPU_OP("all"), true, self, all_of(self), out);
+  return logical_out<at::meta::structured_all>(calls::Reduction::All, true, self, all_of(self), out);
 }
 bool equal(const Tensor& a_in, const Tensor& b_in) {
   // Unsigned integers without arithmetic here are equal where their bits are.
@@ -167,11 +163,12 @@ bool equal(const Tensor& a_in, const Tensor& b_in) {
   if (a.sizes() != b.sizes()) return false;
   if (a.numel() == 0) return true;
   Tensor out = empty({}, at::kBool, a);
+  const DType type = dtype_of(a.scalar_type());
   if (a.dim() == 0) {
-    record(ANYGPU_OP("equal"), {out.view({1}), a.view({1}), b.view({1})}, {}, {attr(a.scalar_type())});
+    record(calls::Equal{.dst = out.view({1}), .a = a.view({1}), .b = b.view({1}), .compute = type});
   } else {
-    View v = kept_view(out, a, all_of(a));
-    record(ANYGPU_OP("equal"), {v, a, b}, {}, {attr(a.scalar_type())});
+    record(calls::Equal{
+        .dst = calls::kept(own_view_of(out), static_cast<int>(a.dim()), all_of(a)), .a = a, .b = b, .compute = type});
   }
   return out.item<bool>();
 }
@@ -180,20 +177,13 @@ bool equal(const Tensor& a_in, const Tensor& b_in) {
 
 Tensor& amax_out(const Tensor& self, at::IntArrayRef dim, bool keepdim, Tensor& out) {
   meta_out<at::meta::structured_amax>({&out}, self, dim, keepdim);
-  reduce(ANYGPU_OP("amax"), {&out}, self, mask_of(dim, self), self.scalar_type());
+  reduce(calls::Reduction::Max, out, self, mask_of(dim, self), self.scalar_type());
   return out;
 }
 Tensor& amin_out(const Tensor& self, at::IntArrayRef dim, bool keepdim, Tensor& out) {
   meta_out<at::meta::structured_amin>({&out}, self, dim, keepdim);
-  reduce(ANYGPU_OP("amin"), {&out}, self, mask_of(dim, self), self.scalar_type());
+  reduce(calls::Reduction::Min, out, self, mask_of(dim, self), self.scalar_type());
   return out;
-}
-template <bool greatest>
-const Op& extremum_op() {
-  if constexpr (greatest)
-    return ANYGPU_OP("amax");
-  else
-    return ANYGPU_OP("amin");
 }
 template <bool greatest>
 Tensor& extremum_out(const Tensor& self, Tensor& out) {
@@ -202,7 +192,7 @@ Tensor& extremum_out(const Tensor& self, Tensor& out) {
   TORCH_CHECK(self.numel() > 0, greatest ? "max" : "min",
               "(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.");
   at::native::resize_output(out, {});
-  reduce(extremum_op<greatest>(), {&out}, self, all_of(self), self.scalar_type());
+  reduce(greatest ? calls::Reduction::Max : calls::Reduction::Min, out, self, all_of(self), self.scalar_type());
   return out;
 }
 template <bool greatest>
@@ -212,27 +202,29 @@ Tensor extremum(const Tensor& self) {
 }
 std::tuple<Tensor&, Tensor&> max_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
   meta_out<at::meta::structured_max_dim>({&values, &indices}, self, dim, keepdim);
-  reduce(ANYGPU_OP("max_with_index"), {&values, &indices}, self, mask_of(std::optional(dim), self), self.scalar_type());
+  reduce(calls::Extremum::Max, values, indices, self, mask_of(std::optional(dim), self));
   return {values, indices};
 }
 std::tuple<Tensor&, Tensor&> min_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
   meta_out<at::meta::structured_min_dim>({&values, &indices}, self, dim, keepdim);
-  reduce(ANYGPU_OP("min_with_index"), {&values, &indices}, self, mask_of(std::optional(dim), self), self.scalar_type());
+  reduce(calls::Extremum::Min, values, indices, self, mask_of(std::optional(dim), self));
   return {values, indices};
 }
 Tensor& argmax_out(const Tensor& self, std::optional<int64_t> dim, bool keepdim, Tensor& out) {
   meta_out<at::meta::structured_argmax>({&out}, self, dim, keepdim);
-  reduce(ANYGPU_OP("argmax"), {&out}, self, mask_of(dim, self), self.scalar_type());
+  reduce(calls::Reduction::ArgMax, out, self, mask_of(dim, self), self.scalar_type());
   return out;
 }
 Tensor& argmin_out(const Tensor& self, std::optional<int64_t> dim, bool keepdim, Tensor& out) {
   meta_out<at::meta::structured_argmin>({&out}, self, dim, keepdim);
-  reduce(ANYGPU_OP("argmin"), {&out}, self, mask_of(dim, self), self.scalar_type());
+  reduce(calls::Reduction::ArgMin, out, self, mask_of(dim, self), self.scalar_type());
   return out;
 }
 std::tuple<Tensor&, Tensor&> aminmax_out(const Tensor& self, std::optional<int64_t> dim, bool keepdim, Tensor& min, Tensor& max) {
   meta_out<at::meta::structured_aminmax>({&min, &max}, self, dim, keepdim);
-  reduce(ANYGPU_OP("aminmax"), {&min, &max}, self, mask_of(dim, self), self.scalar_type());
+  const uint64_t mask = mask_of(dim, self);
+  reduced({&min, &max}, self, mask, std::nullopt,
+          [&](const View& least, const View& most) { return calls::AMinMax{.min = least, .max = most, .src = self, .mask = mask}; });
   return {min, max};
 }
 std::tuple<Tensor, Tensor> aminmax_all(const Tensor& self) {
@@ -245,10 +237,11 @@ std::tuple<Tensor, Tensor> aminmax_dim(const Tensor& self, int64_t dim, bool kee
 // ---- moments ----
 
 /// Shapes and records var and its kin. An absent correction is 1.
-void moments(const char* name, std::initializer_list<const Tensor*> outs, const Tensor& self, at::OptionalIntArrayRef dim,
+template <size_t N>
+void moments(const char* name, const Tensor* const (&outs)[N], const Tensor& self, at::OptionalIntArrayRef dim,
              const std::optional<Scalar>& correction, bool keepdim, bool root) {
   TORCH_CHECK(at::isFloatingType(self.scalar_type()), "std and var only support floating point and complex dtypes");
-  TORCH_CHECK(at::isFloatingType((*outs.begin())->scalar_type()), name, ": result type must be floating point");
+  TORCH_CHECK(at::isFloatingType(outs[0]->scalar_type()), name, ": result type must be floating point");
   const double c = correction ? correction->toDouble() : 1.0;
   const uint64_t mask = mask_of(dim, self);
   for (const Tensor* out : outs) at::native::resize_output(*out, at::native::shape_from_dim_mask(self, mask, keepdim));
@@ -259,8 +252,15 @@ void moments(const char* name, std::initializer_list<const Tensor*> outs, const 
     TORCH_WARN(name,
                "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by "
                "output numel).");
-  reduce(outs.size() > 1 ? ANYGPU_OP("var_mean") : ANYGPU_OP("var"), outs, self, mask, self.scalar_type(), nan(), {anygpu::Scalar(c)},
-         root);
+  reduced(outs, self, mask, nan(), [&](const View& var, const std::optional<View>& mean = std::nullopt) {
+    return calls::Var{.var = var,
+                      .mean = mean,
+                      .src = self,
+                      .compute = dtype_of(self.scalar_type()),
+                      .mask = mask,
+                      .root = root,
+                      .correction = c};
+  });
 }
 template <bool root>
 Tensor& var_out(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim, Tensor& out) {
@@ -283,20 +283,17 @@ std::tuple<Tensor, Tensor> var_mean(const Tensor& self, at::OptionalIntArrayRef 
 
 // ---- norms ----
 
-/// As NormKind in the catalogue.
-int64_t norm_kind(double p) {
-  if (p == 0) return 0;
-  if (p == 1) return 1;
-  if (p == 2) return 2;
-  if (std::isinf(p)) return p > 0 ? 3 : 4;
-  return 5;
+void vector_norm(const Tensor& out, const Tensor& self, at::OptionalIntArrayRef dim, double p, ScalarType compute) {
+  const uint64_t mask = mask_of(dim, self);
+  const std::optional<Scalar> identity = p < 0 ? std::numeric_limits<double>::infinity() : 0.0;
+  reduced({&out}, self, mask, identity, [&](const View& dst) {
+    return calls::VectorNorm{
+        .dst = dst, .src = self, .compute = dtype_of(compute), .mask = mask, .norm = calls::norm_of_order(p), .p = p};
+  });
 }
 Tensor& vector_norm_out(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_linalg_vector_norm>({&out}, self, ord, dim, keepdim, dtype);
-  const double p = ord.toDouble();
-  const ScalarType t = out.scalar_type();
-  reduce(ANYGPU_OP("vector_norm"), {&out}, self, mask_of(dim, self), t, p < 0 ? std::numeric_limits<double>::infinity() : 0.0,
-         {to_scalar(p, dtype_of(t))}, norm_kind(p));
+  vector_norm(out, self, dim, ord.toDouble(), out.scalar_type());
   return out;
 }
 Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
@@ -305,9 +302,7 @@ Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRe
   Tensor out = empty(plain ? at::native::shape_from_dim_mask(self, mask_of(dim, self), keepdim) : at::DimVector{0},
                      dtype.value_or(self.scalar_type()), self);
   if (!plain) return vector_norm_out(self, ord, dim, keepdim, dtype, out);
-  const double p = ord.toDouble();
-  reduce(ANYGPU_OP("vector_norm"), {&out}, self, mask_of(dim, self), self.scalar_type(), std::nullopt,
-         {to_scalar(p, dtype_of(self.scalar_type()))}, norm_kind(p));
+  vector_norm(out, self, dim, ord.toDouble(), self.scalar_type());
   return out;
 }
 Tensor& norm_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, Tensor& out) {

@@ -1,4 +1,5 @@
 // Recurrent cells. ATen's lstm() and gru() call these once a step, between two matrix products.
+#include "anygpu/calls/rnn.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -27,19 +28,21 @@ std::tuple<Tensor, Tensor, Tensor> lstm_cell(const Tensor& input_gates, const Te
   check_cell(input_gates, hidden_gates, cx, b1, b2, 4);
   Tensor hy = empty(cx.sizes(), cx), cy = empty(cx.sizes(), cx), workspace = empty(input_gates.sizes(), input_gates);
   if (hy.numel() == 0) return {hy, cy, workspace};
-  c10::SmallVector<Operand, 8> operands{hy, cy, workspace, cx, input_gates, hidden_gates};
-  if (given(b1)) {
-    operands.emplace_back(*b1);
-    operands.emplace_back(*b2);
-  }
-  record(ANYGPU_OP("lstm_cell"), operands);
+  record(calls::LstmCell{.h = hy,
+                         .c = cy,
+                         .gates = workspace,
+                         .old_c = cx,
+                         .part = input_gates,
+                         .part2 = hidden_gates,
+                         .part3 = b1,
+                         .part4 = b2});
   return {hy, cy, workspace};
 }
 
 Tensor row_sum(const Tensor& t) {
   Tensor out = empty({t.size(1)}, t);
   if (t.numel() == 0) return out.zero_();
-  record(ANYGPU_OP("row_sum"), {out, t});
+  record(calls::RowSum{.dst = out, .src = t});
   return out;
 }
 
@@ -47,13 +50,9 @@ std::tuple<Tensor, Tensor, Tensor> lstm_cell_backward(const OptTensor& grad_hy, 
                                                       const Tensor& cy, const Tensor& workspace, bool has_bias) {
   if (!given(grad_hy) && !given(grad_cy)) return {};
   Tensor gates = empty(workspace.sizes(), workspace), dcx = empty(cx.sizes(), cx);
-  if (cx.numel()) {
-    c10::SmallVector<Operand, 8> operands{gates, dcx, workspace, cx, cy};
-    if (given(grad_hy)) operands.emplace_back(*grad_hy);
-    if (given(grad_cy)) operands.emplace_back(*grad_cy);
-    const int64_t attrs[] = {given(grad_hy) | given(grad_cy) << 1};
-    record(ANYGPU_OP("lstm_cell_grad"), operands, {}, attrs);
-  }
+  if (cx.numel())
+    record(calls::LstmCellGrad{
+        .dgates = gates, .dold_c = dcx, .gates = workspace, .old_c = cx, .c = cy, .dh = grad_hy, .dc = grad_cy});
   return {gates, dcx, has_bias ? row_sum(gates) : Tensor()};
 }
 
@@ -62,19 +61,21 @@ std::tuple<Tensor, Tensor> gru_cell(const Tensor& input_gates, const Tensor& hid
   check_cell(input_gates, hidden_gates, hx, b1, b2, 3);
   Tensor hy = empty(hx.sizes(), hx), workspace = empty({hx.size(0), hx.size(1) * 5}, hx);
   if (hy.numel() == 0) return {hy, workspace};
-  c10::SmallVector<Operand, 8> operands{hy, workspace, input_gates, hidden_gates, hx};
-  if (given(b1)) {
-    operands.emplace_back(*b1);
-    operands.emplace_back(*b2);
-  }
-  record(ANYGPU_OP("gru_cell"), operands);
+  record(calls::GruCell{.h = hy,
+                        .workspace = workspace,
+                        .input_gates = input_gates,
+                        .hidden_gates = hidden_gates,
+                        .old_h = hx,
+                        .input_bias = b1,
+                        .hidden_bias = b2});
   return {hy, workspace};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gru_cell_backward(const Tensor& grad_hy, const Tensor& workspace, bool has_bias) {
   const int64_t n = workspace.size(0), h = workspace.size(1) / 5;
   Tensor di = empty({n, 3 * h}, workspace), dh = empty({n, 3 * h}, workspace), dhx = empty({n, h}, workspace);
-  if (dhx.numel()) record(ANYGPU_OP("gru_cell_grad"), {di, dh, dhx, grad_hy, workspace});
+  if (dhx.numel())
+    record(calls::GruCellGrad{.dinput_gates = di, .dhidden_gates = dh, .dold_h = dhx, .dh = grad_hy, .workspace = workspace});
   return {di, dh, dhx, has_bias ? row_sum(di) : Tensor(), has_bias ? row_sum(dh) : Tensor()};
 }
 

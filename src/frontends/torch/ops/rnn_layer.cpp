@@ -15,6 +15,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "anygpu/calls/matmul.h"
+#include "anygpu/calls/rnn.h"
 #include "tensor.h"
 
 namespace anygpu::torch_frontend {
@@ -64,11 +66,8 @@ View transposed(const Tensor& t) {
   return transposed(own_view_of(t));
 }
 
-void multiply(const Operand& dst, const Operand& lhs, const Operand& rhs) {
-  record(ANYGPU_OP("matmul"), {dst, lhs, rhs});
-}
-void multiply(const Operand& dst, const Operand& lhs, const Operand& rhs, const Operand& bias) {
-  record(ANYGPU_OP("matmul"), {dst, lhs, rhs, bias});
+void multiply(const Operand& dst, const Operand& lhs, const Operand& rhs, const calls::MaybeView& bias = {}) {
+  record(calls::Matmul{.dst = dst, .lhs = lhs, .rhs = rhs, .bias = bias});
 }
 
 /// The gates' share of the inputs, all steps at once.
@@ -83,7 +82,7 @@ Tensor input_gates(const Layout& layout, const Tensor& x, const Tensor& w, const
 
 Tensor sum_of_rows(const Tensor& gates) {
   Tensor out = empty({gates.size(2)}, gates);
-  record(ANYGPU_OP("sum_of_rows"), {out, flat(gates)});
+  record(calls::RowSum{.dst = out, .src = flat(gates)});
   return out;
 }
 
@@ -160,8 +159,11 @@ struct LstmLayer : torch::autograd::Function<LstmLayer> {
     for (int64_t k = 0; k < layout.steps; ++k) {
       const Tensor sum = empty({layout.batch, 4 * hidden}, x);
       multiply(sum, k ? layout.at(out, k - 1) : own_view_of(h0), w, layout.at(gates, k));
-      record(ANYGPU_OP("lstm_cell"),
-             {layout.at(out, k), layout.at(cells, k), layout.at(active, k), k ? layout.at(cells, k - 1) : own_view_of(c0), sum});
+      record(calls::LstmCell{.h = layout.at(out, k),
+                             .c = layout.at(cells, k),
+                             .gates = layout.at(active, k),
+                             .old_c = k ? layout.at(cells, k - 1) : own_view_of(c0),
+                             .part = sum});
     }
     ctx->save_for_backward({x_in, h0, c0, w_ih, w_hh, b_ih, b_hh, out, cells, active});
     ctx->saved_data["batch_first"] = batch_first;
@@ -180,19 +182,16 @@ struct LstmLayer : torch::autograd::Function<LstmLayer> {
     const Tensor d_gates = layout.make(w_hh.size(0), x);
     for (int64_t k = layout.steps - 1; k >= 0; --k) {
       const Tensor dc_before = empty(c0.sizes(), c0);
-      // Operands point into Views, which must outlive them.
-      const View d_gates_k = layout.at(d_gates, k), active_k = layout.at(active, k),
-                 before_k = k ? layout.at(cells, k - 1) : own_view_of(c0), cell_k = layout.at(cells, k);
+      // What comes from this step's output, and what from the step after.
       const View d_out_k = d_out.defined() ? layout.at(d_out, k) : View();
-      c10::SmallVector<Operand, 8> operands{d_gates_k, dc_before, active_k, before_k, cell_k};
-      int64_t present = 0;
-      if (d_out.defined())
-        operands.emplace_back(d_out_k), present |= 1;
-      else if (dh.defined())
-        operands.emplace_back(dh), present |= 1;
-      if (dc.defined()) operands.emplace_back(dc), present |= 2;
-      if (d_out.defined() && dh.defined()) operands.emplace_back(dh), present |= 4;
-      record(ANYGPU_OP("lstm_cell_grad"), operands, {}, c10::ArrayRef<int64_t>(present));
+      record(calls::LstmCellGrad{.dgates = layout.at(d_gates, k),
+                                 .dold_c = dc_before,
+                                 .gates = layout.at(active, k),
+                                 .old_c = k ? layout.at(cells, k - 1) : own_view_of(c0),
+                                 .c = layout.at(cells, k),
+                                 .dh = d_out.defined() ? calls::MaybeView(d_out_k) : calls::MaybeView(dh),
+                                 .dc = dc,
+                                 .more_dh = d_out.defined() ? calls::MaybeView(dh) : calls::MaybeView()});
       dc = dc_before;
       dh = empty(h0.sizes(), h0);
       multiply(dh, layout.at(d_gates, k), w_hh);
@@ -229,7 +228,11 @@ struct GruLayer : torch::autograd::Function<GruLayer> {
         multiply(from_state, h, w, b_hh);
       else
         multiply(from_state, h, w);
-      record(ANYGPU_OP("gru_cell"), {layout.at(out, k), layout.at(kept, k), layout.at(gates, k), from_state, h});
+      record(calls::GruCell{.h = layout.at(out, k),
+                            .workspace = layout.at(kept, k),
+                            .input_gates = layout.at(gates, k),
+                            .hidden_gates = from_state,
+                            .old_h = h});
     }
     ctx->save_for_backward({x_in, h0, Tensor(), w_ih, w_hh, b_ih, b_hh, out, kept});
     ctx->saved_data["batch_first"] = batch_first;
@@ -250,10 +253,12 @@ struct GruLayer : torch::autograd::Function<GruLayer> {
       const Tensor kept_part = empty(h0.sizes(), h0);
       if (!d_out.defined() && !dh.defined()) dh = at::zeros_like(h0);
       const View g = d_out.defined() ? layout.at(d_out, k) : own_view_of(dh);
-      if (d_out.defined() && dh.defined())
-        record(ANYGPU_OP("gru_cell_grad"), {layout.at(di, k), layout.at(ds, k), kept_part, g, layout.at(kept, k), dh});
-      else
-        record(ANYGPU_OP("gru_cell_grad"), {layout.at(di, k), layout.at(ds, k), kept_part, g, layout.at(kept, k)});
+      record(calls::GruCellGrad{.dinput_gates = layout.at(di, k),
+                                .dhidden_gates = layout.at(ds, k),
+                                .dold_h = kept_part,
+                                .dh = g,
+                                .workspace = layout.at(kept, k),
+                                .more_dh = d_out.defined() ? calls::MaybeView(dh) : calls::MaybeView()});
       dh = empty(h0.sizes(), h0);
       multiply(dh, layout.at(ds, k), w_hh, kept_part);
     }

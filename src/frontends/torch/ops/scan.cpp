@@ -8,6 +8,7 @@
 #include <ATen/ops/sort_meta.h>
 #include <ATen/ops/topk_meta.h>
 
+#include "anygpu/calls/scan.h"
 #include "index.h"
 #include "structured.h"
 
@@ -20,36 +21,37 @@ using OptDtype = std::optional<ScalarType>;
 
 // ---- scans ----
 
-void scan(const Op& op, const Tensor& out, const Tensor& self, int64_t dim, ScalarType compute) {
+void scan(calls::Scanned kind, const Tensor& out, const Tensor& self, int64_t dim, ScalarType compute) {
   dim = at::maybe_wrap_dim(dim, self.dim());
-  if (out.numel()) record(op, {some_dims(out), some_dims(self)}, {}, {attr(compute), dim});
+  if (out.numel())
+    record(calls::Scan{.kind = kind, .dst = some_dims(out), .src = some_dims(self), .compute = dtype_of(compute), .axis = dim});
 }
 Tensor& cumsum_out(const Tensor& self, int64_t dim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_cumsum>({&out}, self, dim, dtype);
   want_numbers(out);
-  scan(ANYGPU_OP("cumsum"), out, self, dim, out.scalar_type());
+  scan(calls::Scanned::Sum, out, self, dim, out.scalar_type());
   return out;
 }
 Tensor& cumprod_out(const Tensor& self, int64_t dim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_cumprod>({&out}, self, dim, dtype);
   want_numbers(out);
-  scan(ANYGPU_OP("cumprod"), out, self, dim, out.scalar_type());
+  scan(calls::Scanned::Prod, out, self, dim, out.scalar_type());
   return out;
 }
 Tensor& logcumsumexp_out(const Tensor& self, int64_t dim, Tensor& out) {
   at::native::resize_output(out, self.sizes());
-  scan(ANYGPU_OP("logcumsumexp"), out, self, dim, out.scalar_type());
+  scan(calls::Scanned::LogSumExp, out, self, dim, out.scalar_type());
   return out;
 }
 Tensor logcumsumexp(const Tensor& self, int64_t dim) {
   Tensor out = empty({0}, self);
   return logcumsumexp_out(self, dim, out);
 }
-void cummax(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {
-  if (self.numel()) record(ANYGPU_OP("cummax"), {values, indices, self}, {}, {0, at::maybe_wrap_dim(dim, self.dim())});
-}
-void cummin(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {
-  if (self.numel()) record(ANYGPU_OP("cummin"), {values, indices, self}, {}, {0, at::maybe_wrap_dim(dim, self.dim())});
+template <calls::Extremum kind>
+void scan_extremum(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {
+  if (self.numel())
+    record(calls::ScanWithIndex{
+        .kind = kind, .values = values, .indices = indices, .src = self, .axis = at::maybe_wrap_dim(dim, self.dim())});
 }
 
 // ---- sorting ----
@@ -58,15 +60,22 @@ std::tuple<Tensor&, Tensor&> sort_out(const Tensor& self, std::optional<bool> st
                                       Tensor& indices) {
   meta_out<at::meta::structured_sort_stable>({&values, &indices}, self, stable, dim, descending);
   if (self.numel() == 0) return {values, indices};
-  record(ANYGPU_OP("sort"), {some_dims(values), some_dims(indices), some_dims(self)}, {},
-         {at::maybe_wrap_dim(dim, self.dim()), descending});
+  record(calls::Sort{.values = some_dims(values),
+                     .indices = some_dims(indices),
+                     .src = some_dims(self),
+                     .axis = at::maybe_wrap_dim(dim, self.dim()),
+                     .descending = descending});
   return {values, indices};
 }
 std::tuple<Tensor&, Tensor&> topk_out(const Tensor& self, int64_t k, int64_t dim, bool largest, bool sorted, Tensor& values,
                                       Tensor& indices) {
   meta_out<at::meta::structured_topk>({&values, &indices}, self, k, dim, largest, sorted);
   if (values.numel() == 0) return {values, indices};
-  record(ANYGPU_OP("topk"), {some_dims(values), some_dims(indices), some_dims(self)}, {}, {at::maybe_wrap_dim(dim, self.dim()), largest});
+  record(calls::TopK{.values = some_dims(values),
+                     .indices = some_dims(indices),
+                     .src = some_dims(self),
+                     .axis = at::maybe_wrap_dim(dim, self.dim()),
+                     .largest = largest});
   return {values, indices};
 }
 
@@ -176,10 +185,8 @@ void search(const Tensor& bounds, const Tensor& values, bool right, const std::o
     return;
   }
   const ScalarType t = at::result_type(bounds, values);
-  if (sorter && sorter->defined())
-    record(ANYGPU_OP("searchsorted"), {out, bounds, values, *sorter}, {}, {attr(t), right});
-  else
-    record(ANYGPU_OP("searchsorted"), {out, bounds, values}, {}, {attr(t), right});
+  record(calls::SearchSorted{
+      .dst = out, .boundaries = bounds, .values = values, .sorter = sorter, .compute = dtype_of(t), .right = right});
 }
 Tensor& searchsorted_out(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
                          const std::optional<Tensor>& sorter, Tensor& out) {
@@ -219,8 +226,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("cumprod.out", real<op::cumprod_out, cumprod_out>);
   m.impl("_logcumsumexp", real<op::_logcumsumexp, logcumsumexp>);
   m.impl("_logcumsumexp.out", real<op::_logcumsumexp_out, logcumsumexp_out>);
-  on<at::_ops::_cummax_helper, cummax>(m);
-  on<at::_ops::_cummin_helper, cummin>(m);
+  on<at::_ops::_cummax_helper, scan_extremum<calls::Extremum::Max>>(m);
+  on<at::_ops::_cummin_helper, scan_extremum<calls::Extremum::Min>>(m);
   on<at::_ops::sort_values_stable, sort_out>(m);
   on<at::_ops::topk_values, topk_out>(m);
   on<at::_ops::kthvalue_values, kthvalue_out>(m);

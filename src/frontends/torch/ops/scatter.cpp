@@ -44,7 +44,7 @@ Tensor& gather_out(const Tensor& self, int64_t dim, const Tensor& index, bool sp
   dim = at::maybe_wrap_dim(dim, self.dim());
   const Tensor from = some_dims(self);
   TORCH_CHECK(from.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
-  record(ANYGPU_OP("gather"), {some_dims(out), from, some_dims(index)}, {}, {dim});
+  record(calls::Gather{.dst = some_dims(out), .src = from, .index = some_dims(index), .dim = dim});
   return out;
 }
 
@@ -53,14 +53,23 @@ void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Ten
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
   TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
-  record(ANYGPU_OP("scatter"), {to, some_dims(index), some_dims(src)}, {}, {dim, combine_for(combine, out), 0});
+  record(calls::Scatter{.dst = to,
+                        .index = some_dims(index),
+                        .src = some_dims(src),
+                        .dim = dim,
+                        .combine = combine_for(combine, out),
+                        .wraps = false});
 }
 void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Scalar& value, Combine combine) {
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
   TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
-  record(ANYGPU_OP("scatter_value"), {to, some_dims(index)}, {to_scalar(value, dtype_of(out.scalar_type()))},
-         {dim, combine_for(combine, out), 0});
+  record(calls::ScatterValue{.dst = to,
+                             .index = some_dims(index),
+                             .dim = dim,
+                             .combine = combine_for(combine, out),
+                             .wraps = false,
+                             .value = to_scalar(value, dtype_of(out.scalar_type()))});
 }
 
 /// What all scatters begin with: `out` becomes a copy of `self`. Returns the dimension, wrapped.
@@ -123,15 +132,12 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
   Tensor out = empty({rows, grad.size(-1)}, grad);
   if (grad.numel() == 0) return out.zero_();
   TORCH_CHECK_INDEX(rows != 0, "index out of range in self");
-  const anygpu::Scalar padding(padding_idx);
-  if (!scale_by_freq) {
-    record(ANYGPU_OP("embedding_backward"), {out, grad, indices}, {padding});
-    return out;
+  Tensor counts;
+  if (scale_by_freq) {
+    counts = at::zeros({rows}, indices.options().dtype(at::kLong));
+    scatter_into(counts, 0, indices.reshape(-1).to(at::kLong), Scalar(1), Combine::Add);
   }
-  Tensor counts = at::zeros({rows}, indices.options().dtype(at::kLong));
-  const Tensor flat = indices.reshape(-1).to(at::kLong);
-  scatter_into(counts, 0, flat, Scalar(1), Combine::Add);
-  record(ANYGPU_OP("embedding_backward"), {out, grad, indices, counts}, {padding});
+  record(calls::EmbeddingGrad{.dst = out, .grad = grad, .index = indices, .counts = counts, .padding = padding_idx});
   return out;
 }
 
@@ -167,10 +173,10 @@ Tensor& cat_out(const at::ITensorListRef& tensors, int64_t dim, Tensor& out) {
     Tensor bits = bits_of(out);
     return cat_out(parts, dim, bits), out;
   }
-  c10::SmallVector<Operand, 9> operands{out};
+  c10::SmallVector<ViewArg, 8> parts;
   for (const Tensor& t : tensors)
-    if (!skipped(t) && t.numel()) operands.emplace_back(t);
-  record(ANYGPU_OP("cat"), operands, {}, {shape.dim});
+    if (!skipped(t) && t.numel()) parts.emplace_back(t);
+  record(calls::Cat{.dst = out, .parts = parts, .dim = shape.dim});
   return out;
 }
 

@@ -5,12 +5,14 @@
 #include <ATen/ops/_softmax_backward_data_meta.h>
 #include <ATen/ops/_softmax_meta.h>
 
+#include "anygpu/calls/softmax.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
 namespace {
 
 using at::Tensor;
+using calls::SoftmaxKind;
 
 int64_t wrapped(int64_t dim, const Tensor& t) {
   return at::maybe_wrap_dim(dim, t.dim());
@@ -19,7 +21,8 @@ int64_t wrapped(int64_t dim, const Tensor& t) {
 template <bool logarithm>
 void forward(const Tensor& self, int64_t dim, const Tensor& out) {
   if (!out.numel()) return;
-  record(logarithm ? ANYGPU_OP("log_softmax") : ANYGPU_OP("softmax"), {out, self}, {}, {wrapped(dim, self)});
+  record(calls::Softmax{
+      .kind = logarithm ? SoftmaxKind::Log : SoftmaxKind::Plain, .dst = out, .src = self, .axis = wrapped(dim, self)});
 }
 
 template <bool logarithm>
@@ -47,7 +50,11 @@ Tensor softmax(const Tensor& self, int64_t dim, bool half_to_float) {
 template <bool logarithm>
 void backward(const Tensor& grad, const Tensor& output, int64_t dim, const Tensor& out) {
   if (!out.numel()) return;
-  record(logarithm ? ANYGPU_OP("log_softmax_grad") : ANYGPU_OP("softmax_grad"), {out, grad, output}, {}, {wrapped(dim, grad)});
+  record(calls::SoftmaxGrad{.kind = logarithm ? SoftmaxKind::Log : SoftmaxKind::Plain,
+                            .dsrc = out,
+                            .ddst = grad,
+                            .dst = output,
+                            .axis = wrapped(dim, grad)});
 }
 
 template <bool logarithm>
@@ -74,7 +81,7 @@ Tensor safe_softmax(const Tensor& self, int64_t dim, std::optional<at::ScalarTyp
   want_float(x);
   dim = wrapped(dim, x);
   Tensor out = empty(x.sizes(), x);
-  if (out.numel()) record(ANYGPU_OP("safe_softmax"), {out, x}, {}, {dim});
+  if (out.numel()) record(calls::Softmax{.kind = SoftmaxKind::Safe, .dst = out, .src = x, .axis = dim});
   return out;
 }
 
@@ -92,7 +99,7 @@ Tensor masked_softmax(const Tensor& self, const Tensor& mask, std::optional<int6
   want_float(self);
   const int64_t d = wrapped(dim.value_or(-1), self);
   Tensor out = empty_like(self);
-  if (out.numel()) record(ANYGPU_OP("masked_softmax"), {out, self, mask_view(mask, self, mask_type)}, {}, {d});
+  if (out.numel()) record(calls::MaskedSoftmax{.dst = out, .src = self, .mask = mask_view(mask, self, mask_type), .axis = d});
   return out;
 }
 
@@ -100,7 +107,9 @@ Tensor masked_softmax_backward(const Tensor& grad, const Tensor& output, const T
   TORCH_CHECK(mask.scalar_type() == at::kBool, "Mask should be a boolean tensor");
   const int64_t d = wrapped(dim.value_or(-1), output);
   Tensor out = empty_like(grad);
-  if (out.numel()) record(ANYGPU_OP("masked_softmax_grad"), {out, grad, output, mask_view(mask, output, std::nullopt)}, {}, {d});
+  if (out.numel())
+    record(calls::MaskedSoftmaxGrad{
+        .dsrc = out, .ddst = grad, .dst = output, .mask = mask_view(mask, output, std::nullopt), .axis = d});
   return out;
 }
 
