@@ -36,18 +36,19 @@ ANYGPU_STUB(prelu_backward_stub, "prelu_grad")
         want_float(iter);                                         \
         record_iter(ANYGPU_OP(op_name), iter, {number(a, iter)}); \
       })
-#define STUB_2(stub, op_name)                                                      \
-  REGISTER_PRIVATEUSE1_DISPATCH(                                                   \
-      stub, +[](Iter& iter, const S& a, const S& b) {                              \
-        record_iter(ANYGPU_OP(op_name), iter, {number(a, iter), number(b, iter)}); \
-      })
 
-STUB_2(softplus_stub, "softplus")
-STUB_2(softplus_backward_stub, "softplus_grad")
+REGISTER_PRIVATEUSE1_DISPATCH(
+    softplus_stub, +[](Iter& iter, const S& beta, const S& threshold) {
+      record_iter(calls::softplus(type_of(iter), beta.to<double>(), threshold.to<double>()), iter);
+    })
+REGISTER_PRIVATEUSE1_DISPATCH(
+    softplus_backward_stub, +[](Iter& iter, const S& beta, const S& threshold) {
+      record_iter(calls::softplus_grad(type_of(iter), beta.to<double>(), threshold.to<double>()), iter);
+    })
 REGISTER_PRIVATEUSE1_DISPATCH(
     threshold_stub, +[](Iter& iter, const S& a, const S& b) {
       want_numbers(iter);
-      record_iter(ANYGPU_OP("threshold"), iter, {number_of_dtype(a, iter), number_of_dtype(b, iter)});
+      record_iter(calls::threshold(type_of(iter), number_of_dtype(a, iter), number_of_dtype(b, iter)), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     hardshrink_stub, +[](Iter& iter, const S& a) {
@@ -61,24 +62,19 @@ STUB_1(leaky_relu_backward_stub, "leaky_relu_grad")
 
 REGISTER_PRIVATEUSE1_DISPATCH(
     hardtanh_backward_stub, +[](TensorIterator& iter, const S& low, const S& high) {
-      record_iter(ANYGPU_OP("hardtanh_grad"), iter, {number(low, iter), number(high, iter)});
+      record_iter(calls::hardtanh_grad(type_of(iter), number(low, iter), number(high, iter)), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     elu_stub, +[](Iter& iter, const S& alpha, const S& scale, const S& input_scale) {
-      record_iter(ANYGPU_OP("elu"), iter,
-                  {anygpu::Scalar(alpha.to<double>() * scale.to<double>()), number(scale, iter), number(input_scale, iter)});
+      record_iter(calls::elu(type_of(iter), alpha.to<double>(), scale.to<double>(), input_scale.to<double>()), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     elu_backward_stub, +[](Iter& iter, const S& alpha, const S& scale, const S& input_scale, bool is_result) {
-      record_iter(ANYGPU_OP("elu_grad"), iter,
-                  {anygpu::Scalar(alpha.to<double>() * scale.to<double>()), number(scale, iter), number(input_scale, iter)}, {is_result});
+      record_iter(calls::elu_grad(type_of(iter), alpha.to<double>(), scale.to<double>(), input_scale.to<double>(), is_result), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     logit_backward_stub, +[](Iter& iter, const S& eps) {
-      if (eps.to<double>() < 0)
-        record_iter(ANYGPU_OP("logit_grad"), iter);
-      else
-        record_iter(ANYGPU_OP("logit_eps_grad"), iter, {number(eps, iter)});
+      record_iter(calls::logit_grad(type_of(iter), eps.to<double>()), iter);
     })
 
 // PyTorch's own gelu is bound to the CPU by name.

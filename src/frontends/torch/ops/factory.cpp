@@ -82,7 +82,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
     arange_stub, +[](TensorIterator& iter, const c10::Scalar& start, const c10::Scalar&, const c10::Scalar& step) {
       Tensor out(iter.output_base(0));
       fill_in_order(out, [&](const Tensor& flat) {
-        record_pointwise(ANYGPU_OP("arange"), 1, {flat}, flat.scalar_type(), {number(start, iter), number(step, iter)});
+        record_pointwise(calls::arange(dtype_of(flat.scalar_type()), number(start, iter), number(step, iter)), 1, {flat});
       });
     })
 
@@ -100,7 +100,7 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       Tensor out(iter.output_base(0));
       refuse_truth("linspace_cpu", out);
       fill_in_order(out, [&](const Tensor& flat) {
-        record_pointwise(ANYGPU_OP("linspace"), 1, {flat}, flat.scalar_type(), {N(a), N(b), N((b - a) / static_cast<double>(steps - 1))});
+        record_pointwise(calls::linspace(dtype_of(flat.scalar_type()), a, b, steps), 1, {flat});
       });
     })
 
@@ -114,8 +114,7 @@ Tensor& logspace_to(const at::Scalar& start, const at::Scalar& end, int64_t step
     return out.fill_(at::isIntegralType(out.scalar_type(), true) ? at::Scalar(static_cast<int64_t>(std::pow(base, a)))
                                                                  : at::Scalar(std::pow(base, a)));
   return fill_in_order(out, [&](const Tensor& flat) {
-    record_pointwise(ANYGPU_OP("logspace"), 1, {flat}, out.scalar_type(),
-                     {N(a), N(b), N((b - a) / static_cast<double>(steps - 1)), N(base)});
+    record_pointwise(calls::logspace(dtype_of(out.scalar_type()), a, b, steps, base), 1, {flat});
   });
 }
 
@@ -129,7 +128,7 @@ Tensor& range_to(const at::Scalar& start, const at::Scalar& end, const at::Scala
   if (out.numel() != n) out.resize_({n});
   DType t = dtype_of(out.scalar_type());
   return fill_in_order(out, [&](const Tensor& flat) {
-    record_pointwise(ANYGPU_OP("arange"), 1, {flat}, out.scalar_type(), {to_scalar(start, t), to_scalar(step, t)});
+    record_pointwise(calls::arange(t, to_scalar(start, t), to_scalar(step, t)), 1, {flat});
   });
 }
 
@@ -149,12 +148,12 @@ Tensor& eye_n(int64_t n, Tensor& out) {
 
 struct Tril : at::meta::structured_tril {
   void impl(const Tensor& self, int64_t k, const Tensor& out) {
-    record_pointwise(ANYGPU_OP("tril"), 1, {out, self}, self.scalar_type(), {N(k)});
+    record_pointwise(calls::tril(dtype_of(self.scalar_type()), k), 1, {out, self});
   }
 };
 struct Triu : at::meta::structured_triu {
   void impl(const Tensor& self, int64_t k, const Tensor& out) {
-    record_pointwise(ANYGPU_OP("triu"), 1, {out, self}, self.scalar_type(), {N(k)});
+    record_pointwise(calls::triu(dtype_of(self.scalar_type()), k), 1, {out, self});
   }
 };
 

@@ -10,28 +10,27 @@ using namespace anygpu;
 using namespace anygpu::torch_frontend;
 namespace {
 
-using N = anygpu::Scalar;
-
 ANYGPU_STUB_OF(want_float, mse_stub, "mse")
 REGISTER_PRIVATEUSE1_DISPATCH(
     smooth_l1_stub, +[](TensorIteratorBase& iter, double beta) {
       want_float(iter);
-      record_iter(ANYGPU_OP("smooth_l1"), iter, {N(beta)});
+      record_iter(calls::smooth_l1(type_of(iter), beta), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     huber_stub, +[](TensorIterator& iter, double delta) {
       want_float(iter);
-      record_iter(ANYGPU_OP("huber"), iter, {N(delta)});
+      record_iter(calls::huber(type_of(iter), delta), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    mse_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k) { record_iter(ANYGPU_OP("mse_grad"), iter, {number(k, iter)}); })
+    mse_backward_stub,
+    +[](TensorIterator& iter, const c10::Scalar& k) { record_iter(calls::mse_grad(type_of(iter), number(k, iter)), iter); })
 REGISTER_PRIVATEUSE1_DISPATCH(
     smooth_l1_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k, double beta) {
-      record_iter(ANYGPU_OP("smooth_l1_grad"), iter, {number(k, iter), N(beta)});
+      record_iter(calls::smooth_l1_grad(type_of(iter), number(k, iter), beta), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     huber_backward_stub, +[](TensorIterator& iter, const c10::Scalar& k, double delta) {
-      record_iter(ANYGPU_OP("huber_grad"), iter, {number(k, iter), N(delta)});
+      record_iter(calls::huber_grad(type_of(iter), number(k, iter), delta), iter);
     })
 
 // ---- binary cross entropy: PyTorch's own is bound to the CPU ----
@@ -49,10 +48,11 @@ void check_bce(const Tensor& x, const Tensor& t, const OptTensor& w) {
 Tensor bce(const Tensor& x, const Tensor& t, const OptTensor& w, int64_t reduction) {
   check_bce(x, t, w);
   Tensor loss = torch_frontend::empty_like(x);
+  const DType type = dtype_of(x.scalar_type());
   if (w && w->defined())
-    record_pointwise(ANYGPU_OP("binary_cross_entropy"), 1, {loss, x, t, *w}, x.scalar_type(), {}, {1});
+    record_pointwise(calls::binary_cross_entropy(type, true), 1, {loss, x, t, *w});
   else
-    record_pointwise(ANYGPU_OP("binary_cross_entropy"), 1, {loss, x, t}, x.scalar_type(), {}, {0});
+    record_pointwise(calls::binary_cross_entropy(type, false), 1, {loss, x, t});
   return reduction == Reduction::Mean ? loss.mean() : reduction == Reduction::Sum ? loss.sum() : loss;
 }
 Tensor& bce_out(const Tensor& x, const Tensor& t, const OptTensor& w, int64_t reduction, Tensor& out) {
@@ -65,10 +65,11 @@ Tensor& bce_grad_out(const Tensor& dy, const Tensor& x, const Tensor& t, const O
   check_bce(x, t, w);
   torch_frontend::resize_out(dx, x.sizes());
   double factor = reduction == Reduction::Mean ? 1.0 / static_cast<double>(x.numel()) : 1.0;
+  const DType type = dtype_of(x.scalar_type());
   if (w && w->defined())
-    record_pointwise(ANYGPU_OP("binary_cross_entropy_grad"), 1, {dx, x, t, dy, *w}, x.scalar_type(), {N(factor)}, {1});
+    record_pointwise(calls::binary_cross_entropy_grad(type, factor, true), 1, {dx, x, t, dy, *w});
   else
-    record_pointwise(ANYGPU_OP("binary_cross_entropy_grad"), 1, {dx, x, t, dy}, x.scalar_type(), {N(factor)}, {0});
+    record_pointwise(calls::binary_cross_entropy_grad(type, factor, false), 1, {dx, x, t, dy});
   return dx;
 }
 Tensor bce_grad(const Tensor& dy, const Tensor& x, const Tensor& t, const OptTensor& w, int64_t reduction) {

@@ -6,7 +6,7 @@
 #include <ATen/native/DispatchStub.h>
 #include <ATen/native/TensorIterator.h>
 
-#include "anygpu/calls/pointwise.h"
+#include "anygpu/calls/parametric.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -15,6 +15,10 @@ namespace anygpu::torch_frontend {
 
 /// What an iterator computes in: its common dtype, else that of its first input or, without inputs, its output.
 at::ScalarType compute_dtype(const at::TensorIteratorBase&);
+
+inline DType type_of(const at::TensorIteratorBase& iter) {
+  return dtype_of(compute_dtype(iter));
+}
 
 /// Records `op` of the catalogue's pointwise tables on the iterator's operands in their own shapes: the runtime broadcasts and
 /// collapses dimensions by itself. CPU numbers among the inputs become scalars. `scalars` and `attrs` are the operator's own.

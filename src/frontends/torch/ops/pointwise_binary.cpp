@@ -25,14 +25,14 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       if (is_one(alpha))
         record_iter(ANYGPU_OP("add"), iter);
       else
-        record_iter(ANYGPU_OP("add_scaled"), iter, {number_of_dtype(alpha, iter)});
+        record_iter(calls::add_scaled(type_of(iter), number_of_dtype(alpha, iter)), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
     sub_stub, +[](TensorIteratorBase& iter, const at::Scalar& alpha) {
       if (is_one(alpha))
         record_iter(ANYGPU_OP("sub"), iter);
       else
-        record_iter(ANYGPU_OP("sub_scaled"), iter, {number_of_dtype(alpha, iter)});
+        record_iter(calls::sub_scaled(type_of(iter), number_of_dtype(alpha, iter)), iter);
     })
 ANYGPU_STUB(mul_stub, "mul")
 ANYGPU_STUB(div_true_stub, "div")
@@ -139,10 +139,11 @@ REGISTER_PRIVATEUSE1_DISPATCH(
 REGISTER_PRIVATEUSE1_DISPATCH(
     addcmul_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) {
       want_numbers(iter);
-      record_iter(ANYGPU_OP("addcmul"), iter, {number(v, iter)});
+      record_iter(calls::addcmul(type_of(iter), number(v, iter)), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    addcdiv_stub, +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(ANYGPU_OP("addcdiv"), iter, {number(v, iter)}); })
+    addcdiv_stub,
+    +[](TensorIteratorBase& iter, const c10::Scalar& v) { record_iter(calls::addcdiv(type_of(iter), number(v, iter)), iter); })
 REGISTER_PRIVATEUSE1_DISPATCH(
     where_kernel, +[](TensorIterator& iter) { record_iter(ANYGPU_OP("where"), iter, iter.dtype(0)); })
 

@@ -42,13 +42,10 @@ ANYGPU_STUB(shifted_chebyshev_polynomial_u_stub, "shifted_chebyshev_u")
 ANYGPU_STUB(shifted_chebyshev_polynomial_v_stub, "shifted_chebyshev_v")
 ANYGPU_STUB(shifted_chebyshev_polynomial_w_stub, "shifted_chebyshev_w")
 
-/// (-1)^(n+1) n! zeta(n + 1, x)
 REGISTER_PRIVATEUSE1_DISPATCH(
     polygamma_stub, +[](TensorIteratorBase& iter, int64_t n) {
       if (n == 0) return record_iter(ANYGPU_OP("digamma"), iter);
-      double factorial = std::tgamma(static_cast<double>(n) + 1);
-      record_iter(ANYGPU_OP("polygamma"), iter,
-                  {anygpu::Scalar(static_cast<double>(n) + 1), anygpu::Scalar(n % 2 ? factorial : -factorial)});
+      record_iter(calls::polygamma(type_of(iter), n), iter);
     })
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {

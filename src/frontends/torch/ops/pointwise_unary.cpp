@@ -58,17 +58,12 @@ ANYGPU_STUB(isneginf_stub, "isneginf")
 
 REGISTER_PRIVATEUSE1_DISPATCH(
     logit_stub, +[](TensorIteratorBase& iter, const c10::Scalar& eps) {
-      if (eps.to<double>() < 0)
-        record_iter(ANYGPU_OP("logit"), iter);
-      else
-        record_iter(ANYGPU_OP("logit_eps"), iter, {number(eps, iter)});
+      record_iter(calls::logit(type_of(iter), eps.to<double>()), iter);
     })
 
 REGISTER_PRIVATEUSE1_DISPATCH(
-    round_decimals_stub, +[](TensorIteratorBase& iter, int64_t decimals) {
-      record_iter(ANYGPU_OP("round_decimals"), iter, {anygpu::Scalar(std::pow(10.0, std::abs(static_cast<double>(decimals))))},
-                  {decimals < 0});
-    })
+    round_decimals_stub,
+    +[](TensorIteratorBase& iter, int64_t decimals) { record_iter(calls::round_decimals(type_of(iter), decimals), iter); })
 
 /// What nan_to_num puts for an infinity by default: the greatest finite number of the dtype.
 double greatest(ScalarType t) {
@@ -87,8 +82,7 @@ double greatest(ScalarType t) {
 REGISTER_PRIVATEUSE1_DISPATCH(
     nan_to_num_stub, +[](TensorIteratorBase& iter, std::optional<double> nan, std::optional<double> up, std::optional<double> down) {
       double most = greatest(iter.dtype(0));
-      record_iter(ANYGPU_OP("nan_to_num"), iter,
-                  {anygpu::Scalar(nan.value_or(0)), anygpu::Scalar(up.value_or(most)), anygpu::Scalar(down.value_or(-most))});
+      record_iter(calls::nan_to_num(type_of(iter), nan.value_or(0), up.value_or(most), down.value_or(-most)), iter);
     })
 
 at::Tensor is_nan(const Tensor& self) {

@@ -25,11 +25,6 @@ Philox state_for(const TensorBase& out, const Gen& gen) {
 Philox state_for(const TensorIteratorBase& iter, const Gen& gen) {
   return state_for(iter.output_base(0), gen);
 }
-/// The dtype that an iterator's random numbers are made for.
-DType type_of(const TensorIteratorBase& iter) {
-  return dtype_of(compute_dtype(iter));
-}
-
 REGISTER_PRIVATEUSE1_DISPATCH(
     uniform_stub, +[](TensorIteratorBase& iter, const double from, const double to, Gen gen) {
       record_iter(calls::random_uniform(state_for(iter, gen), type_of(iter), from, to), iter);
