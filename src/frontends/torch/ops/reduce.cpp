@@ -283,7 +283,7 @@ std::tuple<Tensor, Tensor> var_mean(const Tensor& self, at::OptionalIntArrayRef 
 
 // ---- norms ----
 
-void vector_norm(const Tensor& out, const Tensor& self, at::OptionalIntArrayRef dim, double p, ScalarType compute) {
+void record_vector_norm(const Tensor& out, const Tensor& self, at::OptionalIntArrayRef dim, double p, ScalarType compute) {
   const uint64_t mask = mask_of(dim, self);
   const std::optional<Scalar> identity = p < 0 ? std::numeric_limits<double>::infinity() : 0.0;
   reduced({&out}, self, mask, identity, [&](const View& dst) {
@@ -293,7 +293,7 @@ void vector_norm(const Tensor& out, const Tensor& self, at::OptionalIntArrayRef 
 }
 Tensor& vector_norm_out(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_linalg_vector_norm>({&out}, self, ord, dim, keepdim, dtype);
-  vector_norm(out, self, dim, ord.toDouble(), out.scalar_type());
+  record_vector_norm(out, self, dim, ord.toDouble(), out.scalar_type());
   return out;
 }
 Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
@@ -302,7 +302,7 @@ Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRe
   Tensor out = empty(plain ? at::native::shape_from_dim_mask(self, mask_of(dim, self), keepdim) : at::DimVector{0},
                      dtype.value_or(self.scalar_type()), self);
   if (!plain) return vector_norm_out(self, ord, dim, keepdim, dtype, out);
-  vector_norm(out, self, dim, ord.toDouble(), self.scalar_type());
+  record_vector_norm(out, self, dim, ord.toDouble(), self.scalar_type());
   return out;
 }
 Tensor& norm_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, Tensor& out) {
