@@ -15,7 +15,6 @@
 namespace anygpu::torch_frontend {
 namespace {
 
-using at::Scalar;
 using at::ScalarType;
 using OptDtype = std::optional<ScalarType>;
 
@@ -200,11 +199,11 @@ Tensor searchsorted_new(const Tensor& sequence, const Tensor& self, bool out_int
   Tensor out = empty({0}, out_int32 ? at::kInt : at::kLong, sequence);
   return searchsorted_out(sequence, self, out_int32, right, side, sorter, out);
 }
-Tensor& searchsorted_scalar_out(const Tensor& sequence, const Scalar& self, bool out_int32, bool right,
+Tensor& searchsorted_scalar_out(const Tensor& sequence, const at::Scalar& self, bool out_int32, bool right,
                                 std::optional<c10::string_view> side, const std::optional<Tensor>& sorter, Tensor& out) {
   return searchsorted_out(sequence, at::native::searchsorted_scalar_tensor(self, sequence.device()), out_int32, right, side, sorter, out);
 }
-Tensor searchsorted_scalar(const Tensor& sequence, const Scalar& self, bool out_int32, bool right, std::optional<c10::string_view> side,
+Tensor searchsorted_scalar(const Tensor& sequence, const at::Scalar& self, bool out_int32, bool right, std::optional<c10::string_view> side,
                            const std::optional<Tensor>& sorter) {
   return searchsorted_new(sequence, at::native::searchsorted_scalar_tensor(self, sequence.device()), out_int32, right, side, sorter);
 }
@@ -216,7 +215,7 @@ Tensor bucketize_new(const Tensor& self, const Tensor& bounds, bool out_int32, b
   Tensor out = empty({0}, out_int32 ? at::kInt : at::kLong, self);
   return bucketize_out(self, bounds, out_int32, right, out);
 }
-Tensor bucketize_scalar(const Scalar& self, const Tensor& bounds, bool out_int32, bool right) {
+Tensor bucketize_scalar(const at::Scalar& self, const Tensor& bounds, bool out_int32, bool right) {
   return bucketize_new(at::native::searchsorted_scalar_tensor(self, bounds.device()), bounds, out_int32, right);
 }
 

@@ -36,7 +36,6 @@ at::Scalar identity_of(Reduction r, at::ScalarType t) {
 
 namespace {
 
-using at::Scalar;
 
 Tensor& gather_out(const Tensor& self, int64_t dim, const Tensor& index, bool sparse_grad, Tensor& out) {
   meta_out<at::meta::structured_gather>({&out}, self, dim, index, sparse_grad);
@@ -60,7 +59,7 @@ void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Ten
                         .combine = combine_for(combine, out),
                         .wraps = false});
 }
-void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Scalar& value, Combine combine) {
+void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const at::Scalar& value, Combine combine) {
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
   TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
@@ -83,7 +82,7 @@ Tensor& scatter_src_out(const Tensor& self, int64_t dim, const Tensor& index, co
   scatter_into(out, begin(self, dim, out), index, src, Combine::None);
   return out;
 }
-Tensor& scatter_value_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, Tensor& out) {
+Tensor& scatter_value_out(const Tensor& self, int64_t dim, const Tensor& index, const at::Scalar& value, Tensor& out) {
   meta_out<at::meta::structured_scatter_value>({&out}, self, dim, index, value);
   scatter_into(out, begin(self, dim, out), index, value, Combine::None);
   return out;
@@ -93,7 +92,7 @@ Tensor& scatter_reduce_out(const Tensor& self, int64_t dim, const Tensor& index,
   scatter_into(out, begin(self, dim, out), index, src, combine_of(reduction_of(reduce)));
   return out;
 }
-Tensor& scatter_value_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, c10::string_view reduce,
+Tensor& scatter_value_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const at::Scalar& value, c10::string_view reduce,
                                  Tensor& out) {
   meta_out<at::meta::structured_scatter_value_reduce>({&out}, self, dim, index, value, reduce);
   scatter_into(out, begin(self, dim, out), index, value, combine_of(reduction_of(reduce)));
@@ -135,7 +134,7 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
   Tensor counts;
   if (scale_by_freq) {
     counts = at::zeros({rows}, indices.options().dtype(at::kLong));
-    scatter_into(counts, 0, indices.reshape(-1).to(at::kLong), Scalar(1), Combine::Add);
+    scatter_into(counts, 0, indices.reshape(-1).to(at::kLong), at::Scalar(1), Combine::Add);
   }
   record(calls::EmbeddingGrad{.dst = out, .grad = grad, .index = indices, .counts = counts, .padding = padding_idx});
   return out;
@@ -149,7 +148,7 @@ Tensor& embedding_renorm(Tensor& self, const Tensor& indices, double max_norm, d
   if (indices.numel() == 0) return self;
   // Only the rows that are looked up change, each once, however often it is.
   Tensor used = at::zeros({self.size(0)}, self.options().dtype(at::kBool));
-  scatter_into(used, 0, indices.reshape(-1).to(at::kLong), Scalar(true), Combine::None);
+  scatter_into(used, 0, indices.reshape(-1).to(at::kLong), at::Scalar(true), Combine::None);
   Tensor norms = at::linalg_vector_norm(self, norm_type, at::IntArrayRef{1}, true);
   Tensor scale = at::where((norms > max_norm).logical_and_(used.unsqueeze(1)), max_norm / (norms + 1e-7), at::ones({}, norms.options()));
   return self.mul_(scale);

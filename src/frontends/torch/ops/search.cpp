@@ -12,7 +12,6 @@
 namespace anygpu::torch_frontend {
 namespace {
 
-using at::Scalar;
 using at::ScalarType;
 using Triple = std::tuple<Tensor, Tensor, Tensor>;
 
@@ -168,7 +167,7 @@ std::pair<double, double> bounds_of(const Tensor& self, double low, double high)
   TORCH_CHECK(low < high, "max must be larger than min");
   return {low, high};
 }
-Tensor histc_new(const Tensor& self, int64_t bins, const Scalar& min, const Scalar& max) {
+Tensor histc_new(const Tensor& self, int64_t bins, const at::Scalar& min, const at::Scalar& max) {
   want_float(self);
   TORCH_CHECK(bins > 0, "bins must be > 0");
   TORCH_CHECK(min.toDouble() <= max.toDouble(), "torch.histc: max must be larger than min");
@@ -179,7 +178,7 @@ Tensor histc_new(const Tensor& self, int64_t bins, const Scalar& min, const Scal
   const Tensor index = at::where(inside, place, at::zeros({}, x.options())).to(at::kLong);
   return at::zeros({bins}, self.options()).scatter_add_(0, index, inside.to(self.scalar_type()));
 }
-Tensor& histc_out(const Tensor& self, int64_t bins, const Scalar& min, const Scalar& max, Tensor& out) {
+Tensor& histc_out(const Tensor& self, int64_t bins, const at::Scalar& min, const at::Scalar& max, Tensor& out) {
   const Tensor h = histc_new(self, bins, min, max);
   TORCH_CHECK(h.scalar_type() == out.scalar_type(), "torch.histogram: input tensor and hist tensor should have the same dtype");
   at::native::resize_output(out, h.sizes());
@@ -224,7 +223,7 @@ Tensor over(const Tensor& index, const Tensor& data) {
 }
 Tensor segment_reduce(const Tensor& data, c10::string_view reduce, const std::optional<Tensor>& lengths,
                       const std::optional<Tensor>& indices, const std::optional<Tensor>& offsets, int64_t axis, bool unsafe,
-                      const std::optional<Scalar>& initial) {
+                      const std::optional<at::Scalar>& initial) {
   axis = at::maybe_wrap_dim(axis, data.dim());
   TORCH_CHECK(data.numel() >= 0);
   const bool by_length = lengths && lengths->defined(), by_offset = offsets && offsets->defined();
@@ -269,7 +268,7 @@ Tensor segment_reduce(const Tensor& data, c10::string_view reduce, const std::op
 }
 Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const Tensor& data, c10::string_view reduce,
                                const std::optional<Tensor>& lengths, const std::optional<Tensor>& offsets, int64_t axis,
-                               const std::optional<Scalar>& initial) {
+                               const std::optional<at::Scalar>& initial) {
   axis = at::maybe_wrap_dim(axis, data.dim());
   const Tensor bounds = offsets_of(lengths, offsets);
   const int64_t segments = bounds.size(-1) - 1;
@@ -304,7 +303,7 @@ Tensor segment_reduce_backward(const Tensor& grad, const Tensor& output, const T
 
 // ---- rows held to a norm; vector products ----
 
-Tensor& renorm_out(const Tensor& self, const Scalar& p, int64_t dim, const Scalar& maxnorm, Tensor& out) {
+Tensor& renorm_out(const Tensor& self, const at::Scalar& p, int64_t dim, const at::Scalar& maxnorm, Tensor& out) {
   meta_out<at::meta::structured_renorm>({&out}, self, p, dim, maxnorm);
   dim = at::maybe_wrap_dim(dim, self.dim());
   if (self.numel() == 0) return out;
