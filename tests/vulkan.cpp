@@ -9,7 +9,8 @@
 #include <fstream>
 #include <set>
 
-#include "backends/vulkan/hazards.h"
+#include "backends/gpu/hazards.h"
+#include "backends/gpu/steps.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -61,22 +62,22 @@ TEST_F(Vulkan, SoftwareComesLast) {
 
 TEST_F(Vulkan, SwitchesTakeFeaturesAway) {
   ASSERT_TRUE(physical().can.int64) << "a device without int64: this test has nothing to take away";
-  auto lacks = [](const char* variable, const char* value, bool Capabilities::*flag) {
+  auto lacks = [](const char* variable, const char* value, bool Target::*flag) {
     return in_child(variable, value, [&] {
       if (Instance::get().devices[0].can.*flag) throw Error(ErrorKind::Value, "still there");
     });
   };
-  EXPECT_EQ(lacks("ANYGPU_VULKAN_INT64", "0", &Capabilities::int64), "");
-  EXPECT_EQ(lacks("ANYGPU_VULKAN_INT64", "1", &Capabilities::int64), "still there");
-  EXPECT_EQ(lacks("ANYGPU_VULKAN_PROFILE", "dzn", &Capabilities::storage8), "");
-  EXPECT_EQ(lacks("ANYGPU_VULKAN_PROFILE", "dzn", &Capabilities::int64), "still there");
+  EXPECT_EQ(lacks("ANYGPU_VULKAN_INT64", "0", &Target::int64), "");
+  EXPECT_EQ(lacks("ANYGPU_VULKAN_INT64", "1", &Target::int64), "still there");
+  EXPECT_EQ(lacks("ANYGPU_VULKAN_PROFILE", "dzn", &Target::storage8), "");
+  EXPECT_EQ(lacks("ANYGPU_VULKAN_PROFILE", "dzn", &Target::int64), "still there");
   const std::string said = in_child("ANYGPU_VULKAN_PROFILE", "toaster", [] { Instance::get(); });
   EXPECT_NE(said.find("'toaster'"), std::string::npos) << said;
 }
 
 TEST(VulkanHazards, BytesThatMeetAndAWrite) {
   int a = 0, b = 0;
-  Hazards h;
+  gpu::Hazards h;
   h.add({&a, 0, 64}, true);
   h.add({&b, 0, 64}, false);
   EXPECT_TRUE(h.conflict({&a, 32, 96}, false));
@@ -197,7 +198,7 @@ TEST_F(Vulkan, AProgramFollowsItsBuffers) {
 TEST_F(Vulkan, ProductsAreClaimed) {
   for (const char* profile : {"", "dzn"}) {
     const std::string said = in_child("ANYGPU_VULKAN_PROFILE", profile, [] {
-      const Capabilities& can = Instance::get().devices[0].can;
+      const Target& can = Instance::get().devices[0].can;
       for (const DType t : {DType::F32, DType::F16, DType::BF16, DType::F64}) {
         if (t == DType::F64 && !can.float64) continue;
         auto operand = [&](int32_t slot, Dims sizes) { return ir::Operand{slot, t, 0, sizes, contiguous_strides(sizes)}; };

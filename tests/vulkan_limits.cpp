@@ -1,8 +1,7 @@
 // A device with less than the one at hand: what fits is split, what does not is refused by name.
-#include "backends/vulkan/launch.h"
+#include "backends/gpu/emit/kernel.h"
+#include "backends/gpu/steps.h"
 #include "backends/vulkan/program.h"
-#include "backends/vulkan/spirv/kernel.h"
-#include "backends/vulkan/steps.h"
 #include "vulkan.h"
 
 namespace anygpu::vulkan {
@@ -39,11 +38,11 @@ ir::Operand operand(int32_t slot, Dims sizes) {
 void expect_within(const Compiled& made, const Capabilities& can) {
   EXPECT_FALSE(made.launches.empty());
   for (const Launch& l : made.launches)
-    for (int d = 0; d < 3; ++d) EXPECT_LE(l.groups[d], can.max_groups[d]) << l.shader->name << " in dimension " << d;
+    for (int d = 0; d < 3; ++d) EXPECT_LE(l.groups[d], can.max_groups[d]) << l.kernel->name << " in dimension " << d;
 }
 
 TEST_F(Vulkan, TypesThatADeviceLacksAreNamed) {
-  Capabilities can = physical().can;
+  Target can = physical().can;
   can.float64 = can.int64 = false;
   const std::string f64 = refusal(ErrorKind::Type, [&] { compile_step(doubled(DType::F64, 10), can); });
   EXPECT_NE(f64.find("[doubled] this device has no 64-bit floats"), std::string::npos) << f64;
@@ -170,7 +169,7 @@ Generic repeated(int64_t rows, int64_t n) {
 
 /// Shaders count in 32 bits: what is more stays apart where it can, else it is refused; never begun from 0 again.
 TEST_F(Vulkan, CountsPastAWordAreSplitOrRefused) {
-  const Capabilities can = physical().can;
+  const Target can = physical().can;
   const int64_t wide = int64_t{1} << 17;
   for (const int64_t size : schedule(repeated(wide, wide), can).sizes) EXPECT_LT(size, int64_t{1} << 32);
   EXPECT_EQ(schedule(repeated(1000, 1000), can).sizes.size(), 1u);
@@ -190,19 +189,19 @@ TEST_F(Vulkan, CountsPastAWordAreSplitOrRefused) {
 TEST_F(Vulkan, WhatElementNumbersDoNotReachIsRefused) {
   Resources on(physical());
   const Compiled gathers = compile_step(gathered(8), on.can);
-  for (const Binding& b : gathers.launches.at(0).bindings) EXPECT_EQ(b.reach, int64_t{4} << 32);
+  for (const gpu::Binding& b : gathers.launches.at(0).bindings) EXPECT_EQ(b.reach, int64_t{4} << 32);
   const Compiled bytes = compile_step(doubled(DType::U8, 8), on.can);
-  for (const Binding& b : bytes.launches.at(0).bindings) EXPECT_EQ(b.reach, int64_t{1} << 32);
+  for (const gpu::Binding& b : bytes.launches.at(0).bindings) EXPECT_EQ(b.reach, int64_t{1} << 32);
   Filled dst(on, 8, 0), src(on, 100, 3), at(on, 8, 0);
   const Memory slots[] = {dst.memory, src.memory, at.memory};
   Compiled near = gathers;
-  for (Binding& b : near.launches[0].bindings) b.reach = 256;
+  for (gpu::Binding& b : near.launches[0].bindings) b.reach = 256;
   const std::string said = refusal(ErrorKind::Value, [&] { VulkanProgram(on, "gathered", {near}).run({slots, {}}, nullptr); });
   EXPECT_NE(said.find("[gathered] a tensor of 400 bytes; its shader reaches 256 of them"), std::string::npos) << said;
 }
 
 TEST_F(Vulkan, BuffersBoundAtOnceAreCounted) {
-  Capabilities can = physical().can;
+  Target can = physical().can;
   can.max_bindings = 4;
   Generic g = doubled(DType::F32, 10);
   ir::Val sum = ir::load(g.body, DType::F32, 1);

@@ -6,12 +6,21 @@
 #include <fstream>
 #include <limits>
 
-#include "backends/vulkan/matmul_choice.h"
+#include "backends/gpu/chooser.h"
+#include "backends/gpu/matmul.h"
 #include "backends/vulkan/program.h"
 #include "vulkan.h"
 
 namespace anygpu::vulkan {
 namespace {
+
+using gpu::CooperativeTile;
+using gpu::MatmulTile;
+using gpu::problem_of;
+using gpu::SharedTile;
+using gpu::Tuner;
+using gpu::up;
+using gpu::Way;
 
 /// dst = lhs @ rhs + bias of small whole numbers, in slots 0 to 3: exact in every type.
 struct Product {
@@ -203,7 +212,7 @@ TEST_F(Vulkan, TheTierIsChosenAndForced) {
     Product q = p;
     q.m = m;
     const std::string said = in_child("ANYGPU_VULKAN_MATMUL", tier, [&] {
-      Capabilities can = Instance::get().devices[0].can;
+      Target can = Instance::get().devices[0].can;
       can.software = software;
       const ir::Named n = q.named();
       throw Error(ErrorKind::Value, std::holds_alternative<SharedTile>(choose_tile(problem_of(n), n, can)) ? "shared" : "other");
@@ -221,7 +230,7 @@ TEST_F(Vulkan, TheTierIsChosenAndForced) {
 
 /// Rows of one result are written by several launches, which need not wait for each other.
 TEST_F(Vulkan, LaunchesOfOneProductWriteApart) {
-  Capabilities can = physical().can;
+  Target can = physical().can;
   can.max_groups[1] = 1;
   Product p;
   p.batch = 1, p.m = 500, p.n = 64, p.k = 16;
@@ -264,7 +273,7 @@ class VulkanTuner : public Vulkan {
   }
   /// A way takes as long as it has launches, and there is time for all: no verdict depends on a machine's speed.
   static void by_launches(Tuner& tuner) {
-    tuner.clock = {[](const VulkanProgram& p) { return static_cast<double>(p.launches()); }, std::numeric_limits<double>::infinity()};
+    tuner.clock = {[](const gpu::Trial& p) { return static_cast<double>(p.launches()); }, std::numeric_limits<double>::infinity()};
   }
   std::string folder_;
 };
@@ -289,7 +298,7 @@ Way harmed(const char* name, void (*harm)(Launch&)) {
 
 TEST_F(VulkanTuner, WhatComputesOtherwiseIsRefused) {
   const std::string said = tuned([](Resources& on) {
-    on.tuner->clock.last_run = [turn = 0](const VulkanProgram&) mutable { return -++turn; };  // the later, the faster
+    on.tuner->clock.last_run = [turn = 0](const gpu::Trial&) mutable { return -++turn; };  // the later, the faster
     const Way ways[] = {{"plain", plain},
                         harmed("lazy", [](Launch& l) { l.params[2] /= 2; }),  // half of the sum, in half of the time
                         harmed("idle", [](Launch& l) { l.groups[0] = 0; }),
@@ -380,11 +389,11 @@ TEST_F(VulkanTuner, SoftwareIsNotMeasured) {
   const std::string said = in_child("ANYGPU_VULKAN_TUNE", "", [] {
     PhysicalDevice d = Instance::get().devices[0];
     d.type = VK_PHYSICAL_DEVICE_TYPE_CPU;
-    std::string all = Tuner::wanted(d) ? "software " : "";
+    std::string all = tuning_wanted(d) ? "software " : "";
     d.type = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
-    if (Tuner::wanted(d)) all += "gpu ";
+    if (tuning_wanted(d)) all += "gpu ";
     setenv("ANYGPU_VULKAN_TUNE", "0", 1);
-    if (Tuner::wanted(d)) all += "switched off";
+    if (tuning_wanted(d)) all += "switched off";
     throw Error(ErrorKind::Value, all);
   });
   EXPECT_EQ(said, "gpu ");

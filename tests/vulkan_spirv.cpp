@@ -7,7 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "backends/vulkan/launch.h"
+#include "backends/gpu/steps.h"
+#include "backends/vulkan/shader.h"
 #include "ir/generic.h"
 
 namespace anygpu::vulkan {
@@ -22,22 +23,22 @@ constexpr DType kAll[] = {DType::Bool, DType::U8,  DType::I8,   DType::I16, DTyp
                           DType::I64,  DType::F16, DType::BF16, DType::F32, DType::F64};
 
 /// What WSL's GPU offers at least (with 64 bits), and what lavapipe does.
-Capabilities poor() {
-  Capabilities c;
+Target poor() {
+  Target c;
   c.int64 = c.float64 = true;
   c.max_bindings = 16;
   return c;
 }
-Capabilities rich() {
-  Capabilities c = poor();
+Target rich() {
+  Target c = poor();
   c.int16 = c.storage16 = c.int8 = c.storage8 = c.float_controls_f32 = c.denormals = true;
   c.software = c.texel_loads = true;
   return c;
 }
 
 /// Reaches all by address.
-Capabilities far() {
-  Capabilities c = poor();
+Target far() {
+  Target c = poor();
   c.int16 = c.storage16 = c.int8 = c.storage8 = c.device_addresses = c.by_address = true;
   return c;
 }
@@ -48,12 +49,13 @@ bool have_validator() {
 }
 
 /// "" or what spirv-val says about the modules of a Generic.
-std::string complaints(const Generic& g, const Capabilities& can) {
+std::string complaints(const Generic& g, const Target& can) {
   std::string all;
   for (const Launch& l : compile_generic(g, can).launches) {
+    const auto& words = static_cast<const Shader&>(*l.kernel).words;
     const std::string file = (std::filesystem::temp_directory_path() / ("anygpu_" + std::to_string(getpid()) + ".spv")).string();
     std::ofstream(file, std::ios::binary)
-        .write(reinterpret_cast<const char*>(l.shader->words.data()), static_cast<std::streamsize>(4 * l.shader->words.size()));
+        .write(reinterpret_cast<const char*>(words.data()), static_cast<std::streamsize>(4 * words.size()));
     FILE* p = popen(("spirv-val --target-env vulkan1.2 " + file + " 2>&1").c_str(), "r");
     char line[512];
     while (std::fgets(line, sizeof line, p)) all += line;
@@ -186,7 +188,7 @@ TEST_F(Spirv, ManyParams) {
   }
   store(g, access(g, 8, DType::F32), sum);
   const Compiled c = compile_generic(g, poor());
-  EXPECT_EQ(c.launches.at(0).bindings.back().slot, kParams);
+  EXPECT_EQ(placed(c.launches.at(0)).bindings.back().slot, kParams);
   EXPECT_VALID(g);
 }
 
@@ -197,13 +199,13 @@ TEST(SpirvCache, SizesAreParams) {
     g.name = "add";
     g.sizes = {n, m};
     store(g, access(g, 2, DType::F32), load(g, access(g, 0, DType::F32)) + load(g, access(g, 1, DType::F32, 0b10)));
-    return compile_generic(g, poor()).launches.at(0).shader;
+    return compile_generic(g, poor()).launches.at(0).kernel;
   };
   EXPECT_EQ(shader(100, 200), shader(300, 500));
 }
 
 TEST(SpirvCache, RefusesTypesThatTheDeviceLacks) {
-  Capabilities none = poor();
+  Target none = poor();
   none.float64 = none.int64 = false;
   for (DType t : {DType::F64, DType::I64}) {
     Generic g;

@@ -6,8 +6,8 @@
 #include <set>
 #include <thread>
 
+#include "backends/gpu/steps.h"
 #include "backends/vulkan/program.h"
-#include "backends/vulkan/steps.h"
 #include "vulkan.h"
 
 namespace anygpu::vulkan {
@@ -25,7 +25,7 @@ ir::Generic scaled(int64_t n, double factor) {
 }
 
 /// The sum of slot 1 to slot 0 in many chunks, by way of scratch, of which it asks for more than it needs.
-Compiled summed(int64_t n, int64_t scratch, const Capabilities& can) {
+Compiled summed(int64_t n, int64_t scratch, const Target& can) {
   ir::Generic g;
   g.name = "summed";
   g.sizes = {n};
@@ -310,7 +310,7 @@ TEST_F(Vulkan, PipelinesAreCreatedSideBySide) {
   for (size_t i = 0; i < got.size(); ++i)
     threads.emplace_back([&, i] {
       try {
-        got[i] = on.pipelines.get(kinds[i % 2].launches[0].shader).handle;
+        got[i] = on.pipelines.get(placed(kinds[i % 2].launches[0]).shader).handle;
       } catch (const Error& e) {
         ADD_FAILURE() << "the other thread was kept out: " << e.what();
       }

@@ -219,7 +219,7 @@ ANYGPU_MIXED(==) ANYGPU_MIXED(!=) ANYGPU_MIXED(<) ANYGPU_MIXED(<=) ANYGPU_MIXED(
 // clang-format on
 #undef ANYGPU_MIXED
 
-inline bool is_real(Type t) {
+        inline bool is_real(Type t) {
   return t == Type::F32 || t == Type::F64;
 }
 inline int bytes_of(Type t) {

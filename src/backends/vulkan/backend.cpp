@@ -1,6 +1,7 @@
 // The vulkan backend: memory, and the way to programs.
 #include "backends/vulkan/entry.h"
 
+#include "backends/gpu/steps.h"
 #include "resources.h"
 #include "transfer.h"
 #include "validation.h"
@@ -32,7 +33,7 @@ class VulkanBackend : public Backend {
   void write(Memory dst, int64_t at, const void* src, int64_t bytes) override { transfer_.write(dst, at, src, bytes); }
   void read(Memory src, int64_t at, void* dst, int64_t bytes) override { transfer_.read(src, at, dst, bytes); }
 
-  bool supports(const ir::Named& n) const override { return supports_named(n, on_.gpu.can); }
+  bool supports(const ir::Named& n) const override { return gpu::supports_named(n, on_.gpu.can); }
   std::unique_ptr<Program> prepare(std::span<const ir::Step> steps, std::span<const StepGroup>) override {
     return make_program(on_, steps);
   }

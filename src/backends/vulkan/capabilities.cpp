@@ -12,20 +12,16 @@ namespace {
 
 /// The feature structures of Vulkan 1.2, chained, and those of extensions that the device has.
 struct Features {
-  VkPhysicalDeviceShaderAtomicFloatFeaturesEXT atomic_float{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT_FEATURES_EXT};
   CooperativeMatrixFeatures cooperative;
   VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, &cooperative};
   VkPhysicalDeviceVulkan12Features v12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
   VkPhysicalDeviceVulkan11Features v11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &v12};
   VkPhysicalDeviceFeatures2 all{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &v11};
   std::vector<const char*> extensions;
-  Features(bool with_atomic_float, bool with_cooperative) {
-    if (with_atomic_float) v12.pNext = &atomic_float, extensions.push_back(VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME);
-    if (with_cooperative) {
-      cooperative.next = v12.pNext;
-      v12.pNext = &subgroup_size;
-      extensions.insert(extensions.end(), {kCooperativeMatrixExtension, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME});
-    }
+  explicit Features(bool with_cooperative) {
+    if (!with_cooperative) return;
+    v12.pNext = &subgroup_size;
+    extensions = {kCooperativeMatrixExtension, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME};
   }
   Features(const Features&) = delete;
 };
@@ -33,26 +29,23 @@ struct Features {
 /// Each optional feature: its name for people and, in capitals, for its switch.
 struct Feature {
   const char* name;
-  bool Capabilities::*flag;
+  bool Target::*flag;
 };
-constexpr Feature kFeatures[] = {{"int64", &Capabilities::int64},
-                                 {"float64", &Capabilities::float64},
-                                 {"int16", &Capabilities::int16},
-                                 {"float16", &Capabilities::float16},
-                                 {"storage16", &Capabilities::storage16},
-                                 {"int8", &Capabilities::int8},
-                                 {"storage8", &Capabilities::storage8},
-                                 {"float_controls", &Capabilities::float_controls_f32},
-                                 {"denormals", &Capabilities::denormals},
-                                 {"float_atomics", &Capabilities::float_atomics},
-                                 {"int64_atomics", &Capabilities::int64_atomics},
-                                 {"memory_model", &Capabilities::memory_model},
-                                 {"device_addresses", &Capabilities::device_addresses},
-                                 {"subgroup_arithmetic", &Capabilities::subgroup_arithmetic},
-                                 {"subgroup_shuffle", &Capabilities::subgroup_shuffle},
-                                 {"cooperative_matrix", &Capabilities::cooperative}};
+constexpr Feature kFeatures[] = {{"int64", &Target::int64},
+                                 {"float64", &Target::float64},
+                                 {"int16", &Target::int16},
+                                 {"float16", &Target::float16},
+                                 {"storage16", &Target::storage16},
+                                 {"int8", &Target::int8},
+                                 {"storage8", &Target::storage8},
+                                 {"float_controls", &Target::float_controls_f32},
+                                 {"denormals", &Target::denormals},
+                                 {"memory_model", &Target::memory_model},
+                                 {"device_addresses", &Target::device_addresses},
+                                 {"subgroup_shuffle", &Target::subgroup_shuffle},
+                                 {"cooperative_matrix", &Target::cooperative}};
 /// Those that are no feature of a device, but what is done with it.
-constexpr Feature kWays[] = {{"texel_loads", &Capabilities::texel_loads}};
+constexpr Feature kWays[] = {{"texel_loads", &Target::texel_loads}};
 
 std::string switch_of(const char* feature) {
   std::string s = "ANYGPU_VULKAN_";
@@ -61,10 +54,10 @@ std::string switch_of(const char* feature) {
 }
 
 /// What WSL's driver need not have.
-void mask_as_dzn(Capabilities& c) {
+void mask_as_dzn(Target& c) {
   c.software = c.texel_loads = false;  // schedules and tiles are a GPU's then, whatever runs them
   c.int16 = c.float16 = c.storage16 = c.int8 = c.storage8 = false;
-  c.float_controls_f32 = c.denormals = c.float_atomics = c.int64_atomics = c.memory_model = c.device_addresses = false;
+  c.float_controls_f32 = c.denormals = c.memory_model = c.device_addresses = false;
   c.max_invocations = std::min(c.max_invocations, 1024u);
   c.shared_bytes = std::min(c.shared_bytes, 32768u);
   c.push_bytes = std::min(c.push_bytes, 128u);
@@ -96,7 +89,7 @@ int64_t binding_limit() {
   return bytes;
 }
 
-void mask(Capabilities& c) {
+void mask(Target& c) {
   c.matmul = forced_tier();
   c.max_binding_bytes = std::min(c.max_binding_bytes, binding_limit());
   if (const char* profile = std::getenv("ANYGPU_VULKAN_PROFILE"); profile && *profile) {
@@ -158,10 +151,9 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
       std::to_string(old.vendorID) + " " + std::to_string(old.deviceID) + " " + std::to_string(old.driverVersion) + " " + d.driver;
 
   auto offers = [&](const char* extension) { return has_extension(vk, d.handle, extension); };
-  Features f(offers(VK_EXT_SHADER_ATOMIC_FLOAT_EXTENSION_NAME),
-             offers(kCooperativeMatrixExtension) && offers(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME));
+  Features f(offers(kCooperativeMatrixExtension) && offers(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME));
   vk.GetPhysicalDeviceFeatures2(d.handle, &f.all);
-  Capabilities& c = d.can;
+  Target& c = d.can;
   c.int64 = f.all.features.shaderInt64;
   c.float64 = f.all.features.shaderFloat64;
   c.int16 = f.all.features.shaderInt16;
@@ -171,12 +163,9 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
   c.storage8 = f.v12.storageBuffer8BitAccess;
   c.float_controls_f32 = p12.shaderSignedZeroInfNanPreserveFloat32;
   c.denormals = p12.shaderDenormPreserveFloat32;
-  c.float_atomics = f.atomic_float.shaderBufferFloat32AtomicAdd;
-  c.int64_atomics = f.v12.shaderBufferInt64Atomics;
   c.memory_model = f.v12.vulkanMemoryModel && f.v12.vulkanMemoryModelDeviceScope;
   c.device_addresses = f.v12.bufferDeviceAddress;
   const bool subgroups = p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT;
-  c.subgroup_arithmetic = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
   c.subgroup_shuffle = subgroups && p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
   c.subgroup_size = subgroups ? p11.subgroupSize : 1;
   if (f.cooperative.matrices && f.subgroup_size.computeFullSubgroups && subgroups) find_cooperative(vk, d.handle, c);
@@ -220,7 +209,7 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
 
 VkDevice create_device(const InstanceApi& vk, const PhysicalDevice& d) {
   const Capabilities& c = d.can;
-  Features f(c.float_atomics, c.cooperative);
+  Features f(c.cooperative);
   f.cooperative.matrices = f.subgroup_size.computeFullSubgroups = c.cooperative;
   f.all.features.shaderInt64 = c.int64;
   f.all.features.shaderFloat64 = c.float64;
@@ -229,8 +218,6 @@ VkDevice create_device(const InstanceApi& vk, const PhysicalDevice& d) {
   f.v11.storageBuffer16BitAccess = c.storage16;
   f.v12.shaderInt8 = c.int8;
   f.v12.storageBuffer8BitAccess = c.storage8;
-  f.atomic_float.shaderBufferFloat32Atomics = f.atomic_float.shaderBufferFloat32AtomicAdd = c.float_atomics;
-  f.v12.shaderBufferInt64Atomics = c.int64_atomics;
   f.v12.vulkanMemoryModel = f.v12.vulkanMemoryModelDeviceScope = c.memory_model;
   f.v12.bufferDeviceAddress = c.device_addresses;
   f.v12.timelineSemaphore = VK_TRUE;

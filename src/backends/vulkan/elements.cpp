@@ -1,87 +1,19 @@
 #include "elements.h"
 
-#include <algorithm>
-
-#include "steps.h"
+#include "backends/gpu/halves.h"
 
 namespace anygpu::vulkan {
-namespace {
 
-bool is_half(DType t) {
-  return t == DType::F16 || t == DType::BF16;
-}
-
-}  // namespace
-
-uint32_t kind_of(DType t) {
-  return t == DType::F16 ? 1 : t == DType::BF16 ? 2 : 0;
-}
-
-std::optional<std::span<const uint32_t>> module_for(const ir::Named& n, const Modules& modules, const Capabilities& can) {
+std::optional<std::span<const uint32_t>> module_for(const ir::Named& n, const Modules& modules, const gpu::Capabilities& can) {
   const DType dst = n.operands[0].dtype;
   const bool f64 = dst == DType::F64;
-  if (!f64 && dst != DType::F32 && !is_half(dst)) return {};
+  if (!f64 && dst != DType::F32 && !gpu::kind_of(dst)) return {};
   for (const ir::Operand& o : n.operands) {
     if (o.slot < 0) continue;
-    if (f64 ? o.dtype != DType::F64 : o.dtype != DType::F32 && !is_half(o.dtype)) return {};
+    if (f64 ? o.dtype != DType::F64 : o.dtype != DType::F32 && !gpu::kind_of(o.dtype)) return {};
   }
-  if (f64 ? !can.float64 : is_half(dst) && !can.storage16) return {};
-  return f64 ? modules.f64 : is_half(dst) ? modules.half : modules.f32;
-}
-
-ir::Generic cast_copy(const std::string& name, const ir::Operand& dst, const ir::Operand& src) {
-  ir::Generic g;
-  g.name = name;
-  g.sizes = dst.sizes;
-  g.accesses = {{dst.slot, dst.dtype, dst.offset, dst.strides}, {src.slot, src.dtype, src.offset, src.strides}};
-  g.stores.push_back({0, ir::cast(ir::load(g.body, src.dtype, 1), dst.dtype).id});
-  return g;
-}
-
-bool has_halves(const ir::Named& n) {
-  return std::any_of(n.operands.begin(), n.operands.end(), [](const ir::Operand& o) { return o.slot >= 0 && is_half(o.dtype); });
-}
-
-std::optional<Compiled> widened_before(const ir::Named& n, const Capabilities& can, CompileProduct compile) {
-  int32_t slots = 0;
-  for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
-  Sequence parts(slots);
-  ir::Named wide = n;
-  for (size_t i = 1; i < n.operands.size(); ++i) {
-    ir::Operand halves = n.operands[i];
-    if (halves.slot < 0 || !is_half(halves.dtype)) continue;
-    for (int d = 0; d < halves.rank(); ++d)
-      if (halves.strides[d] == 0) halves.sizes[d] = 1;  // what repeats is widened once
-    ir::Operand& to = wide.operands[i] = parts.temp(DType::F32, halves.sizes);
-    if (product(halves.sizes) > 0) parts.add(compile_generic(cast_copy(n.name, to, halves), can));
-    for (int d = 0; d < to.rank(); ++d)
-      if (halves.strides[d] == 0) to.strides[d] = 0;
-    to.sizes = n.operands[i].sizes;
-  }
-  const ir::Operand& dst = n.operands[0];
-  if (is_half(dst.dtype)) wide.operands[0] = parts.temp(DType::F32, dst.sizes);
-  if (parts.largest_bytes() > can.max_binding_bytes) return {};
-  auto made = compile(wide, can);
-  if (!made) return {};
-  parts.add(std::move(*made));
-  if (is_half(dst.dtype)) parts.add(compile_generic(cast_copy(n.name, dst, wide.operands[0]), can));
-  return parts.finish();
-}
-
-std::optional<Compiled> rounded_after(const ir::Named& n, const Capabilities& can, CompileProduct compile) {
-  const ir::Operand& dst = n.operands[0];
-  if (!is_half(dst.dtype)) return {};
-  int32_t slots = 0;
-  for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
-  Sequence parts(slots);
-  ir::Named wide = n;
-  wide.operands[0] = parts.temp(DType::F32, dst.sizes);
-  if (parts.largest_bytes() > can.max_binding_bytes) return {};
-  auto made = compile(wide, can);
-  if (!made) return {};
-  parts.add(std::move(*made));
-  parts.add(compile_generic(cast_copy(n.name, dst, wide.operands[0]), can));
-  return parts.finish();
+  if (f64 ? !can.float64 : gpu::kind_of(dst) && !can.storage16) return {};
+  return f64 ? modules.f64 : gpu::kind_of(dst) ? modules.half : modules.f32;
 }
 
 }  // namespace anygpu::vulkan

@@ -17,7 +17,7 @@ class Gpu {
   Gpu(const Gpu&) = delete;
 
   const PhysicalDevice& physical;
-  const Capabilities& can;
+  const Target& can;
   DeviceApi vk;
   VkDevice device = nullptr;
 

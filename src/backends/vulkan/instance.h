@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "api.h"
-#include "launch.h"
+#include "shader.h"
 
 namespace anygpu::vulkan {
 
@@ -14,7 +14,7 @@ struct PhysicalDevice {
   std::string name, driver;  ///< "NVIDIA H100", "NVIDIA 575.1, Vulkan 1.4"
   std::string missing;       ///< why no Device can be made of it, or ""
   VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
-  Capabilities can;
+  Target can;
   std::string features;  ///< for people: those that it has, then those that it lacks
   uint32_t family = 0;   ///< of the queue
   uint32_t timestamp_bits = 0;

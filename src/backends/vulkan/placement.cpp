@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "hazards.h"
+#include "backends/gpu/hazards.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -196,12 +196,12 @@ VkWriteDescriptorSet Placement::descriptor(Set& s, const Binding& b, size_t i, c
 }
 
 void Placement::find_barriers() {
-  Hazards hazards;
+  gpu::Hazards hazards;
   for (size_t n = 0; n < sets_.size(); ++n) {
     const std::vector<Binding>& bindings = of_->launches[n].launch.bindings;
     Set& s = sets_[n];
     s.barrier = hazards.full();
-    auto range = [&](size_t i) { return Range{s.bound[i].buffer, s.bound[i].offset, s.bound[i].offset + s.bound[i].range}; };
+    auto range = [&](size_t i) { return gpu::Range{s.bound[i].buffer, s.bound[i].offset, s.bound[i].offset + s.bound[i].range}; };
     for (size_t i = 0; i < s.bound.size() && !s.barrier; ++i) s.barrier = hazards.conflict(range(i), bindings[i].write);
     if (s.barrier) hazards.clear();
     for (size_t i = 0; i < s.bound.size(); ++i) hazards.add(range(i), bindings[i].write);

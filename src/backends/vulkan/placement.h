@@ -7,7 +7,7 @@ namespace anygpu::vulkan {
 
 /// A Launch with its pipeline.
 struct Ready {
-  Launch launch;
+  Dispatch launch;
   int32_t step;
   Pipeline pipeline;
   int64_t params_at = -1;  ///< in the run's buffer of parameters, where they are not pushed

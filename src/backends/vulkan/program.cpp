@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "named.h"
-#include "steps.h"
+#include "backends/gpu/steps.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -35,7 +34,7 @@ class Preparing {
     p_.scratch_bytes = std::max(p_.scratch_bytes, scratch_end_);
     for (Launch& l : made.launches) {
       if (l.groups[0] == 0 || l.groups[1] == 0 || l.groups[2] == 0) continue;
-      Ready r{.launch = std::move(l), .step = step};
+      Ready r{.launch = placed(std::move(l)), .step = step};
       r.pipeline = on_.pipelines.get(r.launch.shader);
       if (static_cast<int>(r.launch.bindings.size()) != r.launch.shader->bindings)
         throw Error(ErrorKind::Internal, "[" + r.launch.shader->name + "] a launch binds other than the shader declares");
@@ -128,13 +127,13 @@ VulkanProgram::VulkanProgram(Resources& on, const std::string& name, std::vector
 }
 
 std::shared_ptr<const Prepared> VulkanProgram::build(const std::vector<bool>& by_address) {
-  Capabilities far = on_.can;
+  gpu::Target far = on_.can;
   far.by_address = true;
   far.texel_loads = false;
   Preparing all(on_);
   for (size_t i = 0; i < steps_.size(); ++i) {
     const auto* generic = std::get_if<ir::Generic>(&steps_[i]);
-    all.add_step(generic ? generic->name : std::get<ir::Named>(steps_[i]).name, compile_step(steps_[i], by_address[i] ? far : on_.can));
+    all.add_step(generic ? generic->name : std::get<ir::Named>(steps_[i]).name, gpu::compile_step(steps_[i], by_address[i] ? far : on_.can));
   }
   return all.finish();
 }
@@ -202,7 +201,7 @@ void VulkanProgram::record(Submitted& run, Unfinished& submitted, const Bindings
   };
   if (run.stamps_) gpu.vk.CmdResetQueryPool(commands, frame.queries, 0, run.stamps_);
   stamp_until(1);
-  const double most = most_work(gpu.can);
+  const double most = gpu::most_work(gpu.can);
   double work = 0;
   int recorded = 0;
   for (size_t n = 0; n < prepared_->launches.size(); ++n) {

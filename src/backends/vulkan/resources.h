@@ -8,7 +8,7 @@
 #include "backends/interface/backend.h"
 #include "heap.h"
 #include "pipelines.h"
-#include "tuner.h"
+#include "tuning.h"
 
 namespace anygpu::vulkan {
 
@@ -51,8 +51,8 @@ struct Resources {
   std::vector<std::unique_ptr<Frame>> frames;  // that no run has
   std::atomic<double> last_end_us{0};
 
-  Capabilities can;  // the Gpu's, with the tuner: of what is to be run, not of what is asked about
-  std::unique_ptr<Tuner> tuner;
+  Target can;  // the Gpu's, with the tuner: of what is to be run, not of what is asked about
+  std::unique_ptr<gpu::Tuner> tuner;
 };
 
 std::unique_ptr<Program> make_program(Resources&, std::span<const ir::Step>);
