@@ -1,4 +1,6 @@
 // Reductions.
+#include "anygpu/calls/reduce.h"
+
 #include <ATen/WrapDimUtils.h>
 #include <ATen/WrapDimUtilsMulti.h>
 #include <ATen/native/ReduceOpsUtils.h>
@@ -17,13 +19,11 @@
 #include <ATen/ops/prod_meta.h>
 #include <ATen/ops/sum_meta.h>
 
-#include "anygpu/calls/reduce.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
 namespace {
 
-using at::Scalar;
 using at::ScalarType;
 using at::Tensor;
 using OptDtype = std::optional<ScalarType>;
@@ -43,7 +43,7 @@ uint64_t all_of(const Tensor& self) {
 /// Records a reduction of `self` into results that have their shapes already; make(kept views of the results) is the call. An empty `self`
 /// gives `identity`.
 template <size_t N, class Make>
-void reduced(const Tensor* const (&outs)[N], const Tensor& self, uint64_t mask, const std::optional<Scalar>& identity, Make make) {
+void reduced(const Tensor* const (&outs)[N], const Tensor& self, uint64_t mask, const std::optional<at::Scalar>& identity, Make make) {
   if (outs[0]->numel() == 0) return;
   if (self.numel() == 0) {
     TORCH_CHECK(identity, "reduction of an empty tensor that has no identity");
@@ -57,7 +57,7 @@ void reduced(const Tensor* const (&outs)[N], const Tensor& self, uint64_t mask, 
     record(make(kept(outs[0]), kept(outs[1])));
 }
 void reduce(calls::Reduction kind, const Tensor& out, const Tensor& self, uint64_t mask, ScalarType compute,
-            const std::optional<Scalar>& identity = std::nullopt) {
+            const std::optional<at::Scalar>& identity = std::nullopt) {
   reduced({&out}, self, mask, identity, [&](const View& dst) {
     return calls::Reduce{.kind = kind, .dst = dst, .src = self, .compute = dtype_of(compute), .mask = mask};
   });
@@ -136,7 +136,8 @@ Tensor& logical_out(calls::Reduction kind, bool identity, const Tensor& self, ui
   return out;
 }
 Tensor& any_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& out) {
-  return logical_out<at::meta::structured_any_dim>(calls::Reduction::Any, false, self, mask_of(std::optional(dim), self), out, dim, keepdim);
+  return logical_out<at::meta::structured_any_dim>(calls::Reduction::Any, false, self, mask_of(std::optional(dim), self), out, dim,
+                                                   keepdim);
 }
 Tensor& all_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& out) {
   return logical_out<at::meta::structured_all_dim>(calls::Reduction::All, true, self, mask_of(std::optional(dim), self), out, dim, keepdim);
@@ -167,8 +168,7 @@ bool equal(const Tensor& a_in, const Tensor& b_in) {
   if (a.dim() == 0) {
     record(calls::Equal{.dst = out.view({1}), .a = a.view({1}), .b = b.view({1}), .compute = type});
   } else {
-    record(calls::Equal{
-        .dst = calls::kept(own_view_of(out), static_cast<int>(a.dim()), all_of(a)), .a = a, .b = b, .compute = type});
+    record(calls::Equal{.dst = calls::kept(own_view_of(out), static_cast<int>(a.dim()), all_of(a)), .a = a, .b = b, .compute = type});
   }
   return out.item<bool>();
 }
@@ -239,7 +239,7 @@ std::tuple<Tensor, Tensor> aminmax_dim(const Tensor& self, int64_t dim, bool kee
 /// Shapes and records var and its kin. An absent correction is 1.
 template <size_t N>
 void moments(const char* name, const Tensor* const (&outs)[N], const Tensor& self, at::OptionalIntArrayRef dim,
-             const std::optional<Scalar>& correction, bool keepdim, bool root) {
+             const std::optional<at::Scalar>& correction, bool keepdim, bool root) {
   TORCH_CHECK(at::isFloatingType(self.scalar_type()), "std and var only support floating point and complex dtypes");
   TORCH_CHECK(at::isFloatingType(outs[0]->scalar_type()), name, ": result type must be floating point");
   const double c = correction ? correction->toDouble() : 1.0;
@@ -253,28 +253,23 @@ void moments(const char* name, const Tensor* const (&outs)[N], const Tensor& sel
                "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by "
                "output numel).");
   reduced(outs, self, mask, nan(), [&](const View& var, const std::optional<View>& mean = std::nullopt) {
-    return calls::Var{.var = var,
-                      .mean = mean,
-                      .src = self,
-                      .compute = dtype_of(self.scalar_type()),
-                      .mask = mask,
-                      .root = root,
-                      .correction = c};
+    return calls::Var{
+        .var = var, .mean = mean, .src = self, .compute = dtype_of(self.scalar_type()), .mask = mask, .root = root, .correction = c};
   });
 }
 template <bool root>
-Tensor& var_out(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim, Tensor& out) {
+Tensor& var_out(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<at::Scalar>& correction, bool keepdim, Tensor& out) {
   moments(root ? "std" : "var", {&out}, self, dim, correction, keepdim, root);
   return out;
 }
 template <bool root>
-Tensor var(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<Scalar>& correction, bool keepdim) {
+Tensor var(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<at::Scalar>& correction, bool keepdim) {
   Tensor out = empty({0}, self);
   moments(root ? "std" : "var", {&out}, self, dim, correction, keepdim, root);
   return out;
 }
 template <bool root>
-std::tuple<Tensor, Tensor> var_mean(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<Scalar>& correction,
+std::tuple<Tensor, Tensor> var_mean(const Tensor& self, at::OptionalIntArrayRef dim, const std::optional<at::Scalar>& correction,
                                     bool keepdim) {
   Tensor out = empty({0}, self), mean = empty({0}, self);
   moments(root ? "std_mean" : "var_mean", {&out, &mean}, self, dim, correction, keepdim, root);
@@ -285,18 +280,17 @@ std::tuple<Tensor, Tensor> var_mean(const Tensor& self, at::OptionalIntArrayRef 
 
 void record_vector_norm(const Tensor& out, const Tensor& self, at::OptionalIntArrayRef dim, double p, ScalarType compute) {
   const uint64_t mask = mask_of(dim, self);
-  const std::optional<Scalar> identity = p < 0 ? std::numeric_limits<double>::infinity() : 0.0;
+  const std::optional<at::Scalar> identity = p < 0 ? std::numeric_limits<double>::infinity() : 0.0;
   reduced({&out}, self, mask, identity, [&](const View& dst) {
-    return calls::VectorNorm{
-        .dst = dst, .src = self, .compute = dtype_of(compute), .mask = mask, .norm = calls::norm_of_order(p), .p = p};
+    return calls::VectorNorm{.dst = dst, .src = self, .compute = dtype_of(compute), .mask = mask, .norm = calls::norm_of_order(p), .p = p};
   });
 }
-Tensor& vector_norm_out(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
+Tensor& vector_norm_out(const Tensor& self, const at::Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {
   meta_out<at::meta::structured_linalg_vector_norm>({&out}, self, ord, dim, keepdim, dtype);
   record_vector_norm(out, self, dim, ord.toDouble(), out.scalar_type());
   return out;
 }
-Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
+Tensor vector_norm(const Tensor& self, const at::Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype) {
   // The meta function checks far more than this common case needs.
   const bool plain = !dtype && self.numel() && ord.toDouble() >= 0 && at::isFloatingType(self.scalar_type());
   Tensor out = empty(plain ? at::native::shape_from_dim_mask(self, mask_of(dim, self), keepdim) : at::DimVector{0},
@@ -305,11 +299,11 @@ Tensor vector_norm(const Tensor& self, const Scalar& ord, at::OptionalIntArrayRe
   record_vector_norm(out, self, dim, ord.toDouble(), self.scalar_type());
   return out;
 }
-Tensor& norm_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, Tensor& out) {
+Tensor& norm_out(const Tensor& self, const std::optional<at::Scalar>& p, at::IntArrayRef dim, bool keepdim, Tensor& out) {
   meta_out<at::meta::structured_norm_ScalarOpt_dim>({&out}, self, p ? at::OptionalScalarRef(*p) : at::OptionalScalarRef(), dim, keepdim);
   return at::linalg_vector_norm_out(out, self, p.value_or(2.0), dim, keepdim, out.scalar_type());
 }
-Tensor& norm_dtype_out(const Tensor& self, const std::optional<Scalar>& p, at::IntArrayRef dim, bool keepdim, ScalarType dtype,
+Tensor& norm_dtype_out(const Tensor& self, const std::optional<at::Scalar>& p, at::IntArrayRef dim, bool keepdim, ScalarType dtype,
                        Tensor& out) {
   meta_out<at::meta::structured_norm_ScalarOpt_dim_dtype>({&out}, self, p ? at::OptionalScalarRef(*p) : at::OptionalScalarRef(), dim,
                                                           keepdim, dtype);

@@ -8,35 +8,21 @@
 #include <ATen/ops/scatter_meta.h>
 #include <ATen/ops/scatter_reduce_meta.h>
 
+#include "arrays.h"
+#include "frontends/common/embedding.h"
 #include "index.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
 
 at::Scalar identity_of(Reduction r, at::ScalarType t) {
-  if (r == Reduction::Sum || r == Reduction::Mean) return 0;
-  if (r == Reduction::Prod) return 1;
-  const bool lowest = r == Reduction::Max;
-  if (at::isFloatingType(t)) return lowest ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
-  switch (t) {
-    case at::kBool:
-      return !lowest;
-    case at::kByte:
-      return lowest ? 0 : 255;
-    case at::kChar:
-      return lowest ? -128 : 127;
-    case at::kShort:
-      return lowest ? -32768 : 32767;
-    case at::kInt:
-      return lowest ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int32_t>::max();
-    default:
-      return lowest ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
-  }
+  const common::Number n = common::identity_of(r, dtype_of(t));
+  if (at::isFloatingType(t)) return n.f;
+  if (t == at::kBool) return n.i != 0;
+  return n.i;
 }
 
 namespace {
-
-using at::Scalar;
 
 Tensor& gather_out(const Tensor& self, int64_t dim, const Tensor& index, bool sparse_grad, Tensor& out) {
   meta_out<at::meta::structured_gather>({&out}, self, dim, index, sparse_grad);
@@ -53,14 +39,10 @@ void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Ten
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
   TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
-  record(calls::Scatter{.dst = to,
-                        .index = some_dims(index),
-                        .src = some_dims(src),
-                        .dim = dim,
-                        .combine = combine_for(combine, out),
-                        .wraps = false});
+  record(calls::Scatter{
+      .dst = to, .index = some_dims(index), .src = some_dims(src), .dim = dim, .combine = combine_for(combine, out), .wraps = false});
 }
-void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Scalar& value, Combine combine) {
+void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const at::Scalar& value, Combine combine) {
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
   TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
@@ -83,7 +65,7 @@ Tensor& scatter_src_out(const Tensor& self, int64_t dim, const Tensor& index, co
   scatter_into(out, begin(self, dim, out), index, src, Combine::None);
   return out;
 }
-Tensor& scatter_value_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, Tensor& out) {
+Tensor& scatter_value_out(const Tensor& self, int64_t dim, const Tensor& index, const at::Scalar& value, Tensor& out) {
   meta_out<at::meta::structured_scatter_value>({&out}, self, dim, index, value);
   scatter_into(out, begin(self, dim, out), index, value, Combine::None);
   return out;
@@ -93,7 +75,7 @@ Tensor& scatter_reduce_out(const Tensor& self, int64_t dim, const Tensor& index,
   scatter_into(out, begin(self, dim, out), index, src, combine_of(reduction_of(reduce)));
   return out;
 }
-Tensor& scatter_value_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const Scalar& value, c10::string_view reduce,
+Tensor& scatter_value_reduce_out(const Tensor& self, int64_t dim, const Tensor& index, const at::Scalar& value, c10::string_view reduce,
                                  Tensor& out) {
   meta_out<at::meta::structured_scatter_value_reduce>({&out}, self, dim, index, value, reduce);
   scatter_into(out, begin(self, dim, out), index, value, combine_of(reduction_of(reduce)));
@@ -129,16 +111,7 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
   TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt,
               "Expected tensor for argument #2 'indices' to have one of the following scalar types: Long, Int; but got ",
               indices.scalar_type(), " instead (while checking arguments for embedding_backward)");
-  Tensor out = empty({rows, grad.size(-1)}, grad);
-  if (grad.numel() == 0) return out.zero_();
-  TORCH_CHECK_INDEX(rows != 0, "index out of range in self");
-  Tensor counts;
-  if (scale_by_freq) {
-    counts = at::zeros({rows}, indices.options().dtype(at::kLong));
-    scatter_into(counts, 0, indices.reshape(-1).to(at::kLong), Scalar(1), Combine::Add);
-  }
-  record(calls::EmbeddingGrad{.dst = out, .grad = grad, .index = indices, .counts = counts, .padding = padding_idx});
-  return out;
+  return tensor_of(composed([&] { return common::embedding_grad(array_of(grad), array_of(indices), rows, padding_idx, scale_by_freq); }));
 }
 
 Tensor& embedding_renorm(Tensor& self, const Tensor& indices, double max_norm, double norm_type) {
@@ -149,7 +122,7 @@ Tensor& embedding_renorm(Tensor& self, const Tensor& indices, double max_norm, d
   if (indices.numel() == 0) return self;
   // Only the rows that are looked up change, each once, however often it is.
   Tensor used = at::zeros({self.size(0)}, self.options().dtype(at::kBool));
-  scatter_into(used, 0, indices.reshape(-1).to(at::kLong), Scalar(true), Combine::None);
+  scatter_into(used, 0, indices.reshape(-1).to(at::kLong), at::Scalar(true), Combine::None);
   Tensor norms = at::linalg_vector_norm(self, norm_type, at::IntArrayRef{1}, true);
   Tensor scale = at::where((norms > max_norm).logical_and_(used.unsqueeze(1)), max_norm / (norms + 1e-7), at::ones({}, norms.options()));
   return self.mul_(scale);
