@@ -1,6 +1,8 @@
-// Histograms of one or several dimensions.
+// Histograms of one or several dimensions, by frontends/common/counting.h.
 #include <ATen/WrapDimUtils.h>
 
+#include "arrays.h"
+#include "frontends/common/counting.h"
 #include "index.h"
 #include "structured.h"
 
@@ -9,30 +11,12 @@ namespace {
 
 /// Counts (or weights) of the points [n, d] between `edges`, one ascending vector a dimension; the last bin includes its end.
 Tensor histogram_of(const Tensor& points, at::TensorList edges, const std::optional<Tensor>& weight, bool density) {
-  const int64_t n = points.size(0);
-  std::vector<int64_t> shape;
-  Tensor place = at::zeros({n}, points.options().dtype(at::kLong)), inside = at::ones({n}, points.options().dtype(at::kBool));
-  for (size_t d = 0; d < edges.size(); ++d) {
-    const Tensor x = points.select(1, static_cast<int64_t>(d)).contiguous(), e = edges[d].contiguous();
-    const int64_t bins = e.numel() - 1;
-    const Tensor bin = at::searchsorted(e, x, /*out_int32=*/false, /*right=*/true).sub_(1).clamp_(0, bins - 1);
-    inside = inside.logical_and(x >= e[0]).logical_and(x <= e[-1]);
-    place = place * bins + bin;
-    shape.push_back(bins);
-  }
-  const Tensor each = weight && weight->defined() ? weight->reshape({n}) : at::ones({n}, points.options());
-  const Tensor counts = at::where(inside, each, at::zeros({}, each.options()));
-  Tensor hist = at::zeros({c10::multiply_integers(shape)}, points.options());
-  if (n) hist.scatter_add_(0, place, counts);
-  hist = hist.view(shape);
-  if (!density) return hist;
-  hist = hist / hist.sum();
-  for (size_t d = 0; d < edges.size(); ++d) {
-    std::vector<int64_t> along(edges.size(), 1);
-    along[d] = shape[d];
-    hist = hist / (edges[d].slice(0, 1) - edges[d].slice(0, 0, -1)).view(along);
-  }
-  return hist;
+  const Tensor w = weight && weight->defined() ? weight->reshape({points.size(0)}) : Tensor();
+  return tensor_of(composed([&] {
+    std::vector<common::Array> arrays;
+    for (const Tensor& e : edges) arrays.push_back(array_of(e));
+    return common::histogram(array_of(points), arrays, array_of(w), density);
+  }));
 }
 
 void check(const Tensor& self, size_t dims, const std::optional<Tensor>& weight) {

@@ -261,7 +261,7 @@ Tensor checked_fill_index(const Tensor& self, int64_t& dim, const Tensor& index)
   return index_along(index, dim, sizes);
 }
 Tensor& index_fill_scalar(Tensor& self, int64_t dim, const Tensor& index, const at::Scalar& value) {
-  TORCH_CHECK(self.is_complex() || !value.isComplex(), "index_fill_(): Converting complex at::Scalar to non-complex type is not supported");
+  TORCH_CHECK(self.is_complex() || !value.isComplex(), "index_fill_(): Converting complex Scalar to non-complex type is not supported");
   const Tensor by = checked_fill_index(self, dim, index);
   if (by.numel() == 0) return self;
   record(calls::ScatterValue{.dst = some_dims(self),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "anygpu/calls/index.h"
+#include "frontends/common/segments.h"
 #include "tensor.h"
 
 namespace anygpu::torch_frontend {
@@ -29,7 +30,8 @@ inline Combine combine_for(Combine c, const Tensor& t) {
 }
 
 /// The reductions of scatter_reduce and its kin.
-enum class Reduction { Sum, Prod, Mean, Max, Min };
+using common::combine_of;
+using common::Reduction;
 inline Reduction reduction_of(c10::string_view name) {
   if (name == "sum" || name == "add") return Reduction::Sum;
   if (name == "prod" || name == "multiply") return Reduction::Prod;
@@ -37,18 +39,6 @@ inline Reduction reduction_of(c10::string_view name) {
   if (name == "amax" || name == "max") return Reduction::Max;
   if (name == "amin" || name == "min") return Reduction::Min;
   TORCH_CHECK(false, "reduce argument must be either sum, prod, mean, amax or amin, got ", name, ".");
-}
-inline Combine combine_of(Reduction r) {
-  switch (r) {
-    case Reduction::Prod:
-      return Combine::Mul;
-    case Reduction::Max:
-      return Combine::Max;
-    case Reduction::Min:
-      return Combine::Min;
-    default:
-      return Combine::Add;
-  }
 }
 /// What leaves the other operand as it is.
 at::Scalar identity_of(Reduction, at::ScalarType);

@@ -10,8 +10,9 @@
 #include <ATen/ops/replication_pad2d_meta.h>
 #include <ATen/ops/replication_pad3d_meta.h>
 
-#include "anygpu/calls/pool.h"
 #include "anygpu/calls/resample.h"
+#include "arrays.h"
+#include "frontends/common/columns.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -119,76 +120,49 @@ Tensor checked_pad_backward(const Tensor& grad, const Tensor& self, IntArrayRef 
 
 // ---- windows as columns ----
 
-/// Lists of two, checked.
-calls::Window window(IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
+common::Window window(IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
   return {dims_of(kernel), dims_of(stride), dims_of(padding), dims_of(dilation)};
+}
+
+Tensor& put_out(const Tensor& result, Tensor& out) {
+  resize_out(out, result.sizes());
+  return out.copy_(result);
 }
 
 void check_pairs(std::initializer_list<std::pair<IntArrayRef, const char*>> lists) {
   for (const auto& [list, name] : lists) TORCH_CHECK(list.size() == 2, "It is expected ", name, " equals to 2, but got size ", list.size());
 }
 
-int64_t windows_along(int64_t size, const calls::Window& w, int d) {
-  return calls::windows_along(size, w.kernel[d], w.stride[d], w.padding[d], w.dilation[d]);
-}
-
-Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
+Tensor columns_of(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
   if (self.scalar_type() != at::kBool) want_float(self);
   check_pairs({{kernel, "kernel_size"}, {dilation, "dilation"}, {padding, "padding"}, {stride, "stride"}});
   at::native::im2col_shape_check(self, Tensor(), kernel[0], kernel[1], dilation[0], dilation[1], padding[0], padding[1], stride[0],
                                  stride[1]);
-  const bool batched = self.dim() == 4;
-  const int64_t n = batched ? self.size(0) : 1, c = self.size(-3), h = self.size(-2), w = self.size(-1);
-  const calls::Window windows = window(kernel, dilation, padding, stride);
-  const int64_t oh = windows_along(h, windows, 0), ow = windows_along(w, windows, 1);
-  const int64_t rows = c * kernel[0] * kernel[1], columns = oh * ow;
-  c10::SmallVector<int64_t, 3> sizes{n, rows, columns};
-  if (!batched) sizes.erase(sizes.begin());
-  resize_out(out, sizes);
-  if (out.numel() == 0) return out;
-  const bool dense = out.is_contiguous();
-  const Tensor to = dense ? out : empty(sizes, out);
-  const int64_t plane = h * w;
-  const Tensor from = self.contiguous();
-  record(calls::Im2Col{.dst = restrided(to, {n, c, kernel[0], kernel[1], oh, ow},
-                                        {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
-                       .src = restrided(from, {n, c, h, w}, {c * plane, plane, w, 1}),
-                       .window = windows});
-  if (!dense) out.copy_(to);
-  return out;
+  const common::Window w = window(kernel, dilation, padding, stride);
+  return tensor_of(composed([&] {
+    const common::Array x = array_of(self);
+    return self.dim() == 4 ? common::im2col(x, w) : common::squeeze(common::im2col(common::unsqueeze(x, 0), w), 0);
+  }));
 }
-Tensor im2col(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride) {
-  Tensor out = empty({0}, self);
-  return im2col_out(self, kernel, dilation, padding, stride, out);
+Tensor& im2col_out(const Tensor& self, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding, IntArrayRef stride, Tensor& out) {
+  return put_out(columns_of(self, kernel, dilation, padding, stride), out);
 }
 
-Tensor& col2im_out(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding,
-                   IntArrayRef stride, Tensor& out) {
+Tensor image_of(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding,
+                IntArrayRef stride) {
   check_pairs({{output_size, "output_size"}, {kernel, "kernel_size"}, {dilation, "dilation"}, {padding, "padding"}, {stride, "stride"}});
   at::native::col2im_shape_check(self, Tensor(), output_size[0], output_size[1], kernel[0], kernel[1], dilation[0], dilation[1], padding[0],
                                  padding[1], stride[0], stride[1]);
-  const bool batched = self.dim() == 3;
-  const int64_t n = batched ? self.size(0) : 1, rows = self.size(-2), columns = self.size(-1), c = rows / (kernel[0] * kernel[1]),
-                h = output_size[0], w = output_size[1];
-  const calls::Window windows = window(kernel, dilation, padding, stride);
-  const int64_t oh = windows_along(h, windows, 0), ow = windows_along(w, windows, 1);
-  c10::SmallVector<int64_t, 4> sizes{n, c, h, w};
-  if (!batched) sizes.erase(sizes.begin());
-  resize_out(out, sizes);
-  if (out.numel() == 0) return out;
-  const bool dense = out.is_contiguous();
-  const Tensor to = dense ? out : empty(sizes, out), from = self.contiguous();
-  record(calls::Col2Im{.dst = restrided(to, {n, c, h, w}, {c * h * w, h * w, w, 1}),
-                       .src = restrided(from, {n, c, kernel[0], kernel[1], oh, ow},
-                                        {rows * columns, kernel[0] * kernel[1] * columns, kernel[1] * columns, columns, ow, 1}),
-                       .window = windows});
-  if (!dense) out.copy_(to);
-  return out;
+  const common::Window w = window(kernel, dilation, padding, stride);
+  const int64_t h = output_size[0], width = output_size[1];
+  return tensor_of(composed([&] {
+    const common::Array x = array_of(self);
+    return self.dim() == 3 ? common::col2im(x, h, width, w) : common::squeeze(common::col2im(common::unsqueeze(x, 0), h, width, w), 0);
+  }));
 }
-Tensor col2im(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding,
-              IntArrayRef stride) {
-  Tensor out = empty({0}, self);
-  return col2im_out(self, output_size, kernel, dilation, padding, stride, out);
+Tensor& col2im_out(const Tensor& self, IntArrayRef output_size, IntArrayRef kernel, IntArrayRef dilation, IntArrayRef padding,
+                   IntArrayRef stride, Tensor& out) {
+  return put_out(image_of(self, output_size, kernel, dilation, padding, stride), out);
 }
 
 Tensor channel_shuffle(const Tensor& self, int64_t groups) {
@@ -265,9 +239,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("replication_pad3d.out", real<at::_ops::replication_pad3d_out, pad_out<at::meta::structured_replication_pad3d, false>>);
   m.impl("replication_pad3d_backward", real<at::_ops::replication_pad3d_backward, checked_pad_backward<false>>);
   m.impl("replication_pad3d_backward.grad_input", real<at::_ops::replication_pad3d_backward_grad_input, checked_pad_backward_out<false>>);
-  m.impl("im2col", real<at::_ops::im2col, im2col>);
+  m.impl("im2col", real<at::_ops::im2col, columns_of>);
   m.impl("im2col.out", real<at::_ops::im2col_out, im2col_out>);
-  m.impl("col2im", real<at::_ops::col2im, col2im>);
+  m.impl("col2im", real<at::_ops::col2im, image_of>);
   m.impl("col2im.out", real<at::_ops::col2im_out, col2im_out>);
   on<at::_ops::channel_shuffle, channel_shuffle>(m);
   on<at::_ops::pixel_shuffle, pixel_shuffle>(m);

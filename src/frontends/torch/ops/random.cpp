@@ -9,6 +9,8 @@
 #include <cmath>
 
 #include "anygpu/calls/random.h"
+#include "arrays.h"
+#include "frontends/common/sampling.h"
 #include "pointwise.h"
 
 namespace at::native {
@@ -74,9 +76,8 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       record_iter(calls::random_integer(state_for(iter, gen), type_of(iter), base, range), iter);
     })
 REGISTER_PRIVATEUSE1_DISPATCH(
-    random_full_64_bits_range_stub, +[](TensorIteratorBase& iter, Gen gen) {
-      record_iter(calls::random_bits(state_for(iter, gen), type_of(iter)), iter);
-    })
+    random_full_64_bits_range_stub,
+    +[](TensorIteratorBase& iter, Gen gen) { record_iter(calls::random_bits(state_for(iter, gen), type_of(iter)), iter); })
 REGISTER_PRIVATEUSE1_DISPATCH(
     random_stub, +[](TensorIteratorBase& iter, Gen gen) {
       // 0 to the greatest integer that the dtype holds, or holds exactly
@@ -115,20 +116,12 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       record_iter(calls::random_integer(state_for(iter, gen), type_of(iter), 0, static_cast<uint64_t>(count)), iter);
     })
 
-/// Inverts the cumulative distribution of each row.
 REGISTER_PRIVATEUSE1_DISPATCH(
     multinomial_with_replacement_stub, +[](Tensor& result, const Tensor& self, int64_t n, Gen gen) {
-      Tensor rows = self.dim() == 1 ? self.unsqueeze(0) : self;
-      if (rows.scalar_type() == kHalf || rows.scalar_type() == kBFloat16) rows = rows.to(kFloat);
-      if (!(rows.isfinite().all() & (rows >= 0).all()).item<bool>()) {
-        TORCH_CHECK(!(rows < 0).any().item<bool>(), "invalid multinomial distribution (encountering probability entry < 0)");
-        TORCH_CHECK(false, "invalid multinomial distribution (encountering probability entry = infinity or NaN)");
-      }
-      Tensor upto = rows.cumsum(-1);
-      Tensor total = upto.select(-1, -1).unsqueeze(-1);
-      TORCH_CHECK((total > 0).all().item<bool>(), "invalid multinomial distribution (sum of probabilities <= 0)");
-      Tensor u = at::empty({rows.size(0), n}, rows.options()).uniform_(0, 1, gen);
-      Tensor picked = at::searchsorted(upto, u * total, false, true).clamp_max(rows.size(-1) - 1);
+      const Tensor rows = self.dim() == 1 ? self.unsqueeze(0) : self;
+      const auto distribution = composed([&] { return common::distribution_of(array_of(rows)); });
+      const Philox p = philox_of(gen, result.get_device(), static_cast<uint64_t>(std::max<int64_t>(rows.size(0) * n, 1)));
+      const Tensor picked = tensor_of(composed([&] { return common::multinomial(distribution, n, p); }));
       result.copy_(self.dim() == 1 ? picked.squeeze(0) : picked);
     })
 

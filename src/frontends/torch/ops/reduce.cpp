@@ -1,4 +1,6 @@
 // Reductions.
+#include "anygpu/calls/reduce.h"
+
 #include <ATen/WrapDimUtils.h>
 #include <ATen/WrapDimUtilsMulti.h>
 #include <ATen/native/ReduceOpsUtils.h>
@@ -17,7 +19,6 @@
 #include <ATen/ops/prod_meta.h>
 #include <ATen/ops/sum_meta.h>
 
-#include "anygpu/calls/reduce.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
@@ -135,7 +136,8 @@ Tensor& logical_out(calls::Reduction kind, bool identity, const Tensor& self, ui
   return out;
 }
 Tensor& any_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& out) {
-  return logical_out<at::meta::structured_any_dim>(calls::Reduction::Any, false, self, mask_of(std::optional(dim), self), out, dim, keepdim);
+  return logical_out<at::meta::structured_any_dim>(calls::Reduction::Any, false, self, mask_of(std::optional(dim), self), out, dim,
+                                                   keepdim);
 }
 Tensor& all_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& out) {
   return logical_out<at::meta::structured_all_dim>(calls::Reduction::All, true, self, mask_of(std::optional(dim), self), out, dim, keepdim);
@@ -166,8 +168,7 @@ bool equal(const Tensor& a_in, const Tensor& b_in) {
   if (a.dim() == 0) {
     record(calls::Equal{.dst = out.view({1}), .a = a.view({1}), .b = b.view({1}), .compute = type});
   } else {
-    record(calls::Equal{
-        .dst = calls::kept(own_view_of(out), static_cast<int>(a.dim()), all_of(a)), .a = a, .b = b, .compute = type});
+    record(calls::Equal{.dst = calls::kept(own_view_of(out), static_cast<int>(a.dim()), all_of(a)), .a = a, .b = b, .compute = type});
   }
   return out.item<bool>();
 }
@@ -252,13 +253,8 @@ void moments(const char* name, const Tensor* const (&outs)[N], const Tensor& sel
                "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by "
                "output numel).");
   reduced(outs, self, mask, nan(), [&](const View& var, const std::optional<View>& mean = std::nullopt) {
-    return calls::Var{.var = var,
-                      .mean = mean,
-                      .src = self,
-                      .compute = dtype_of(self.scalar_type()),
-                      .mask = mask,
-                      .root = root,
-                      .correction = c};
+    return calls::Var{
+        .var = var, .mean = mean, .src = self, .compute = dtype_of(self.scalar_type()), .mask = mask, .root = root, .correction = c};
   });
 }
 template <bool root>
@@ -286,8 +282,7 @@ void record_vector_norm(const Tensor& out, const Tensor& self, at::OptionalIntAr
   const uint64_t mask = mask_of(dim, self);
   const std::optional<at::Scalar> identity = p < 0 ? std::numeric_limits<double>::infinity() : 0.0;
   reduced({&out}, self, mask, identity, [&](const View& dst) {
-    return calls::VectorNorm{
-        .dst = dst, .src = self, .compute = dtype_of(compute), .mask = mask, .norm = calls::norm_of_order(p), .p = p};
+    return calls::VectorNorm{.dst = dst, .src = self, .compute = dtype_of(compute), .mask = mask, .norm = calls::norm_of_order(p), .p = p};
   });
 }
 Tensor& vector_norm_out(const Tensor& self, const at::Scalar& ord, at::OptionalIntArrayRef dim, bool keepdim, OptDtype dtype, Tensor& out) {

@@ -1,4 +1,6 @@
-// Scans, sorting, searching, and what is made of them: order statistics, unique, histograms.
+// Scans, sorting, searching; order statistics, by frontends/common/order.h.
+#include "anygpu/calls/scan.h"
+
 #include <ATen/MemoryOverlap.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/native/BucketizationUtils.h>
@@ -8,7 +10,8 @@
 #include <ATen/ops/sort_meta.h>
 #include <ATen/ops/topk_meta.h>
 
-#include "anygpu/calls/scan.h"
+#include "arrays.h"
+#include "frontends/common/order.h"
 #include "index.h"
 #include "structured.h"
 
@@ -49,8 +52,8 @@ Tensor logcumsumexp(const Tensor& self, int64_t dim) {
 template <calls::Extremum kind>
 void scan_extremum(const Tensor& self, Tensor& values, Tensor& indices, int64_t dim) {
   if (self.numel())
-    record(calls::ScanWithIndex{
-        .kind = kind, .values = values, .indices = indices, .src = self, .axis = at::maybe_wrap_dim(dim, self.dim())});
+    record(
+        calls::ScanWithIndex{.kind = kind, .values = values, .indices = indices, .src = self, .axis = at::maybe_wrap_dim(dim, self.dim())});
 }
 
 // ---- sorting ----
@@ -80,11 +83,13 @@ std::tuple<Tensor&, Tensor&> topk_out(const Tensor& self, int64_t k, int64_t dim
 
 // ---- order statistics: places in the sorted order ----
 
-/// Puts a keepdim-shaped result where the caller wants it.
-void deliver(const Tensor& kept, int64_t dim, bool keepdim, bool scalar, Tensor& out) {
-  const Tensor v = scalar ? kept.squeeze(dim) : keepdim ? kept : kept.squeeze(dim);
-  at::native::resize_output(out, v.sizes());
-  out.copy_(v);
+/// Puts keepdim-shaped results where the caller wants it.
+void give(const common::Ordered& r, const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
+  const auto shaped = [&](const common::Array& kept) {
+    return keepdim && self.dim() ? kept : common::squeeze(kept, static_cast<int>(dim));
+  };
+  deliver(shaped(r.values), values);
+  deliver(shaped(r.order), indices);
 }
 void check_values_indices(const char* name, const Tensor& self, const Tensor& values, const Tensor& indices) {
   TORCH_CHECK(values.scalar_type() == self.scalar_type(), name, ": output values must be of same type as input");
@@ -104,22 +109,10 @@ std::tuple<Tensor&, Tensor&> kthvalue_out(const Tensor& self, int64_t k, int64_t
   TORCH_CHECK(k >= 1 && k <= (self.dim() > 0 ? self.size(dim) : 1), "kthvalue(): selected number k out of range for dimension ", dim);
   check_values_indices("kthvalue", self, values, indices);
   at::assert_no_overlap(self, values);
-  auto [sorted, order] = at::sort(some_dims(self), /*stable=*/true, dim, false);
-  deliver(sorted.narrow(dim, k - 1, 1), dim, keepdim, self.dim() == 0, values);
-  deliver(order.narrow(dim, k - 1, 1), dim, keepdim, self.dim() == 0, indices);
+  give(composed([&] { return common::kthvalue(array_of(self), k, static_cast<int>(dim)); }), self, dim, keepdim, values, indices);
   return {values, indices};
 }
 
-/// The lower median along `dim` of the sorted; NaN where there is one, unless they are ignored. Kept dimension.
-std::pair<Tensor, Tensor> median_along(const Tensor& self, int64_t dim, bool ignore_nan) {
-  auto [sorted, order] = at::sort(self, /*stable=*/true, dim, false);
-  const int64_t n = self.size(dim), middle = (n - 1) / 2;
-  if (!self.is_floating_point()) return {sorted.narrow(dim, middle, 1), order.narrow(dim, middle, 1)};
-  const Tensor numbers = n - at::isnan(self).sum({dim}, true);  // NaNs are the last of the sorted
-  Tensor place = ignore_nan ? (numbers - 1).div(2, "floor").clamp_min(0)
-                            : at::where(numbers < n, numbers, at::scalar_tensor(middle, numbers.options()));
-  return {sorted.gather(dim, place), order.gather(dim, place)};
-}
 template <bool ignore_nan>
 std::tuple<Tensor&, Tensor&> median_dim_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
   dim = at::maybe_wrap_dim(dim, self.dim());
@@ -130,16 +123,15 @@ std::tuple<Tensor&, Tensor&> median_dim_out(const Tensor& self, int64_t dim, boo
     at::native::zero_numel_tensor_resize(values, indices, self, dim, keepdim, "median()");
     return {values, indices};
   }
-  auto [v, i] = median_along(some_dims(self), dim, ignore_nan);
-  deliver(v, dim, keepdim, self.dim() == 0, values);
-  deliver(i, dim, keepdim, self.dim() == 0, indices);
+  give(composed([&] { return common::median(array_of(self), static_cast<int>(dim), ignore_nan); }), self, dim, keepdim, values, indices);
   return {values, indices};
 }
 template <bool ignore_nan>
 Tensor median(const Tensor& self) {
   if (self.numel() == 0) return at::full({}, std::numeric_limits<double>::quiet_NaN(), self.options());
   want_sortable(self);
-  return median_along(self.reshape(-1), 0, ignore_nan).first.squeeze(0);
+  const Tensor flat = self.reshape(-1);
+  return tensor_of(composed([&] { return common::squeeze(common::median(array_of(flat), 0, ignore_nan).values, 0); }));
 }
 
 std::tuple<Tensor&, Tensor&> mode_out(const Tensor& self, int64_t dim, bool keepdim, Tensor& values, Tensor& indices) {
@@ -155,18 +147,7 @@ std::tuple<Tensor&, Tensor&> mode_out(const Tensor& self, int64_t dim, bool keep
     return {values, indices};
   }
   (void)dtype_of(self.scalar_type());
-  const Tensor x = some_dims(self);
-  auto [sorted, order] = at::sort(x, /*stable=*/true, dim, false);
-  const int64_t n = x.size(dim);
-  // Each element's run starts at the last change of value up to it; the mode is where the longest run ends.
-  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
-  shape[static_cast<size_t>(dim)] = n;
-  const Tensor at = at::arange(n, indices.options()).view(shape).expand(x.sizes());
-  Tensor starts = at::zeros(x.sizes(), indices.options());
-  if (n > 1) starts.narrow(dim, 1, n - 1).copy_(at.narrow(dim, 1, n - 1) * (sorted.narrow(dim, 1, n - 1) != sorted.narrow(dim, 0, n - 1)));
-  const Tensor place = (at - std::get<0>(starts.cummax(dim))).argmax(dim, true);
-  deliver(sorted.gather(dim, place), dim, keepdim, self.dim() == 0, values);
-  deliver(order.gather(dim, place), dim, keepdim, self.dim() == 0, indices);
+  give(composed([&] { return common::mode(array_of(self), static_cast<int>(dim)); }), self, dim, keepdim, values, indices);
   return {values, indices};
 }
 std::tuple<Tensor, Tensor> mode(const Tensor& self, int64_t dim, bool keepdim) {
@@ -184,8 +165,7 @@ void search(const Tensor& bounds, const Tensor& values, bool right, const std::o
     return;
   }
   const ScalarType t = at::result_type(bounds, values);
-  record(calls::SearchSorted{
-      .dst = out, .boundaries = bounds, .values = values, .sorter = sorter, .compute = dtype_of(t), .right = right});
+  record(calls::SearchSorted{.dst = out, .boundaries = bounds, .values = values, .sorter = sorter, .compute = dtype_of(t), .right = right});
 }
 Tensor& searchsorted_out(const Tensor& sequence, const Tensor& self, bool out_int32, bool right, std::optional<c10::string_view> side,
                          const std::optional<Tensor>& sorter, Tensor& out) {

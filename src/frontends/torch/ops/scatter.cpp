@@ -8,34 +8,21 @@
 #include <ATen/ops/scatter_meta.h>
 #include <ATen/ops/scatter_reduce_meta.h>
 
+#include "arrays.h"
+#include "frontends/common/embedding.h"
 #include "index.h"
 #include "structured.h"
 
 namespace anygpu::torch_frontend {
 
 at::Scalar identity_of(Reduction r, at::ScalarType t) {
-  if (r == Reduction::Sum || r == Reduction::Mean) return 0;
-  if (r == Reduction::Prod) return 1;
-  const bool lowest = r == Reduction::Max;
-  if (at::isFloatingType(t)) return lowest ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
-  switch (t) {
-    case at::kBool:
-      return !lowest;
-    case at::kByte:
-      return lowest ? 0 : 255;
-    case at::kChar:
-      return lowest ? -128 : 127;
-    case at::kShort:
-      return lowest ? -32768 : 32767;
-    case at::kInt:
-      return lowest ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int32_t>::max();
-    default:
-      return lowest ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
-  }
+  const common::Number n = common::identity_of(r, dtype_of(t));
+  if (at::isFloatingType(t)) return n.f;
+  if (t == at::kBool) return n.i != 0;
+  return n.i;
 }
 
 namespace {
-
 
 Tensor& gather_out(const Tensor& self, int64_t dim, const Tensor& index, bool sparse_grad, Tensor& out) {
   meta_out<at::meta::structured_gather>({&out}, self, dim, index, sparse_grad);
@@ -52,12 +39,8 @@ void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const Ten
   if (index.numel() == 0) return;
   const Tensor to = some_dims(out);
   TORCH_CHECK(to.size(dim) != 0, "index out of bounds for dimension ", dim, " with size 0");
-  record(calls::Scatter{.dst = to,
-                        .index = some_dims(index),
-                        .src = some_dims(src),
-                        .dim = dim,
-                        .combine = combine_for(combine, out),
-                        .wraps = false});
+  record(calls::Scatter{
+      .dst = to, .index = some_dims(index), .src = some_dims(src), .dim = dim, .combine = combine_for(combine, out), .wraps = false});
 }
 void scatter_into(const Tensor& out, int64_t dim, const Tensor& index, const at::Scalar& value, Combine combine) {
   if (index.numel() == 0) return;
@@ -128,16 +111,7 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
   TORCH_CHECK(indices.scalar_type() == at::kLong || indices.scalar_type() == at::kInt,
               "Expected tensor for argument #2 'indices' to have one of the following scalar types: Long, Int; but got ",
               indices.scalar_type(), " instead (while checking arguments for embedding_backward)");
-  Tensor out = empty({rows, grad.size(-1)}, grad);
-  if (grad.numel() == 0) return out.zero_();
-  TORCH_CHECK_INDEX(rows != 0, "index out of range in self");
-  Tensor counts;
-  if (scale_by_freq) {
-    counts = at::zeros({rows}, indices.options().dtype(at::kLong));
-    scatter_into(counts, 0, indices.reshape(-1).to(at::kLong), at::Scalar(1), Combine::Add);
-  }
-  record(calls::EmbeddingGrad{.dst = out, .grad = grad, .index = indices, .counts = counts, .padding = padding_idx});
-  return out;
+  return tensor_of(composed([&] { return common::embedding_grad(array_of(grad), array_of(indices), rows, padding_idx, scale_by_freq); }));
 }
 
 Tensor& embedding_renorm(Tensor& self, const Tensor& indices, double max_norm, double norm_type) {
