@@ -19,8 +19,8 @@ struct Place {
 /// `i` checked against [0, n), or [-n, n) where it may wrap.
 Place checked(Loop& loop, Val i, int64_t n, bool wraps, Fault fault = Fault::IndexOutOfRange) {
   i = cast(i, DType::I64);
-  if (wraps) i = select(i < 0.0, i + loop.i64(n), i);
-  Val ok = check((i >= 0.0) & (i < loop.i64(n)), fault);
+  if (wraps) i = select(i < 0.0, i + loop.size(n), i);
+  Val ok = check((i >= 0.0) & (i < loop.size(n)), fault);
   return {select(ok, i, loop.i64(0)), ok};
 }
 
@@ -48,7 +48,7 @@ void lower_gather(Lowering& l) {
   const Operand& src = l.view(1);
   Loop loop(l, l.view(0).sizes);
   Place p = checked(loop, loop.load(l.view(2)), src.sizes[dim], false, Fault::OutOfBounds);
-  loop.store(l.view(0), loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.i64(src.strides[dim])));
+  loop.store(l.view(0), loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.size(src.strides[dim])));
   loop.done();
 }
 
@@ -62,7 +62,7 @@ void lower_scatter(Lowering& l) {
   Operand src = l.view(2);
   src.sizes = loop.sizes();
   Val v = scaled(l, loop, loop.load(src), dst.dtype);
-  loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.i64(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
+  loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.size(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
   loop.may_repeat();
   loop.done();
 }
@@ -74,7 +74,7 @@ void lower_scatter_value(Lowering& l) {
   Loop loop(l, l.view(1).sizes);
   Place p = checked(loop, loop.load(l.view(1)), dst.sizes[dim], l.attr(2) != 0, l.attr(2) ? Fault::IndexOutOfRange : Fault::OutOfBounds);
   Val v = loop.scalar(0, compute_type(dst.dtype));
-  loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.i64(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
+  loop.store_beside(without(dst, dim, loop.sizes()), p.at * loop.size(dst.strides[dim]), v, static_cast<Combine>(l.attr(1)), p.ok);
   loop.may_repeat();
   loop.done();
 }
@@ -100,7 +100,7 @@ Advanced advanced(Lowering& l, Loop& loop, const Operand& o, int first, int befo
     for (int d = 0; d < before; ++d) index = unsqueezed(index, 0);
     for (int d = 0; d < after; ++d) index = unsqueezed(index, index.rank());
     Place p = checked(loop, loop.load(index), o.sizes[before + i], wraps);
-    Val term = p.at * loop.i64(o.strides[before + i]);
+    Val term = p.at * loop.size(o.strides[before + i]);
     r.offset = i ? r.offset + term : term;
     r.ok = i ? r.ok & p.ok : p.ok;
   }
@@ -141,7 +141,7 @@ Val offset_of_position(Loop& loop, const Operand& o, Val at) {
   Val offset = loop.i64(0);
   for (int d = o.rank() - 1; d >= 0; --d) {
     if (o.sizes[d] == 1) continue;
-    offset = offset + (at % loop.i64(o.sizes[d])) * loop.i64(o.strides[d]);
+    offset = offset + (at % loop.i64(o.sizes[d])) * loop.size(o.strides[d]);
     at = at / loop.i64(o.sizes[d]);
   }
   return offset;
@@ -193,9 +193,9 @@ void lower_nonzero(Lowering& l) {
   const Operand &dst = l.view(0), &src = l.view(1);
   Loop loop(l, src.sizes);
   Val at = loop.load(reshaped(l.view(2), src.sizes)) - 1.0;
-  Val kept = loop.load(src, DType::Bool) & (at < loop.i64(dst.sizes[0]));
+  Val kept = loop.load(src, DType::Bool) & (at < loop.size(dst.sizes[0]));
   for (int d = 0; d < src.rank(); ++d)
-    loop.store_beside(point(selected(dst, 1, d), loop.sizes()), at * loop.i64(dst.strides[0]), loop.index(d), Combine::None, kept);
+    loop.store_beside(point(selected(dst, 1, d), loop.sizes()), at * loop.size(dst.strides[0]), loop.index(d), Combine::None, kept);
   loop.done();
 }
 
@@ -204,8 +204,8 @@ void lower_compress(Lowering& l) {
   const Operand &dst = l.view(0), &src = l.view(1);
   Loop loop(l, src.sizes);
   Val at = loop.load(reshaped(l.view(3), src.sizes)) - 1.0;
-  Val kept = loop.load(l.view(2), DType::Bool) & (at < loop.i64(dst.sizes[0]));
-  loop.store_beside(point(dst, loop.sizes()), at * loop.i64(dst.strides[0]), loop.load(src), Combine::None, kept);
+  Val kept = loop.load(l.view(2), DType::Bool) & (at < loop.size(dst.sizes[0]));
+  loop.store_beside(point(dst, loop.sizes()), at * loop.size(dst.strides[0]), loop.load(src), Combine::None, kept);
   loop.done();
 }
 
@@ -215,7 +215,7 @@ void lower_expand(Lowering& l) {
   Loop loop(l, dst.sizes);
   Val kept = loop.load(l.view(1), DType::Bool);
   Val at = loop.load(reshaped(l.view(2), dst.sizes)) - 1.0;
-  Val enough = check((!kept) | (at < loop.i64(product(src.sizes))), Fault::BadArgument);
+  Val enough = check((!kept) | (at < loop.size(product(src.sizes))), Fault::BadArgument);
   Val read = select(kept & enough, at, loop.i64(0));
   if (product(src.sizes))
     loop.store(dst, select(kept, cast(loop.load_beside(point(src, loop.sizes()), read), dst.dtype), loop.load(dst)));
@@ -247,7 +247,7 @@ void lower_roll(Lowering& l) {
   for (int i = 0; i < l.attrs(); ++i) {
     const int d = static_cast<int>(l.attr(i));
     Val from = at[d] - loop.scalar(i, DType::I64);
-    at[d] = select(from < 0.0, from + loop.i64(loop.sizes()[d]), from);
+    at[d] = select(from < 0.0, from + loop.size(loop.sizes()[d]), from);
   }
   loop.store(l.view(0), loop.load_at(l.view(1), at));
   loop.done();
@@ -287,7 +287,7 @@ void lower_embedding_backward(Lowering& l) {
   const int last = loop.sizes().size() - 1;
   Val i = cast(loop.load(unsqueezed(l.view(2), last)), DType::I64);
   Val padding = i == loop.scalar(0, DType::I64);
-  Val ok = check(padding | ((i >= 0.0) & (i < loop.i64(dst.sizes[0]))), Fault::IndexOutOfRange);
+  Val ok = check(padding | ((i >= 0.0) & (i < loop.size(dst.sizes[0]))), Fault::IndexOutOfRange);
   Val row = select(ok & !padding, i, loop.i64(0));
   Val g = loop.load(grad);
   if (l.views() > 3) {
@@ -296,7 +296,7 @@ void lower_embedding_backward(Lowering& l) {
   }
   Operand to = point(dst, loop.sizes());
   to.strides[last] = dst.strides[1];
-  loop.store_beside(to, row * loop.i64(dst.strides[0]), g, Combine::Add, ok & !padding);
+  loop.store_beside(to, row * loop.size(dst.strides[0]), g, Combine::Add, ok & !padding);
   loop.done();
 }
 

@@ -44,11 +44,12 @@ Operand channels(const Operand& o, int rank) {
   return r;
 }
 
-int64_t extent(const Dims& sizes, uint32_t mask) {
+/// How many elements the dimensions of `mask` have, of v's type.
+Val extent(Val v, const Dims& sizes, uint32_t mask) {
   int64_t n = 1;
   for (int d = 0; d < sizes.size(); ++d)
     if (mask >> d & 1) n *= sizes[d];
-  return n;
+  return size_like(v, n);
 }
 
 /// Training: statistics of the batch.
@@ -63,10 +64,10 @@ void lower_batch_norm(Lowering& l) {
   Optionals o(l, x_at + 1, present);
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(0, rank) & ~2u;
-  const double n = static_cast<double>(extent(x.sizes, mask));
 
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
+  Val n = extent(v, x.sizes, mask);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   Val squares = sum(centred * centred);
@@ -80,7 +81,7 @@ void lower_batch_norm(Lowering& l) {
   loop.store(channels(l.view(2), rank), invstd);
   if (running) {
     Val momentum = loop.scalar(0, t), keep = 1.0 - momentum;
-    Val unbiased = squares / (n - 1);
+    Val unbiased = squares / (n - 1.0);
     loop.store(channels(l.view(3), rank), keep * loop.load(channels(*o[2], rank), t) + momentum * mean);
     loop.store(channels(l.view(4), rank), keep * loop.load(channels(*o[3], rank), t) + momentum * unbiased);
   }
@@ -113,10 +114,10 @@ void lower_batch_norm_grad(Lowering& l) {
   const int rank = x.rank();
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(0, rank) & ~2u;
-  const double n = static_cast<double>(extent(x.sizes, mask));
 
   Loop loop(l, x.sizes, mask);
   Val g = loop.load(dy, t);
+  Val n = extent(g, x.sizes, mask);
   Val centred = loop.load(x, t) - loop.load(channels(mean_of, rank), t);
   Val s = loop.load(channels(spread, rank), t);
   Val invstd = train ? s : 1.0 / sqrt(s + loop.scalar(0, t));
@@ -138,9 +139,9 @@ void lower_batch_norm_stats(Lowering& l) {
   const int rank = x.rank();
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(0, rank) & ~2u;
-  const double n = static_cast<double>(extent(x.sizes, mask));
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
+  Val n = extent(v, x.sizes, mask);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   loop.store(channels(l.view(0), rank), mean);
@@ -156,9 +157,9 @@ void lower_layer_norm(Lowering& l) {
   Optionals o(l, 4, l.attr(0));
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(rank - n_dims, n_dims);
-  const double n = static_cast<double>(extent(x.sizes, mask));
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
+  Val n = extent(v, x.sizes, mask);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   Val rstd = 1.0 / sqrt(sum(centred * centred) / n + loop.scalar(0, t));
@@ -180,10 +181,10 @@ void lower_layer_norm_grad(Lowering& l) {
   const int rank = x.rank(), n_dims = static_cast<int>(l.attr(2));
   const DType t = compute_type(x.dtype);
   const uint32_t inner = bits(rank - n_dims, n_dims);
-  const double n = static_cast<double>(extent(x.sizes, inner));
   if (out[0]) {
     Loop loop(l, x.sizes, inner);
     Val g = loop.load(dy, t);
+    Val n = extent(g, x.sizes, inner);
     if (l.attr(0)) g = g * loop.load(l.view(at + 4), t);
     Val r = loop.load(rstd, t);
     Val hat = (loop.load(x, t) - loop.load(mean, t)) * r;
@@ -205,9 +206,9 @@ void lower_group_norm(Lowering& l) {
   const Operand& x = l.view(3);
   Optionals o(l, 4, l.attr(0));
   const DType t = compute_type(x.dtype);
-  const double n = static_cast<double>(x.sizes[2] * x.sizes[3]);
   Loop loop(l, x.sizes, 0b1100);
   Val v = loop.load(x, t);
+  Val n = size_like(v, x.sizes[2] * x.sizes[3]);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   Val rstd = 1.0 / sqrt(sum(centred * centred) / n + loop.scalar(0, t));
@@ -227,10 +228,10 @@ void lower_group_norm_grad(Lowering& l) {
   int at = __builtin_popcountll(static_cast<uint64_t>(l.attr(1)));
   const Operand &dy = l.view(at), &x = l.view(at + 1), &mean = l.view(at + 2), &rstd = l.view(at + 3);
   const DType t = compute_type(x.dtype);
-  const double n = static_cast<double>(x.sizes[2] * x.sizes[3]);
   if (out[0]) {
     Loop loop(l, x.sizes, 0b1100);
     Val g = loop.load(dy, t);
+    Val n = size_like(g, x.sizes[2] * x.sizes[3]);
     if (l.attr(0)) g = g * loop.load(l.view(at + 4), t);
     Val r = loop.load(rstd, t);
     Val hat = (loop.load(x, t) - loop.load(mean, t)) * r;
@@ -255,7 +256,7 @@ void lower_rms_norm(Lowering& l) {
   const uint32_t mask = bits(rank - n_dims, n_dims);
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
-  Val rstd = 1.0 / sqrt(sum(v * v) / static_cast<double>(extent(x.sizes, mask)) + loop.scalar(0, t));
+  Val rstd = 1.0 / sqrt(sum(v * v) / extent(v, x.sizes, mask) + loop.scalar(0, t));
   Val y = v * rstd;
   if (l.attr(0)) y = y * loop.load(l.view(3), t);
   loop.store(l.view(0), y);
@@ -272,10 +273,10 @@ void lower_rms_norm_grad(Lowering& l) {
   const int rank = x.rank(), n_dims = static_cast<int>(l.attr(2));
   const DType t = compute_type(x.dtype);
   const uint32_t inner = bits(rank - n_dims, n_dims);
-  const double n = static_cast<double>(extent(x.sizes, inner));
   if (out[0]) {
     Loop loop(l, x.sizes, inner);
     Val g = loop.load(dy, t);
+    Val n = extent(g, x.sizes, inner);
     if (l.attr(0)) g = g * loop.load(l.view(at + 3), t);
     Val r = loop.load(rstd, t);
     Val hat = loop.load(x, t) * r;

@@ -15,12 +15,12 @@ uint32_t mask_attr(Lowering& l) {
   return static_cast<uint32_t>(l.attr(1));
 }
 
-/// How many elements fall on one result.
-double reduced_count(const Dims& sizes, uint32_t mask) {
+/// How many elements fall on one result, of v's type.
+Val reduced_count(Val v, const Dims& sizes, uint32_t mask) {
   double n = 1;
   for (int d = 0; d < sizes.size(); ++d)
     if (mask >> d & 1) n *= static_cast<double>(sizes[d]);
-  return n;
+  return size_like(v, n);
 }
 
 /// Max and Min of bool are Any and All.
@@ -43,7 +43,7 @@ Val position(Loop& loop, uint32_t mask) {
   for (int d = loop.sizes().size() - 1; d >= 0; --d) {
     if (!(mask >> d & 1)) continue;
     if (loop.sizes()[d] != 1) {
-      Val term = stride == 1 ? loop.index(d) : loop.index(d) * loop.i64(stride);
+      Val term = stride == 1 ? loop.index(d) : loop.index(d) * loop.size(stride);
       at = stride == 1 ? term : at + term;
     }
     stride *= loop.sizes()[d];
@@ -70,7 +70,7 @@ void lower_reduce(Lowering& l) {
 void lower_mean(Lowering& l) {
   Loop loop(l, l.view(1).sizes, mask_attr(l));
   Val v = loop.load(l.view(1), compute_attr(l));
-  loop.store(l.view(0), reduce(ReduceKind::Sum, v) / reduced_count(loop.sizes(), mask_attr(l)));
+  loop.store(l.view(0), reduce(ReduceKind::Sum, v) / reduced_count(v, loop.sizes(), mask_attr(l)));
   loop.done();
 }
 
@@ -119,7 +119,7 @@ void lower_extremum_with_index(Lowering& l) {
   Val stride = loop.i64(1);
   for (int d = 0; d < src.rank(); ++d) {
     if (!(mask_attr(l) >> d & 1)) continue;
-    stride = loop.i64(src.strides[d]);
+    stride = loop.size(src.strides[d]);
     row.strides[d] = 0;
   }
   loop.store(l.view(0), loop.load_beside(row, at * stride));
@@ -143,7 +143,7 @@ void lower_var(Lowering& l) {
   const DType t = compute_attr(l);
   Loop loop(l, src.sizes, mask_attr(l));
   Val x = loop.load(src, t);
-  const double n = reduced_count(src.sizes, mask_attr(l));
+  Val n = reduced_count(x, src.sizes, mask_attr(l));
   Val mean = reduce(ReduceKind::Sum, x) / n;
   Val d = x - mean;
   Val v = reduce(ReduceKind::Sum, d * d) / max(n - loop.scalar(0, t), 0.0);

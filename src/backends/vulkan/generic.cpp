@@ -1,9 +1,10 @@
 // A Generic as Launches: its schedule, the shaders for it (found again where only sizes changed), and what their params are now.
 #include <algorithm>
+#include <bit>
 #include <mutex>
-#include <unordered_map>
 
 #include "anygpu/error.h"
+#include "backends/cache/code_cache.h"
 #include "spirv/kernel.h"
 
 namespace anygpu::vulkan {
@@ -50,16 +51,17 @@ std::vector<Extent> extents_of(const Schedule& s) {
   return extents;
 }
 
-Kernel kernel_for(const KernelSpec& spec, const Capabilities& caps, const std::string& name) {
+std::shared_ptr<const Kernel> kernel_for(const KernelSpec& spec, const Capabilities& caps, const std::string& name) {
   static std::mutex& mutex = *new std::mutex;
-  static auto& made = *new std::unordered_map<std::string, Kernel>;
+  static auto& made = *new CodeCache<std::string, const Kernel>;
   std::string key = spec.key();
   key += static_cast<char>(caps.storage8 | caps.storage16 << 1 | caps.float_controls_f32 << 2 | caps.denormals << 3);
   key += std::to_string(caps.push_bytes);
   std::lock_guard lock(mutex);
-  Kernel& k = made[key];
-  if (!k.shader) k = emit(spec, caps, name);
-  return k;
+  if (auto found = made.find(key)) return found;
+  const auto kernel = std::make_shared<const Kernel>(emit(spec, caps, name));
+  made.insert(key, kernel);
+  return kernel;
 }
 
 /// How groups are laid out in x and y, each of which is limited.
@@ -159,6 +161,14 @@ Launch launch(const Schedule& s, const KernelSpec& spec, const Kernel& kernel, c
       }
       case Param::ArgHigh:
         break;
+      case Param::Number:
+      case Param::NumberHigh: {
+        const ir::Node::Imm number = s.numbers[p.i];
+        const auto type = static_cast<DType>(p.j);
+        const int64_t bits = is_float(type) ? std::bit_cast<int64_t>(number.f) : number.i;
+        value = type == DType::F32 ? std::bit_cast<int32_t>(static_cast<float>(number.f)) : p.kind == Param::NumberHigh ? bits >> 32 : bits;
+        break;
+      }
       case Param::Address:
         if (p.j == 0) l.addresses.push_back({static_cast<int32_t>(w), p.i});
         break;
@@ -184,9 +194,9 @@ Compiled compile_generic(const ir::Generic& g, const Capabilities& caps) {
   if (s.nothing) return c;
   require_types(g, s.spec, caps);
   if (s.spec.split_dim < 0) {
-    const Kernel kernel = kernel_for(s.spec, caps, g.name);
+    const auto kernel = kernel_for(s.spec, caps, g.name);
     for (int64_t first = 0; first < s.ordered; first += s.ordered_a_launch)
-      c.launches.push_back(launch(s, s.spec, kernel, caps, g.name, s.groups, 1, first));
+      c.launches.push_back(launch(s, s.spec, *kernel, caps, g.name, s.groups, 1, first));
     return c;
   }
   const ir::Stages stages = stages_of(s.spec);
@@ -196,7 +206,7 @@ Compiled compile_generic(const ir::Generic& g, const Capabilities& caps) {
     KernelSpec spec = s.spec;
     spec.phase = phase;
     const bool all = phase < stages.count || stages.full;
-    c.launches.push_back(launch(s, spec, kernel_for(spec, caps, g.name), caps, g.name, s.groups, all ? s.chunks : 1));
+    c.launches.push_back(launch(s, spec, *kernel_for(spec, caps, g.name), caps, g.name, s.groups, all ? s.chunks : 1));
   }
   return c;
 }
