@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <cmath>
@@ -170,6 +171,70 @@ TEST(CpuKernels, FillsAndCopiesCompileNothing) {
       backend->prepare({&step, 1});
     }
   }
+  EXPECT_EQ(backend->kernels_compiled(), before);
+}
+
+/// Code that no Program uses is let go, past a bound; what one uses stays, and what is asked for again is there again.
+TEST(CpuKernels, UnusedCodeIsLetGo) {
+  const auto backend = make_cpu_backend();
+  constexpr size_t most = 8;
+  cpu::kernel_cache().keep(most);
+  auto program = [&](int k) {  // whose constant makes it a kernel of its own
+    ir::Generic g = unary(64, [](Val v) { return v + 1.0; });
+    g.stores[0].value = (Val{&g.body, g.stores[0].value} * (k + 0.25)).id;
+    const ir::Step step = g;
+    return backend->prepare({&step, 1});
+  };
+  auto result = [](Program& p) {
+    std::vector<float> x(64, 3), y(64);
+    const Memory slots[] = {{x.data(), 0, 256}, {y.data(), 0, 256}};
+    EXPECT_TRUE(p.run({slots, {}}, nullptr).empty());
+    return y[63];
+  };
+  auto mappings = [] {
+    std::ifstream maps("/proc/self/maps");
+    return std::count(std::istreambuf_iterator<char>(maps), {}, '\n');
+  };
+  const auto held = program(1000);
+  for (int k = 0; k < 20; ++k) program(k);
+  const auto before = mappings();
+  for (int k = 20; k < 60; ++k) EXPECT_EQ(result(*program(k)), 4 * (k + 0.25));
+  EXPECT_LE(cpu::kernel_cache().kept(), most);
+  EXPECT_LT(mappings(), before + 40);  // each would be one at least
+  EXPECT_EQ(result(*held), 4001);
+  EXPECT_EQ(result(*program(3)), 13);
+
+  std::vector<std::unique_ptr<Program>> many;
+  for (int k = 0; k < 20; ++k) many.push_back(program(k));
+  EXPECT_GE(cpu::kernel_cache().kept(), 20);
+  for (int k = 0; k < 20; ++k) EXPECT_EQ(result(*many[k]), 4 * (k + 0.25));
+  many.clear();
+  cpu::kernel_cache().keep(most);
+  EXPECT_LE(cpu::kernel_cache().kept(), most);
+  cpu::kernel_cache().keep(kept_kernels());
+}
+
+/// Sizes are parameters: a mean of any length is one kernel, but for vectors that are not full.
+TEST(CpuKernels, OtherLengthsCompileNothing) {
+  const auto backend = make_cpu_backend();
+  auto mean = [&](int64_t n) {
+    ir::Generic g;
+    g.name = "mean";
+    g.sizes = {3, n};
+    g.reduce = 2;
+    g.accesses = {{0, DType::F32, 0, {n, 1}}, {1, DType::F32, 0, {1, 0}}};
+    const Val sum = ir::reduce(ir::ReduceKind::Sum, ir::load(g.body, DType::F32, 0));
+    g.stores.push_back({1, (sum / ir::size_like(sum, n)).id});
+    const ir::Step step = g;
+    const auto program = backend->prepare({&step, 1});
+    std::vector<float> x(3 * n, 1.5f), y(3);
+    const Memory slots[] = {{x.data(), 0, 12 * n}, {y.data(), 0, 12}};
+    EXPECT_TRUE(program->run({slots, {}}, nullptr).empty());
+    EXPECT_EQ(y, std::vector<float>(3, 1.5f)) << n;
+  };
+  mean(1001);
+  const int64_t before = backend->kernels_compiled();
+  for (int64_t n = 1000; n < 1100; ++n) mean(n);
   EXPECT_EQ(backend->kernels_compiled(), before);
 }
 

@@ -37,6 +37,24 @@ TEST(Body, ConstantsThatDifferInBitsAreKeptApart) {
   EXPECT_EQ(constant(b, DType::F64, std::nan("")).id, constant(b, DType::F64, std::nan("")).id);
 }
 
+TEST(Body, WhatIsMadeOfSizesIsASize) {
+  Body b;
+  const Val n = size(b, DType::I64, int64_t{300}), x = arg(b, DType::I64, 0);
+  EXPECT_EQ(b[n.id].op, ExprOp::Size);
+  EXPECT_EQ(n.id, size(b, DType::I64, int64_t{300}).id);
+  EXPECT_NE(n.id, constant(b, DType::I64, int64_t{300}).id);
+  const Val more = n * 4.0 + 1.0, real = cast(n, DType::F32);
+  EXPECT_EQ(b[more.id].op, ExprOp::Size);
+  EXPECT_EQ(b[more.id].imm.i, 1201);
+  EXPECT_EQ(b[real.id].op, ExprOp::Size);
+  EXPECT_EQ(b[real.id].imm.f, 300);
+  EXPECT_EQ(b[(x * n).id].op, ExprOp::Mul);
+  // 1 and 0 are constants, for what they simplify. Of floats they simplify nothing.
+  EXPECT_EQ((x * size(b, DType::I64, int64_t{1})).id, x.id);
+  EXPECT_EQ(b[(n - 300.0).id].op, ExprOp::Const);
+  EXPECT_EQ(b[size(b, DType::F32, 1.0).id].op, ExprOp::Size);
+}
+
 TEST(Body, ChecksAreNeverShared) {
   Body b;
   const Val ok = arg(b, DType::Bool, 0);

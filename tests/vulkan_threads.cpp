@@ -322,5 +322,26 @@ TEST_F(Vulkan, PipelinesAreCreatedSideBySide) {
   for (size_t i = 2; i < got.size(); ++i) EXPECT_EQ(got[i], got[i % 2]);
 }
 
+/// Pipelines that nobody uses are destroyed, past a bound; one in use stays.
+TEST_F(Vulkan, UnusedPipelinesAreLetGo) {
+  Resources on(physical());
+  on.pipelines.keep(4);
+  static PFN_vkDestroyPipeline destroy;
+  static int destroyed;
+  destroy = on.gpu.vk.DestroyPipeline, destroyed = 0;
+  on.gpu.vk.DestroyPipeline = [](VkDevice d, VkPipeline p, const VkAllocationCallbacks* a) {
+    destroyed += p != nullptr;
+    destroy(d, p, a);
+  };
+  auto get = [&](int k) { return on.pipelines.get(compile_step(scaled(100, k), on.can).launches[0].shader); };
+  const Pipeline held = get(99);
+  for (int k = 2; k < 22; ++k) EXPECT_NE(get(k).handle, nullptr);
+  EXPECT_LE(on.pipelines.kept(), 4);
+  EXPECT_EQ(destroyed, 21 - on.pipelines.kept());
+  const int64_t compiled = on.pipelines.compiled();
+  EXPECT_EQ(get(99).handle, held.handle);
+  EXPECT_EQ(on.pipelines.compiled(), compiled);
+}
+
 }  // namespace
 }  // namespace anygpu::vulkan

@@ -1,5 +1,6 @@
 #include "ir/expr.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -18,7 +19,7 @@ struct OpInfo {
 
 // In the order of ExprOp.
 constexpr OpInfo kOps[] = {
-    {"load", 0}, {"arg", 0},     {"const", 0},    {"index", 0},                                                // leaves
+    {"load", 0}, {"arg", 0},     {"const", 0},    {"size", 0},      {"index", 0},                              // leaves
     {"add", 2},  {"sub", 2},     {"mul", 2},      {"div", 2},       {"rem", 2},   {"min", 2},   {"max", 2},    // arithmetic
     {"pow", 2},  {"atan2", 2},   {"copysign", 2}, {"nextafter", 2}, {"hypot", 2},                              //
     {"and", 2},  {"or", 2},      {"xor", 2},      {"shl", 2},       {"shr", 2},                                //
@@ -94,6 +95,16 @@ Node const_node(DType t, int64_t v) {
   return n;
 }
 
+/// A node of that value whose op is Size, or Const where that is a simpler one.
+Node size_node(Node value) {
+  if (is_float(value.type) || value.imm.i < -1 || value.imm.i > 1) value.op = ExprOp::Size;
+  return value;
+}
+
+bool is_number(const Node& n) {
+  return n.op == ExprOp::Const || n.op == ExprOp::Size;
+}
+
 bool is_half(DType t) {
   return t == DType::F16 || t == DType::BF16;
 }
@@ -159,16 +170,20 @@ std::optional<int> fold_to_operand(const Body& body, const Node& n) {
 }
 
 Node simplify(const Body& body, const Node& n) {
-  if (n.op == ExprOp::Const) return is_float(n.type) ? const_node(n.type, n.imm.f) : const_node(n.type, n.imm.i);
-  if (n.op == ExprOp::Cast && body[n.a].op == ExprOp::Const && !is_half(n.type) && !is_complex(n.type)) {
-    const Node& a = body[n.a];
-    if (!is_half(a.type)) return is_float(a.type) ? const_node(n.type, a.imm.f) : const_node(n.type, a.imm.i);
-  }
-  if (arity(n.op) == 2 && body[n.a].op == ExprOp::Const && body[n.b].op == ExprOp::Const && is_int(n.type) && body[n.a].type == n.type) {
+  // What is made of a Size is one.
+  auto made_of = [&](std::initializer_list<int> operands, Node value) {
+    return std::any_of(operands.begin(), operands.end(), [&](int id) { return body[id].op == ExprOp::Size; }) ? size_node(value) : value;
+  };
+  auto converted = [&](const Node& from) { return is_float(from.type) ? const_node(n.type, from.imm.f) : const_node(n.type, from.imm.i); };
+  if (n.op == ExprOp::Const) return converted(n);
+  if (n.op == ExprOp::Size) return size_node(converted(n));
+  if (n.op == ExprOp::Cast && is_number(body[n.a]) && !is_half(n.type) && !is_complex(n.type) && !is_half(body[n.a].type))
+    return made_of({n.a}, converted(body[n.a]));
+  if (arity(n.op) == 2 && is_number(body[n.a]) && is_number(body[n.b]) && is_int(n.type) && body[n.a].type == n.type) {
     const uint64_t x = body[n.a].imm.i, y = body[n.b].imm.i;
-    if (n.op == ExprOp::Add) return const_node(n.type, static_cast<int64_t>(x + y));
-    if (n.op == ExprOp::Sub) return const_node(n.type, static_cast<int64_t>(x - y));
-    if (n.op == ExprOp::Mul) return const_node(n.type, static_cast<int64_t>(x * y));
+    if (n.op == ExprOp::Add) return made_of({n.a, n.b}, const_node(n.type, static_cast<int64_t>(x + y)));
+    if (n.op == ExprOp::Sub) return made_of({n.a, n.b}, const_node(n.type, static_cast<int64_t>(x - y)));
+    if (n.op == ExprOp::Mul) return made_of({n.a, n.b}, const_node(n.type, static_cast<int64_t>(x * y)));
   }
   return n;
 }
@@ -272,6 +287,24 @@ Val constant(Body& body, DType t, int64_t v) {
 
 Val like(Val v, double x) {
   return constant(*v.body, v.type(), x);
+}
+
+Val size(Body& body, DType t, double v) {
+  if (is_half(t)) return cast(size(body, DType::F32, v), t);
+  return make(body, size_node(const_node(t, v)));
+}
+
+Val size(Body& body, DType t, int64_t v) {
+  if (is_half(t)) return cast(size(body, DType::F32, v), t);
+  return make(body, size_node(const_node(t, v)));
+}
+
+Val size_like(Val v, double x) {
+  return size(*v.body, v.type(), x);
+}
+
+Val size_like(Val v, int64_t x) {
+  return size(*v.body, v.type(), x);
 }
 
 Val unary(ExprOp op, Val a) {

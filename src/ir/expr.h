@@ -16,6 +16,7 @@ enum class ExprOp : uint8_t {
   Load,   ///< a = access; b = node (i64) added to the element offset, or -1. Type is the access's dtype
   Arg,    ///< imm.i = position in Generic::args; the run-time Scalar (f: .f, i and b: .i) converted to type
   Const,  ///< imm.f for floats, imm.i else
+  Size,   ///< as Const: a number that follows from sizes or strides. A kernel takes it as a parameter, so that it serves other sizes
   Index,  ///< imm.i = dimension; its current index, i64
   // arithmetic, operands and result of one type
   Add,
@@ -151,6 +152,12 @@ Val constant(Body&, DType, double);
 Val constant(Body&, DType, int64_t);
 /// A constant of v's type.
 Val like(Val v, double);
+/// A number that follows from sizes or strides. As an integer, 0 and +-1 are constants: what they simplify is worth a kernel.
+Val size(Body&, DType, double);
+Val size(Body&, DType, int64_t);
+/// ... of v's type.
+Val size_like(Val v, double);
+Val size_like(Val v, int64_t);
 Val unary(ExprOp, Val);
 Val binary(ExprOp, Val, Val);
 Val select(Val cond, Val yes, Val no);

@@ -81,6 +81,8 @@ class Verifier {
         return type_is(!is_half(t));
       case ExprOp::Const:
         return type_is(!is_half(t));
+      case ExprOp::Size:
+        return type_is(is_compute_float(t) || is_int(t));
       case ExprOp::Index:
         require(n.imm.i >= 0 && n.imm.i < g_.rank(), [&] { return name() + " is the index of dimension " + std::to_string(n.imm.i); });
         return type_is(t == DType::I64);
@@ -205,6 +207,7 @@ std::string text_of(const Node& n) {
     case ExprOp::Arg:
       return s + " #" + std::to_string(n.imm.i);
     case ExprOp::Const:
+    case ExprOp::Size:
       return s + " " + number(n);
     case ExprOp::Index:
       return s + " d" + std::to_string(n.imm.i);

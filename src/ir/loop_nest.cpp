@@ -36,6 +36,16 @@ LoopNest::LoopNest(const Generic& g) {
   for (const Access& a : g.accesses) accesses_.push_back({a.slot, a.dtype, a.offset});
 }
 
+std::vector<Node::Imm> take_sizes(std::vector<Node>& nodes) {
+  std::vector<Node::Imm> sizes;
+  for (Node& n : nodes) {
+    if (n.op != ExprOp::Size) continue;
+    sizes.push_back(n.imm);
+    n.imm.i = static_cast<int64_t>(sizes.size()) - 1;
+  }
+  return sizes;
+}
+
 bool LoopNest::simplify() {
   for (const Dim& d : dims_) {
     if (d.size == 0 && !d.reduces) return false;
@@ -268,9 +278,8 @@ void LoopNest::sort() {
   const bool ordered_reduction = std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.reduces && d.sequential; });
   if (order_.fixed() && !ordered_reduction) {
     const auto reducing = std::find_if(order.begin(), order.end(), [&](int d) { return kind(d) == 2; });
-    std::stable_sort(reducing, order.end(), [&](int x, int y) {
-      return std::pair(dims_[x].loop, dims_[x].place) < std::pair(dims_[y].loop, dims_[y].place);
-    });
+    std::stable_sort(reducing, order.end(),
+                     [&](int x, int y) { return std::pair(dims_[x].loop, dims_[x].place) < std::pair(dims_[y].loop, dims_[y].place); });
   }
   // Insertion sort: compare() knows no order where strides are 0, so only neighbours that it knows change places.
   for (size_t i = 1; i < order.size(); ++i) {

@@ -8,6 +8,9 @@
 
 namespace anygpu::ir {
 
+/// Takes the numbers out of Size nodes, which then hold their places among them, as Args do. Floats as f64.
+std::vector<Node::Imm> take_sizes(std::vector<Node>&);
+
 /// Backends derive from it, and go on with what it holds.
 class LoopNest {
  protected:

@@ -57,7 +57,7 @@ struct Problem {
     const int out = nest.at(dst, kv_heads, t, s), left = nest.at(q, kv_heads, t, d), right = nest.at(k, kv_heads, s, d);
     Body& body = nest.g.body;
     const Val hidden = constant(body, c, -std::numeric_limits<double>::infinity());
-    Val x = reduce(ReduceKind::Sum, cast(nest.load(left), c) * cast(nest.load(right), c)) * constant(body, c, n.attrs.scale);
+    Val x = reduce(ReduceKind::Sum, cast(nest.load(left), c) * cast(nest.load(right), c)) * ir::size(body, c, n.attrs.scale);
     if (mask.slot >= 0) {
       const Val m = nest.load(nest.at(mask, kv_heads, t, s));
       x = mask.dtype == DType::Bool ? select(m, x, hidden) : x + cast(m, c);
@@ -149,7 +149,7 @@ std::vector<Generic> lower_attention_grad(const Named& n, const MakeTemp& temp) 
   const int left = nest.at(grad, p.kv_heads, t, e), right = nest.at(p.v, p.kv_heads, s, e), w = nest.at(weights, p.kv_heads, t, s),
             d = nest.at(delta, p.kv_heads, t), ds = nest.at(dscores, p.kv_heads, t, s);
   const Val dp = reduce(ReduceKind::Sum, cast(nest.load(left), p.c) * cast(nest.load(right), p.c));
-  nest.store(ds, nest.load(w) * (dp - nest.load(d)) * constant(nest.g.body, p.c, n.attrs.scale));
+  nest.store(ds, nest.load(w) * (dp - nest.load(d)) * ir::size(nest.g.body, p.c, n.attrs.scale));
 
   return {p.scores(scores),
           softmax.g,

@@ -11,7 +11,7 @@ struct Position {
 
 Position clamp(Nest& nest, Val p, int64_t size) {
   const Val zero = nest.i64(0);
-  const Val inside = (zero <= p) & (p < nest.i64(size));
+  const Val inside = (zero <= p) & (p < nest.size(size));
   return {select(inside, p, zero), inside};
 }
 
@@ -89,7 +89,7 @@ Generic conv(const Named& n) {
       continue;
     }
     const Position p = source_position(nest, o[d], k[d], n.attrs.stride[d], n.attrs.padding[d], n.attrs.dilation[d], src.sizes[2 + d]);
-    offset = offset + p.at * nest.i64(src.strides[2 + d]);
+    offset = offset + p.at * nest.size(src.strides[2 + d]);
     inside = inside & p.inside;
   }
   const DType c = compute_type(dst.dtype);
@@ -130,7 +130,7 @@ Generic conv_src_grad(const Named& n) {
     nest.stride(out, i[d], dst.strides[2 + d]);
     nest.stride(w, k[d], weight.strides[2 + d]);
     const Position p = output_position(nest, i[d], k[d], n.attrs.stride[d], n.attrs.padding[d], n.attrs.dilation[d], grad.sizes[2 + d]);
-    offset = offset + p.at * nest.i64(grad.strides[2 + d]);
+    offset = offset + p.at * nest.size(grad.strides[2 + d]);
     inside = inside & p.inside;
   }
   const DType c = compute_type(dst.dtype);
@@ -170,7 +170,7 @@ Generic conv_weight_grad(const Named& n) {
       continue;
     }
     const Position p = source_position(nest, o[d], k[d], n.attrs.stride[d], n.attrs.padding[d], n.attrs.dilation[d], src.sizes[2 + d]);
-    offset = offset + p.at * nest.i64(src.strides[2 + d]);
+    offset = offset + p.at * nest.size(src.strides[2 + d]);
     inside = inside & p.inside;
   }
   const DType c = compute_type(dst.dtype);
@@ -189,10 +189,10 @@ Val divisor(Nest& nest, const NamedAttrs& attrs, const Val* o, const Operand& sr
   for (int d = 0; d < attrs.kernel.size(); ++d) {
     const int64_t size = src.sizes[2 + d], padding = attrs.padding[d];
     Val begin = o[d] * nest.i64(attrs.stride[d]) - nest.i64(padding);
-    Val end = min(begin + nest.i64(attrs.kernel[d]), nest.i64(size + padding));
+    Val end = min(begin + nest.i64(attrs.kernel[d]), nest.size(size + padding));
     if (!attrs.count_include_pad) {
       begin = max(begin, zero);
-      end = min(end, nest.i64(size));
+      end = min(end, nest.size(size));
     }
     count = count * max(end - begin, zero);
   }
@@ -216,7 +216,7 @@ Generic avg_pool(const Named& n) {
   Val o[kMaxRank];
   for (int d = 0; d < spatial; ++d) {
     const Position p = source_position(nest, 2 + d, k[d], n.attrs.stride[d], n.attrs.padding[d], 1, src.sizes[2 + d]);
-    offset = offset + p.at * nest.i64(src.strides[2 + d]);
+    offset = offset + p.at * nest.size(src.strides[2 + d]);
     inside = inside & p.inside;
     o[d] = nest.index(2 + d);
   }
@@ -243,7 +243,7 @@ Generic avg_pool_grad(const Named& n) {
   Val o[kMaxRank];
   for (int d = 0; d < spatial; ++d) {
     const Position p = output_position(nest, 2 + d, k[d], n.attrs.stride[d], n.attrs.padding[d], 1, grad.sizes[2 + d]);
-    offset = offset + p.at * nest.i64(grad.strides[2 + d]);
+    offset = offset + p.at * nest.size(grad.strides[2 + d]);
     inside = inside & p.inside;
     o[d] = p.at;
   }

@@ -95,10 +95,10 @@ Generic pass(const Named& n, const State& from, const State& to, int64_t distanc
   const Val i = nest.index(axis);
   Val at[kRadix], x[kRadix], there[kRadix];
   for (int64_t k = 0; k < kRadix; ++k) {
-    const Val back = i - nest.i64(k * distance);
+    const Val back = i - nest.size(k * distance);
     there[k] = nest.i64(0) <= back;
     at[k] = max(back, nest.i64(0));
-    x[k] = cast(nest.load(value, at[k] * nest.i64(from.value.strides[axis])), c);
+    x[k] = cast(nest.load(value, at[k] * nest.size(from.value.strides[axis])), c);
   }
   const ScanKind kind = n.attrs.scan;
   auto folded = [&](Val identity, auto&& combine) {
@@ -121,7 +121,7 @@ Generic pass(const Named& n, const State& from, const State& to, int64_t distanc
     // From the newest to the oldest: an older one counts only where it is greater, or the first NaN.
     Val from_place = at[0];
     auto place_of = [&](int64_t k) {
-      return place < 0 ? at[k] : cast(nest.load(place, at[k] * nest.i64(from.place.strides[axis])), DType::I64);
+      return place < 0 ? at[k] : cast(nest.load(place, at[k] * nest.size(from.place.strides[axis])), DType::I64);
     };
     const bool tracks = to.place.slot >= 0;
     if (tracks) from_place = place_of(0);

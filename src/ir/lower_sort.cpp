@@ -36,8 +36,8 @@ Generic direct(const Named& n) {
   const Val x = cast(element, c), y = cast(nest.load(other), c);
   const Val before = goes_before(n, y, x) | ((!goes_before(n, x, y)) & (nest.index(j) < nest.index(axis)));
   const Val place = reduce(ReduceKind::Sum, cast(before, DType::I64));
-  nest.g.stores.push_back({to_values, element.id, (place * nest.i64(values.strides[axis])).id});
-  nest.g.stores.push_back({to_indices, nest.index(axis).id, (place * nest.i64(indices.strides[axis])).id});
+  nest.g.stores.push_back({to_values, element.id, (place * nest.size(values.strides[axis])).id});
+  nest.g.stores.push_back({to_indices, nest.index(axis).id, (place * nest.size(indices.strides[axis])).id});
   return nest.g;
 }
 
@@ -65,12 +65,12 @@ struct Pass : Nest {
     x = cast(element, arithmetic_type(element.type()));
   }
   /// The element at another position of the line.
-  Val get(Val position) { return cast(load(other, position * i64(from.values.strides[axis])), x.type()); }
+  Val get(Val position) { return cast(load(other, position * size(from.values.strides[axis])), x.type()); }
   void put(Val place) {
     const int values = at(to.values, false), places = at(to.places, false);
     const Val came_from = from.places.slot < 0 ? i : load(at(from.places, true));
-    g.stores.push_back({values, element.id, (place * i64(to.values.strides[axis])).id});
-    g.stores.push_back({places, cast(came_from, to.places.dtype).id, (place * i64(to.places.strides[axis])).id});
+    g.stores.push_back({values, element.id, (place * size(to.values.strides[axis])).id});
+    g.stores.push_back({places, cast(came_from, to.places.dtype).id, (place * size(to.places.strides[axis])).id});
   }
 
  private:
@@ -88,9 +88,9 @@ Generic runs(const Named& n, const Line& from, const Line& to, int64_t length) {
   const int j = p.reduction(kRun);
   p.begin();
   const Val start = p.i & p.i64(~(kRun - 1)), position = start + p.index(j);
-  const Val y = p.get(min(position, p.i64(length - 1)));
+  const Val y = p.get(min(position, p.size(length - 1)));
   const Val before = goes_before(n, y, p.x) | ((!goes_before(n, p.x, y)) & (position < p.i));
-  p.put(start + reduce(ReduceKind::Sum, cast((position < p.i64(length)) & before, DType::I64)));
+  p.put(start + reduce(ReduceKind::Sum, cast((position < p.size(length)) & before, DType::I64)));
   return p.g;
 }
 
@@ -101,11 +101,11 @@ Generic merge(const Named& n, const Line& from, const Line& to, int64_t length, 
   const Val within = p.i & p.i64(2 * run - 1), start = p.i - within;
   const Val second = p.i64(run) <= within;
   const Val others = start + select(second, p.i64(0), p.i64(run));
-  const Val count = max(min(p.i64(length) - others, p.i64(run)), p.i64(0));
+  const Val count = max(min(p.size(length) - others, p.i64(run)), p.i64(0));
   Val found = p.i64(0);
   for (int64_t step = run; step > 0; step /= 2) {
     const Val further = found + p.i64(step);
-    const Val y = p.get(min(others + further - p.i64(1), p.i64(length - 1)));
+    const Val y = p.get(min(others + further - p.i64(1), p.size(length - 1)));
     // Of equal ones those of the first run go first.
     const Val before = select(second, !goes_before(n, p.x, y), goes_before(n, y, p.x));
     found = select((further <= count) & before, further, found);

@@ -29,6 +29,8 @@ struct Nest {
 
   Val index(int dim) { return ir::index(g.body, dim); }
   Val i64(int64_t v) { return constant(g.body, DType::I64, v); }
+  /// A number that follows from sizes or strides: a parameter of the kernel, not a constant in it.
+  Val size(int64_t v) { return ir::size(g.body, DType::I64, v); }
   Val load(int access) { return ir::load(g.body, g.accesses[access].dtype, access); }
   Val load(int access, Val offset) { return ir::load(g.body, g.accesses[access].dtype, access, offset); }
   Val yes() { return constant(g.body, DType::Bool, int64_t{1}); }

@@ -73,7 +73,7 @@ void lower_ctc_loss(Lowering& l, const calls::CtcLoss<Reading>& c) {
   const Problem p(c);
   for (int64_t step = 0; step < p.steps; ++step) {
     Loop loop(l, {p.batch, p.states});
-    Val n = loop.index(0), s = loop.index(1), now = loop.i64(step);
+    Val n = loop.index(0), s = loop.index(1), now = loop.size(step);
     Val label = p.label(loop, n, s), lp = p.log_prob(loop, now, n, label), none = like(lp, -kInf);
     Val v;
     if (step == 0) {
@@ -113,7 +113,7 @@ void lower_ctc_loss_grad(Lowering& l, const calls::CtcLossGrad<Reading>& call) {
   const Operand beta = l.temp(p.t, alpha.sizes);
   for (int64_t step = p.steps - 1; step >= 0; --step) {
     Loop loop(l, {p.batch, p.states});
-    Val n = loop.index(0), s = loop.index(1), now = loop.i64(step);
+    Val n = loop.index(0), s = loop.index(1), now = loop.size(step);
     Val length = p.at(loop, p.input_lengths, n), last = p.at(loop, p.target_lengths, n) * loop.i64(2);
     Val label = p.label(loop, n, s), lp = p.log_prob(loop, now, n, label), none = like(lp, -kInf);
     Val ends_here = (s == last) | ((s == last - loop.i64(1)) & (last > 0.0));

@@ -17,9 +17,9 @@ Val line(P& p) {
   int64_t n = p.lowering.view(0).sizes[0];
   Val i = p.loop.index(0);
   Val up = p.s(0, t) + p.s(2, t) * cast(i, t);
-  Val down = p.s(1, t) - p.s(2, t) * cast(like(i, static_cast<double>(n - 1)) - i, t);
+  Val down = p.s(1, t) - p.s(2, t) * cast(size_like(i, n - 1) - i, t);
   const int64_t middle = n / 2;
-  return select(i < static_cast<double>(middle), up, down);
+  return select(i < size_like(i, middle), up, down);
 }
 
 template <bool lower>

@@ -31,14 +31,14 @@ struct Position {
 };
 
 Position clipped(Position p, int64_t size) {
-  Val inside = (p.x > 0.0) & (p.x < static_cast<double>(size - 1));
-  return {min(max(p.x, 0.0), static_cast<double>(size - 1)), select(inside, p.slope, like(p.x, 0))};
+  Val inside = (p.x > 0.0) & (p.x < size_like(p.x, size - 1));
+  return {min(max(p.x, 0.0), size_like(p.x, size - 1)), select(inside, p.slope, like(p.x, 0))};
 }
 
 /// Folds the line over at both ends, as often as it takes; the ends are given doubled.
 Position reflected(Position p, int64_t twice_low, int64_t twice_high) {
   if (twice_low == twice_high) return {like(p.x, 0), like(p.x, 0)};
-  const double low = twice_low / 2.0, span = (twice_high - twice_low) / 2.0;
+  Val low = size_like(p.x, twice_low / 2.0), span = size_like(p.x, (twice_high - twice_low) / 2.0);
   Val x = p.x - low;
   Val slope = select(x < 0.0, -p.slope, p.slope);
   x = abs(x);
@@ -56,8 +56,8 @@ Position bounded(Position p, int64_t size, const Options& o) {
 
 /// From [-1, 1] to elements.
 Position unnormalised(Val c, int64_t size, const Options& o) {
-  const double s = static_cast<double>(size);
-  return o.align_corners ? Position{(c + 1.0) * ((s - 1) / 2), like(c, (s - 1) / 2)} : Position{(c + 1.0) * (s / 2) - 0.5, like(c, s / 2)};
+  Val half = size_like(c, static_cast<double>(size) / 2), half_less = size_like(c, static_cast<double>(size - 1) / 2);
+  return o.align_corners ? Position{(c + 1.0) * half_less, half_less} : Position{(c + 1.0) * half - 0.5, half};
 }
 
 Taps taps_of(Loop& loop, Val coordinate, int64_t size, const Options& o) {

@@ -21,8 +21,8 @@ struct Place {
 /// `i` checked against [0, n), or [-n, n) where it may wrap.
 Place checked(Loop& loop, Val i, int64_t n, bool wraps, Fault fault = Fault::IndexOutOfRange) {
   i = cast(i, DType::I64);
-  if (wraps) i = select(i < 0.0, i + loop.i64(n), i);
-  Val ok = check((i >= 0.0) & (i < loop.i64(n)), fault);
+  if (wraps) i = select(i < 0.0, i + loop.size(n), i);
+  Val ok = check((i >= 0.0) & (i < loop.size(n)), fault);
   return {select(ok, i, loop.i64(0)), ok};
 }
 
@@ -49,7 +49,7 @@ void lower_gather(Lowering& l, const calls::Gather<Reading>& c) {
   const Operand& src = c.src;
   Loop loop(l, c.dst.sizes);
   Place p = checked(loop, loop.load(c.index), src.sizes[dim], false, Fault::OutOfBounds);
-  loop.store(c.dst, loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.i64(src.strides[dim])));
+  loop.store(c.dst, loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.size(src.strides[dim])));
   loop.done();
 }
 
@@ -57,7 +57,7 @@ void lower_gather(Lowering& l, const calls::Gather<Reading>& c) {
 void scatter(Loop& loop, const auto& c, Val v) {
   const int dim = static_cast<int>(c.dim);
   Place p = checked(loop, loop.load(c.index), c.dst.sizes[dim], c.wraps, c.wraps ? Fault::IndexOutOfRange : Fault::OutOfBounds);
-  loop.store_beside(without(c.dst, dim, loop.sizes()), p.at * loop.i64(c.dst.strides[dim]), v, combined(c.combine), p.ok);
+  loop.store_beside(without(c.dst, dim, loop.sizes()), p.at * loop.size(c.dst.strides[dim]), v, combined(c.combine), p.ok);
   loop.may_repeat();
   loop.done();
 }
@@ -95,7 +95,7 @@ Advanced advanced(Loop& loop, const Operand& o, const auto& c) {
     for (int d = 0; d < before; ++d) index = unsqueezed(index, 0);
     for (int d = 0; d < after; ++d) index = unsqueezed(index, index.rank());
     Place p = checked(loop, loop.load(index), o.sizes[before + i], c.wraps);
-    Val term = p.at * loop.i64(o.strides[before + i]);
+    Val term = p.at * loop.size(o.strides[before + i]);
     r.offset = i ? r.offset + term : term;
     r.ok = i ? r.ok & p.ok : p.ok;
   }
@@ -137,7 +137,7 @@ Val offset_of_position(Loop& loop, const Operand& o, Val at) {
   Val offset = loop.i64(0);
   for (int d = o.rank() - 1; d >= 0; --d) {
     if (o.sizes[d] == 1) continue;
-    offset = offset + (at % loop.i64(o.sizes[d])) * loop.i64(o.strides[d]);
+    offset = offset + (at % loop.i64(o.sizes[d])) * loop.size(o.strides[d]);
     at = at / loop.i64(o.sizes[d]);
   }
   return offset;
@@ -184,9 +184,9 @@ void lower_nonzero(Lowering& l, const calls::Nonzero<Reading>& c) {
   const Operand &dst = c.dst, &src = c.src;
   Loop loop(l, src.sizes);
   Val at = loop.load(reshaped(c.before, src.sizes)) - 1.0;
-  Val kept = loop.load(src, DType::Bool) & (at < loop.i64(dst.sizes[0]));
+  Val kept = loop.load(src, DType::Bool) & (at < loop.size(dst.sizes[0]));
   for (int d = 0; d < src.rank(); ++d)
-    loop.store_beside(point(selected(dst, 1, d), loop.sizes()), at * loop.i64(dst.strides[0]), loop.index(d), Combine::None, kept);
+    loop.store_beside(point(selected(dst, 1, d), loop.sizes()), at * loop.size(dst.strides[0]), loop.index(d), Combine::None, kept);
   loop.done();
 }
 
@@ -194,8 +194,8 @@ void lower_compress(Lowering& l, const calls::Compress<Reading>& c) {
   const Operand &dst = c.dst, &src = c.src;
   Loop loop(l, src.sizes);
   Val at = loop.load(reshaped(c.before, src.sizes)) - 1.0;
-  Val kept = loop.load(c.mask, DType::Bool) & (at < loop.i64(dst.sizes[0]));
-  loop.store_beside(point(dst, loop.sizes()), at * loop.i64(dst.strides[0]), loop.load(src), Combine::None, kept);
+  Val kept = loop.load(c.mask, DType::Bool) & (at < loop.size(dst.sizes[0]));
+  loop.store_beside(point(dst, loop.sizes()), at * loop.size(dst.strides[0]), loop.load(src), Combine::None, kept);
   loop.done();
 }
 
@@ -204,7 +204,7 @@ void lower_expand(Lowering& l, const calls::Expand<Reading>& c) {
   Loop loop(l, dst.sizes);
   Val kept = loop.load(c.mask, DType::Bool);
   Val at = loop.load(reshaped(c.before, dst.sizes)) - 1.0;
-  Val enough = check((!kept) | (at < loop.i64(product(src.sizes))), Fault::BadArgument);
+  Val enough = check((!kept) | (at < loop.size(product(src.sizes))), Fault::BadArgument);
   Val read = select(kept & enough, at, loop.i64(0));
   if (product(src.sizes))
     loop.store(dst, select(kept, cast(loop.load_beside(point(src, loop.sizes()), read), dst.dtype), loop.load(dst)));
@@ -234,7 +234,7 @@ void lower_roll(Lowering& l, const calls::Roll<Reading>& c) {
   for (int i = 0; i < c.dims.size(); ++i) {
     const int d = static_cast<int>(c.dims[i]);
     Val from = at[d] - loop.scalar(c.shifts + i, DType::I64);
-    at[d] = select(from < 0.0, from + loop.i64(loop.sizes()[d]), from);
+    at[d] = select(from < 0.0, from + loop.size(loop.sizes()[d]), from);
   }
   loop.store(c.dst, loop.load_at(c.src, at));
   loop.done();
@@ -270,7 +270,7 @@ void lower_embedding_grad(Lowering& l, const calls::EmbeddingGrad<Reading>& c) {
   const int last = loop.sizes().size() - 1;
   Val i = cast(loop.load(unsqueezed(c.index, last)), DType::I64);
   Val padding = i == loop.scalar(c.padding, DType::I64);
-  Val ok = check(padding | ((i >= 0.0) & (i < loop.i64(dst.sizes[0]))), Fault::IndexOutOfRange);
+  Val ok = check(padding | ((i >= 0.0) & (i < loop.size(dst.sizes[0]))), Fault::IndexOutOfRange);
   Val row = select(ok & !padding, i, loop.i64(0));
   Val g = loop.load(grad);
   if (c.counts) {
@@ -279,7 +279,7 @@ void lower_embedding_grad(Lowering& l, const calls::EmbeddingGrad<Reading>& c) {
   }
   Operand to = point(dst, loop.sizes());
   to.strides[last] = dst.strides[1];
-  loop.store_beside(to, row * loop.i64(dst.strides[0]), g, Combine::Add, ok & !padding);
+  loop.store_beside(to, row * loop.size(dst.strides[0]), g, Combine::Add, ok & !padding);
   loop.done();
 }
 

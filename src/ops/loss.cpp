@@ -115,8 +115,8 @@ void lower_multi_margin_loss(Lowering& l, const calls::MultiMarginLoss<Reading>&
   Val z = max(loop.scalar(call.margin, t) - own + loop.load(c.x, t), 0.0);
   Val term = power(z, call.p);
   if (call.weight) term = term * cast(loop.load_at(*call.weight, {target.cls}), t);
-  Val loss = sum(select((loop.index(1) == target.cls) | (!target.counts), like(term, 0), term)) / static_cast<double>(c.count);
-  if (how == Batch::Mean) loss = loss / static_cast<double>(n);
+  Val loss = sum(select((loop.index(1) == target.cls) | (!target.counts), like(term, 0), term)) / size_like(own, c.count);
+  if (how == Batch::Mean) loss = loss / size_like(loss, n);
   Operand dst = call.loss;
   if (how == Batch::None) {
     while (dst.rank() < 1) dst = unsqueezed(dst, 0);
@@ -141,8 +141,8 @@ void lower_multi_margin_loss_grad(Lowering& l, const calls::MultiMarginLossGrad<
     while (grad.rank() < 1) grad = unsqueezed(grad, 0);
     grad = unsqueezed(grad, 1);
   }
-  Val g = loop.load(grad, t) / static_cast<double>(c.count);
-  if (how == Batch::Mean) g = g / static_cast<double>(c.x.sizes[0]);
+  Val g = loop.load(grad, t) / size_like(own, c.count);
+  if (how == Batch::Mean) g = g / size_like(g, c.x.sizes[0]);
   if (call.weight) g = g * cast(loop.load_at(*call.weight, {target.cls}), t);
   Val d = call.p == 1 ? g : g * 2.0 * z;
   Val is_own = loop.index(1) == target.cls;
@@ -158,7 +158,7 @@ Operand label_counts(Lowering& l, const Operand& target) {
   {
     Loop loop(l, target.sizes, 0b10);
     Val t = loop.load(target, DType::I64);
-    loop.store(ends, reduce(ReduceKind::Min, select(t < 0.0, loop.index(1), loop.i64(c))));
+    loop.store(ends, reduce(ReduceKind::Min, select(t < 0.0, loop.index(1), loop.size(c))));
     loop.done();
   }
   Operand counts = l.temp(DType::F32, {n, c});
@@ -193,8 +193,8 @@ void lower_multilabel_margin_loss(Lowering& l, const calls::MultilabelMarginLoss
   Val z = max(1.0 - loop.load(unsqueezed(x, 2), t) + loop.load(unsqueezed(x, 1), t), 0.0);
   Val count = loop.load(unsqueezed(counts, 2), t);
   Val is_label = loop.load(unsqueezed(counts, 1), t) != 0.0;
-  Val loss = sum(select(is_label, like(z, 0), z * count)) / static_cast<double>(c);
-  if (how == Batch::Mean) loss = loss / static_cast<double>(n);
+  Val loss = sum(select(is_label, like(z, 0), z * count)) / size_like(z, c);
+  if (how == Batch::Mean) loss = loss / size_like(loss, n);
   Operand dst = call.loss;
   if (how == Batch::None) {
     while (dst.rank() < 1) dst = unsqueezed(dst, 0);
@@ -226,8 +226,8 @@ void lower_multilabel_margin_loss_grad(Lowering& l, const calls::MultilabelMargi
     while (grad.rank() < 1) grad = unsqueezed(grad, 0);
     grad = unsqueezed(unsqueezed(grad, 1), 2);
   }
-  Val g = loop.load(grad, t) / static_cast<double>(c);
-  if (how == Batch::Mean) g = g / static_cast<double>(n);
+  Val g = loop.load(grad, t) / size_like(mine, c);
+  if (how == Batch::Mean) g = g / size_like(g, n);
   loop.store(unsqueezed(rows(call.dx), 2), g * select(my_count != 0.0, -as_label, as_class));
   loop.done();
 }

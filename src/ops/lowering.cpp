@@ -67,7 +67,7 @@ Val Loop::offset_of(const Operand& o, std::span<const Val> index) {
   for (size_t d = 0; d < index.size(); ++d) {
     if (o.sizes[static_cast<int>(d)] == 1) continue;
     int64_t stride = o.strides[static_cast<int>(d)];
-    Val term = stride == 1 ? index[d] : index[d] * i64(stride);
+    Val term = stride == 1 ? index[d] : index[d] * size(stride);
     at = first ? term : at + term;
     first = false;
   }

@@ -28,11 +28,12 @@ Operand channels(const Operand& o, int rank) {
   return r;
 }
 
-int64_t extent(const Dims& sizes, uint32_t mask) {
+/// How many elements the dimensions of `mask` have, of v's type.
+Val extent(Val v, const Dims& sizes, uint32_t mask) {
   int64_t n = 1;
   for (int d = 0; d < sizes.size(); ++d)
     if (mask >> d & 1) n *= sizes[d];
-  return n;
+  return size_like(v, n);
 }
 
 void lower_batch_norm(Lowering& l, const calls::BatchNorm<Reading>& c) {
@@ -40,10 +41,10 @@ void lower_batch_norm(Lowering& l, const calls::BatchNorm<Reading>& c) {
   const int rank = x.rank();
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(0, rank) & ~2u;
-  const double n = static_cast<double>(extent(x.sizes, mask));
 
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
+  Val n = extent(v, x.sizes, mask);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   Val squares = sum(centred * centred);
@@ -57,7 +58,7 @@ void lower_batch_norm(Lowering& l, const calls::BatchNorm<Reading>& c) {
   loop.store(channels(c.invstd, rank), invstd);
   if (c.running_mean && c.running_var) {
     Val momentum = loop.scalar(c.momentum, t), keep = 1.0 - momentum;
-    Val unbiased = squares / (n - 1);
+    Val unbiased = squares / (n - 1.0);
     loop.store(channels(*c.new_running_mean, rank), keep * loop.load(channels(*c.running_mean, rank), t) + momentum * mean);
     loop.store(channels(*c.new_running_var, rank), keep * loop.load(channels(*c.running_var, rank), t) + momentum * unbiased);
   }
@@ -89,10 +90,10 @@ void lower_batch_norm_grad(Lowering& l, const calls::BatchNormGrad<Reading>& c) 
   const int rank = x.rank();
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(0, rank) & ~2u;
-  const double n = static_cast<double>(extent(x.sizes, mask));
 
   Loop loop(l, x.sizes, mask);
   Val g = loop.load(c.dy, t);
+  Val n = extent(g, x.sizes, mask);
   Val centred = loop.load(x, t) - loop.load(channels(c.mean, rank), t);
   Val s = loop.load(channels(c.spread, rank), t);
   Val invstd = c.train ? s : 1.0 / sqrt(s + loop.scalar(c.eps, t));
@@ -113,9 +114,9 @@ void lower_batch_norm_stats(Lowering& l, const calls::BatchNormStats<Reading>& c
   const int rank = x.rank();
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(0, rank) & ~2u;
-  const double n = static_cast<double>(extent(x.sizes, mask));
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
+  Val n = extent(v, x.sizes, mask);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   loop.store(channels(c.mean, rank), mean);
@@ -128,9 +129,9 @@ void lower_layer_norm(Lowering& l, const calls::LayerNorm<Reading>& c) {
   const int rank = x.rank(), n_dims = static_cast<int>(c.dims);
   const DType t = compute_type(x.dtype);
   const uint32_t mask = bits(rank - n_dims, n_dims);
-  const double n = static_cast<double>(extent(x.sizes, mask));
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
+  Val n = extent(v, x.sizes, mask);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   Val rstd = 1.0 / sqrt(sum(centred * centred) / n + loop.scalar(c.eps, t));
@@ -148,10 +149,10 @@ void lower_layer_norm_grad(Lowering& l, const calls::LayerNormGrad<Reading>& c) 
   const int rank = x.rank(), n_dims = static_cast<int>(c.dims);
   const DType t = compute_type(x.dtype);
   const uint32_t inner = bits(rank - n_dims, n_dims);
-  const double n = static_cast<double>(extent(x.sizes, inner));
   if (c.dx) {
     Loop loop(l, x.sizes, inner);
     Val g = loop.load(c.dy, t);
+    Val n = extent(g, x.sizes, inner);
     if (c.weight) g = g * loop.load(*c.weight, t);
     Val r = loop.load(c.rstd, t);
     Val hat = (loop.load(x, t) - loop.load(c.mean, t)) * r;
@@ -171,9 +172,9 @@ void lower_layer_norm_grad(Lowering& l, const calls::LayerNormGrad<Reading>& c) 
 void lower_group_norm(Lowering& l, const calls::GroupNorm<Reading>& c) {
   const Operand& x = c.x;
   const DType t = compute_type(x.dtype);
-  const double n = static_cast<double>(x.sizes[2] * x.sizes[3]);
   Loop loop(l, x.sizes, 0b1100);
   Val v = loop.load(x, t);
+  Val n = size_like(v, x.sizes[2] * x.sizes[3]);
   Val mean = sum(v) / n;
   Val centred = v - mean;
   Val rstd = 1.0 / sqrt(sum(centred * centred) / n + loop.scalar(c.eps, t));
@@ -189,10 +190,10 @@ void lower_group_norm(Lowering& l, const calls::GroupNorm<Reading>& c) {
 void lower_group_norm_grad(Lowering& l, const calls::GroupNormGrad<Reading>& c) {
   const Operand& x = c.x;
   const DType t = compute_type(x.dtype);
-  const double n = static_cast<double>(x.sizes[2] * x.sizes[3]);
   if (c.dx) {
     Loop loop(l, x.sizes, 0b1100);
     Val g = loop.load(c.dy, t);
+    Val n = size_like(g, x.sizes[2] * x.sizes[3]);
     if (c.weight) g = g * loop.load(*c.weight, t);
     Val r = loop.load(c.rstd, t);
     Val hat = (loop.load(x, t) - loop.load(c.mean, t)) * r;
@@ -216,7 +217,7 @@ void lower_rms_norm(Lowering& l, const calls::RmsNorm<Reading>& c) {
   const uint32_t mask = bits(rank - n_dims, n_dims);
   Loop loop(l, x.sizes, mask);
   Val v = loop.load(x, t);
-  Val rstd = 1.0 / sqrt(sum(v * v) / static_cast<double>(extent(x.sizes, mask)) + loop.scalar(c.eps, t));
+  Val rstd = 1.0 / sqrt(sum(v * v) / extent(v, x.sizes, mask) + loop.scalar(c.eps, t));
   Val y = v * rstd;
   if (c.weight) y = y * loop.load(*c.weight, t);
   loop.store(c.y, y);
@@ -229,10 +230,10 @@ void lower_rms_norm_grad(Lowering& l, const calls::RmsNormGrad<Reading>& c) {
   const int rank = x.rank(), n_dims = static_cast<int>(c.dims);
   const DType t = compute_type(x.dtype);
   const uint32_t inner = bits(rank - n_dims, n_dims);
-  const double n = static_cast<double>(extent(x.sizes, inner));
   if (c.dx) {
     Loop loop(l, x.sizes, inner);
     Val g = loop.load(c.dy, t);
+    Val n = extent(g, x.sizes, inner);
     if (c.weight) g = g * loop.load(*c.weight, t);
     Val r = loop.load(c.rstd, t);
     Val hat = loop.load(x, t) * r;

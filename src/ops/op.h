@@ -103,6 +103,8 @@ class Loop {
   ir::Val scalar(int i, DType type);
   ir::Val index(int dim) { return ir::index(g_.body, dim); }
   ir::Val i64(int64_t v) { return ir::constant(g_.body, DType::I64, v); }
+  /// A number that follows from sizes or strides: a parameter of the kernel, not a constant in it.
+  ir::Val size(int64_t v) { return ir::size(g_.body, DType::I64, v); }
   ir::Val f(DType t, double v) { return ir::constant(g_.body, t, v); }
 
   /// Casts to the operand's dtype and writes at the current index; size-1 dimensions of the operand take no part,

@@ -21,10 +21,10 @@ void lower_pad(Lowering& l, const calls::Pad<Reading>& p) {
   for (int d = 0; d < lead; ++d) at.push_back(loop.index(d));
   for (int d = 0; d < n; ++d) {
     const int64_t size = src.sizes[lead + d];
-    Val i = loop.index(lead + d) - loop.i64(p.before[d]);
+    Val i = loop.index(lead + d) - loop.size(p.before[d]);
     if (p.reflect) {
       i = abs(i);
-      i = select(i < static_cast<double>(size), i, loop.i64(2 * (size - 1)) - i);
+      i = select(i < loop.size(size), i, loop.size(2 * (size - 1)) - i);
     }
     at.push_back(clamp(i, 0, size - 1));
   }
@@ -48,14 +48,14 @@ void lower_pad_grad(Lowering& l, const calls::PadGrad<Reading>& p) {
   for (int d = 0; d < lead; ++d) at.push_back(loop.index(d));
   for (int d = 0; d < n; ++d) {
     const int64_t size = dx.sizes[lead + d], out = dy.sizes[lead + d], before = p.before[d];
-    Val i = loop.index(lead + d), k = loop.index(lead + n + d), last = loop.i64(size - 1);
-    Val o = i + loop.i64(before);
+    Val i = loop.index(lead + d), k = loop.index(lead + n + d), last = loop.size(size - 1);
+    Val o = i + loop.size(before);
     if (p.reflect) {
-      Val left = loop.i64(before) - i, right = loop.i64(before + 2 * (size - 1)) - i;
+      Val left = loop.size(before) - i, right = loop.size(before + 2 * (size - 1)) - i;
       conditions.push_back((k == 0.0) | ((k == 1.0) & (i > 0.0)) | ((k == 2.0) & (i < last)));
       o = select(k == 0.0, o, select(k == 1.0, left, right));
     } else {
-      Val step = k - loop.i64(std::max<int64_t>(before, 0));
+      Val step = k - loop.size(std::max<int64_t>(before, 0));
       conditions.push_back((step == 0.0) | ((step < 0.0) & (i == 0.0)) | ((step > 0.0) & (i == last)));
       o = o + step;
     }

@@ -134,10 +134,10 @@ Val divisor(Loop& loop, const Window& w, const std::vector<Val>& o, const int64_
   Val n = loop.i64(1);
   for (int d = 0; d < w.n; ++d) {
     Val start = o[d] * loop.i64(w.stride[d]) - loop.i64(w.padding[d]);
-    Val end = min(start + loop.i64(w.kernel[d]), static_cast<double>(in[d] + w.padding[d]));
+    Val end = min(start + loop.i64(w.kernel[d]), loop.size(in[d] + w.padding[d]));
     if (!count_pad) {
       start = max(start, 0.0);
-      end = min(end, static_cast<double>(in[d]));
+      end = min(end, loop.size(in[d]));
     }
     n = n * (end - start);
   }
@@ -236,10 +236,10 @@ int64_t end_of(int64_t o, int64_t in, int64_t out) {
   return ((o + 1) * in + out - 1) / out;
 }
 Val start_of(Loop& loop, Val o, int64_t in, int64_t out) {
-  return o * loop.i64(in) / loop.i64(out);
+  return o * loop.size(in) / loop.i64(out);
 }
 Val end_of(Loop& loop, Val o, int64_t in, int64_t out) {
-  return ((o + loop.i64(1)) * loop.i64(in) + loop.i64(out - 1)) / loop.i64(out);
+  return ((o + loop.i64(1)) * loop.size(in) + loop.i64(out - 1)) / loop.i64(out);
 }
 
 /// The widest window of each dimension.
@@ -265,7 +265,7 @@ struct AdaptiveTaps {
       Val o = loop.index(lead + d);
       Val i = start_of(loop, o, from[d], to[d]) + loop.index(lead + n + d);
       conditions.push_back(i < end_of(loop, o, from[d], to[d]));
-      spatial.push_back(min(i, static_cast<double>(from[d] - 1)));
+      spatial.push_back(min(i, loop.size(from[d] - 1)));
       at.push_back(spatial.back());
     }
     inside = all_of(loop, conditions);
@@ -285,7 +285,8 @@ void lower_adaptive_avg_pool(Lowering& l, const calls::AdaptiveAvgPool<Reading>&
   Dims in = slice(src.sizes, 2, n), out = slice(dst.sizes, 2, n);
   if (product(out) == 1) {
     Loop loop(l, src.sizes, bits(2, n));
-    loop.store(dst, reduce(ReduceKind::Sum, loop.load(src, t)) / static_cast<double>(product(in)));
+    Val v = loop.load(src, t);
+    loop.store(dst, reduce(ReduceKind::Sum, v) / size_like(v, product(in)));
     loop.done();
     return;
   }
@@ -306,7 +307,8 @@ void lower_adaptive_avg_pool_grad(Lowering& l, const calls::AdaptiveAvgPoolGrad<
   if (product(dy.sizes) == 0) return fill(l, dx, 0);
   if (product(out) == 1) {
     Loop loop(l, dx.sizes);
-    loop.store(dx, loop.load(dy, t) / static_cast<double>(product(in)));
+    Val g = loop.load(dy, t);
+    loop.store(dx, g / size_like(g, product(in)));
     loop.done();
     return;
   }
@@ -357,13 +359,13 @@ void lower_fractional_max_pool(Lowering& l, const calls::FractionalMaxPool<Readi
   Loop loop(l, joined({dst.sizes, kernel}), bits(2 + n, n));
   std::vector<Val> at = {loop.index(0), loop.index(1)}, spatial;
   for (int d = 0; d < n; ++d) {
-    Val o = loop.index(2 + d), start = loop.i64(in[d] - kernel[d]);
+    Val o = loop.index(2 + d), start = loop.size(in[d] - kernel[d]);
     if (out[d] > 1) {
       // The CPU computes with the samples' own type, and so do we: another would move the windows.
-      Val alpha = loop.f(real, static_cast<double>(in[d] - kernel[d])) / static_cast<double>(out[d] - 1);
+      Val alpha = ir::size(loop.body(), real, in[d] - kernel[d]) / ir::size(loop.body(), real, out[d] - 1);
       Val sample = cast(loop.load_at(samples, {loop.index(0), loop.index(1), loop.i64(d)}), real);
       Val moved = cast((cast(o, real) + sample) * alpha, DType::I64) - cast(sample * alpha, DType::I64);
-      start = select(o == static_cast<double>(out[d] - 1), start, clamp(moved, 0, in[d] - kernel[d]));
+      start = select(o == loop.size(out[d] - 1), start, clamp(moved, 0, in[d] - kernel[d]));
     }
     spatial.push_back(start + loop.index(2 + n + d));
     at.push_back(spatial.back());

@@ -17,7 +17,7 @@ Val word(P& p, int which) {
   Dims strides = contiguous_strides(p.loop.sizes());
   Val counter = p.s(1, DType::I64);
   for (int d = 0; d < strides.size(); ++d)
-    if (p.loop.sizes()[d] != 1) counter = counter + p.loop.index(d) * p.loop.i64(strides[d]);
+    if (p.loop.sizes()[d] != 1) counter = counter + p.loop.index(d) * p.loop.size(strides[d]);
   return philox(counter, p.s(0, DType::I64), p.loop.i64(0), which);
 }
 

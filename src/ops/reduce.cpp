@@ -15,12 +15,12 @@ uint32_t mask_of(const auto& call) {
   return static_cast<uint32_t>(call.mask);
 }
 
-/// How many elements fall on one result.
-double reduced_count(const Dims& sizes, uint32_t mask) {
+/// How many elements fall on one result, of v's type.
+Val reduced_count(Val v, const Dims& sizes, uint32_t mask) {
   double n = 1;
   for (int d = 0; d < sizes.size(); ++d)
     if (mask >> d & 1) n *= static_cast<double>(sizes[d]);
-  return n;
+  return size_like(v, n);
 }
 
 /// Max and Min of bool are Any and All.
@@ -43,7 +43,7 @@ Val position(Loop& loop, uint32_t mask) {
   for (int d = loop.sizes().size() - 1; d >= 0; --d) {
     if (!(mask >> d & 1)) continue;
     if (loop.sizes()[d] != 1) {
-      Val term = stride == 1 ? loop.index(d) : loop.index(d) * loop.i64(stride);
+      Val term = stride == 1 ? loop.index(d) : loop.index(d) * loop.size(stride);
       at = stride == 1 ? term : at + term;
     }
     stride *= loop.sizes()[d];
@@ -70,7 +70,7 @@ void lower_reduce(Lowering& l, const Reduce& c) {
 void lower_mean(Lowering& l, const Reduce& c) {
   Loop loop(l, c.src.sizes, mask_of(c));
   Val v = loop.load(c.src, compute_type(c.compute));
-  loop.store(c.dst, reduce(ReduceKind::Sum, v) / reduced_count(loop.sizes(), mask_of(c)));
+  loop.store(c.dst, reduce(ReduceKind::Sum, v) / reduced_count(v, loop.sizes(), mask_of(c)));
   loop.done();
 }
 
@@ -114,7 +114,7 @@ void lower_extremum_with_index(Lowering& l, const calls::ReduceWithIndex<Reading
   Val stride = loop.i64(1);
   for (int d = 0; d < src.rank(); ++d) {
     if (!(mask_of(c) >> d & 1)) continue;
-    stride = loop.i64(src.strides[d]);
+    stride = loop.size(src.strides[d]);
     row.strides[d] = 0;
   }
   loop.store(c.values, loop.load_beside(row, at * stride));
@@ -134,7 +134,7 @@ void lower_var(Lowering& l, const calls::Var<Reading>& c) {
   const DType t = compute_type(c.compute);
   Loop loop(l, c.src.sizes, mask_of(c));
   Val x = loop.load(c.src, t);
-  const double n = reduced_count(c.src.sizes, mask_of(c));
+  Val n = reduced_count(x, c.src.sizes, mask_of(c));
   Val mean = reduce(ReduceKind::Sum, x) / n;
   Val d = x - mean;
   Val v = reduce(ReduceKind::Sum, d * d) / max(n - loop.scalar(c.correction, t), 0.0);

@@ -34,7 +34,7 @@ Taps taps_of(Loop& loop, Mode mode, bool align_corners, Val o, Val scale, int64_
     Val part = min(max(x - cast(first, t), 0.0), 1.0);
     return {{first, 1.0 - part}, {clamped(first + loop.i64(1)), part}};
   }
-  Val first = min(cast(floor(x), DType::I64), static_cast<double>(in - 1));
+  Val first = min(cast(floor(x), DType::I64), loop.size(in - 1));
   Val part = min(max(x - cast(first, t), 0.0), 1.0);
   const std::vector<Val> weights = cubic_weights(part);
   for (int i = 0; i < 4; ++i) taps.push_back({clamped(first + loop.i64(i - 1)), weights[i]});
@@ -117,12 +117,11 @@ struct Filtered {
     Val support = wide * calls::filter_support(f);
     Val centre = scale * (cast(o, t) + 0.5);
     Val first = max(cast(centre - support + 0.5, DType::I64), 0.0);
-    Val end = min(cast(centre + support + 0.5, DType::I64), static_cast<double>(in));
+    Val end = min(cast(centre + support + 0.5, DType::I64), loop.size(in));
     Val i = first + j;
     Val w = filter_weight(f, (cast(i, t) - centre + 0.5) / wide);
     weight = select(i < end, w, like(w, 0));
     at = clamp(i, 0, in - 1);
-    (void)loop;
   }
 };
 

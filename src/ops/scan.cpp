@@ -82,7 +82,7 @@ void lower_searchsorted(Lowering& l, const calls::SearchSorted<Reading>& c) {
   Loop loop(l, dst.sizes);
   const int64_t n = bounds.sizes.back();
   Val v = loop.load(values, t);
-  Val low = loop.i64(0), high = loop.i64(n);
+  Val low = loop.i64(0), high = loop.size(n);
   // The boundaries' leading dimensions are the values'.
   std::vector<Val> at;
   for (int d = 0; d + 1 < bounds.rank(); ++d) at.push_back(loop.index(d));
@@ -90,10 +90,10 @@ void lower_searchsorted(Lowering& l, const calls::SearchSorted<Reading>& c) {
   for (int64_t left = n; left > 0; left /= 2) {
     Val open = low < high;
     Val middle = shr(low + high, loop.i64(1));
-    at.back() = min(middle, static_cast<double>(n - 1));
+    at.back() = min(middle, loop.size(n - 1));
     if (c.sorter) {
       Val sorted = loop.load_at(*c.sorter, at);
-      at.back() = max(min(sorted, static_cast<double>(n - 1)), 0.0);
+      at.back() = max(min(sorted, loop.size(n - 1)), 0.0);
     }
     Val b = cast(loop.load_at(bounds, at), t);
     Val go = open & !(c.right ? b > v : b >= v);

@@ -39,7 +39,7 @@ void lower_col2im(Lowering& l, const calls::Col2Im<Reading>& c) {
     Val stride = loop.i64(w.stride[d]);
     Val o = from / stride;
     const int64_t out = src.sizes[2 + w.n + d];
-    conditions.push_back((from >= 0.0) & ((from % stride) == 0.0) & (o < static_cast<double>(out)));
+    conditions.push_back((from >= 0.0) & ((from % stride) == 0.0) & (o < loop.size(out)));
     at.push_back(k);
     windows.push_back(clamp(o, 0, out - 1));
   }

@@ -51,7 +51,7 @@ Val all_of(Loop& loop, const std::vector<Val>& conditions) {
 
 Val flat_index(Loop& loop, const std::vector<Val>& index, const int64_t* sizes) {
   Val at = index.empty() ? loop.i64(0) : index[0];
-  for (size_t d = 1; d < index.size(); ++d) at = at * loop.i64(sizes[d]) + index[d];
+  for (size_t d = 1; d < index.size(); ++d) at = at * loop.size(sizes[d]) + index[d];
   return at;
 }
 

@@ -34,13 +34,13 @@ inline uint32_t bits(int from, int n) {
   return ((1u << n) - 1) << from;
 }
 
-// ---- index arithmetic, on i64 ----
+// ---- index arithmetic, on i64; bounds are sizes ----
 inline ir::Val clamp(ir::Val v, int64_t lo, int64_t hi) {
-  return min(max(v, static_cast<double>(lo)), static_cast<double>(hi));
+  return min(max(v, size_like(v, lo)), size_like(v, hi));
 }
 /// lo <= v < hi
 inline ir::Val within(ir::Val v, int64_t lo, int64_t hi) {
-  return (v >= static_cast<double>(lo)) & (v < static_cast<double>(hi));
+  return (v >= size_like(v, lo)) & (v < size_like(v, hi));
 }
 /// Conjunction over several; true for none.
 ir::Val all_of(Loop&, const std::vector<ir::Val>&);

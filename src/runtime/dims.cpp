@@ -83,7 +83,7 @@ Generic over_dims(const Generic& g, const std::vector<DimPart>& parts) {
       for (size_t k = 0; k < parts.size(); ++k) {
         if (parts[k].dim != n.imm.i) continue;
         ir::Val v = ir::index(r.body, static_cast<int>(k));
-        if (parts[k].unit != 1) v = v * ir::constant(r.body, DType::I64, parts[k].unit);
+        if (parts[k].unit != 1) v = v * ir::size(r.body, DType::I64, parts[k].unit);
         sum = sum.body ? sum + v : v;
       }
       if (!sum.body) sum = ir::constant(r.body, DType::I64, int64_t{0});

@@ -88,8 +88,10 @@ Value Emitter::emit(Scope& scope, int id) {
       return constant(n.type, lanes, n.imm);
     case ExprOp::Index:
       return index_of(scope, static_cast<int>(n.imm.i), lanes);
-    case ExprOp::Arg: {
-      const Value pointer = b_.element(b_.parameter(0), b_.i64, b_.index(layout_.argument(static_cast<int>(n.imm.i))));
+    case ExprOp::Arg:
+    case ExprOp::Size: {
+      const int i = static_cast<int>(n.imm.i), word = n.op == ExprOp::Arg ? layout_.argument(i) : layout_.number(i);
+      const Value pointer = b_.element(b_.parameter(0), b_.i64, b_.index(word));
       if (is_float(n.type)) return cast(b_.load(b_.f64, pointer, 8), DType::F64, n.type);
       return cast(b_.load(b_.i64, pointer, 8), DType::I64, n.type);
     }

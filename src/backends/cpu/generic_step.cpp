@@ -9,7 +9,7 @@ GenericStep::GenericStep(const ir::Generic& g) : name_(g.name) {
   Schedule s = schedule(g);
   if (s.nothing) return;
   launch_ = std::move(s.launch);
-  kernel_ = kernel_cache().get(s.spec);
+  kernel_ = kernel_cache().get(s.spec, s.also);
   const ParameterLayout layout(s.spec);
   streams_.resize(s.spec.accesses.size());
   for (size_t i = 0; i < s.spec.stores.size(); ++i) streams_[s.spec.stores[i].access] = s.spec.store_streams[i];
@@ -24,6 +24,7 @@ GenericStep::GenericStep(const ir::Generic& g) : name_(g.name) {
     for (int d = 0; d < layout.rank; ++d) parameters_[layout.stride(a, d)] = launch_.accesses[a].strides[d];
     base_words_.push_back(layout.base(a));
   }
+  for (int i = 0; i < layout.numbers; ++i) std::memcpy(&parameters_[layout.number(i)], &launch_.numbers[i], 8);
   first_argument_ = layout.argument(0);
   arguments_ = layout.args;
   first_partial_ = layout.partial(0);

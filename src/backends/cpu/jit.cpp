@@ -138,7 +138,7 @@ class MachineLease {
 
 struct Linker {
   LLVMOrcLLJITRef jit = nullptr;
-  std::mutex mutex;
+  std::recursive_mutex mutex;  // linking that fails unloads
 
   Linker() {
     start_llvm();
@@ -160,6 +160,14 @@ struct Linker {
 Linker& linker() {
   static Linker* l = new Linker;
   return *l;
+}
+
+void unload(LLVMOrcResourceTrackerRef tracker) {
+  Linker& l = linker();
+  std::lock_guard lock(l.mutex);
+  if (const LLVMErrorRef error = LLVMOrcResourceTrackerRemove(tracker)) LLVMConsumeError(error);  // then it stays
+  LLVMOrcReleaseResourceTracker(tracker);
+  LLVMOrcSymbolStringPoolClearDeadEntries(LLVMOrcExecutionSessionGetSymbolStringPool(LLVMOrcLLJITGetExecutionSession(l.jit)));
 }
 
 }  // namespace
@@ -209,18 +217,20 @@ std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
   return object;
 }
 
-std::vector<void*> link_object(const std::vector<char>& object, const std::vector<std::string>& functions) {
+LinkedCode link_object(const std::vector<char>& object, const std::vector<std::string>& functions) {
   Linker& l = linker();
   LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object.data(), object.size(), "kernel");
+  LinkedCode code;
   std::lock_guard lock(l.mutex);
-  check(LLVMOrcLLJITAddObjectFile(l.jit, LLVMOrcLLJITGetMainJITDylib(l.jit), buffer));
-  std::vector<void*> addresses;
+  const LLVMOrcResourceTrackerRef tracker = LLVMOrcJITDylibCreateResourceTracker(LLVMOrcLLJITGetMainJITDylib(l.jit));
+  code.loaded = {tracker, [](void* loaded) { unload(static_cast<LLVMOrcResourceTrackerRef>(loaded)); }};
+  check(LLVMOrcLLJITAddObjectFileWithRT(l.jit, tracker, buffer));
   for (const std::string& name : functions) {
     LLVMOrcExecutorAddress address = 0;
     check(LLVMOrcLLJITLookup(l.jit, &address, name.c_str()));
-    addresses.push_back(reinterpret_cast<void*>(address));
+    code.functions.push_back(reinterpret_cast<void*>(address));
   }
-  return addresses;
+  return code;
 }
 
 void* libmvec_function(const char* name) {

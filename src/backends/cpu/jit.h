@@ -5,6 +5,7 @@
 #include <llvm-c/TargetMachine.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,10 +31,14 @@ std::string llvm_version();
 /// Machine code for one module, which it consumes. Any thread; several may compile at once, each in its own context.
 std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef);
 
-/// Links object code into the process and looks its functions up, whose names no other object has. Any thread. The code
-/// is never unloaded.
+/// Object code in the process, which is unloaded when the last copy of this goes.
+struct LinkedCode {
+  std::vector<void*> functions;
+  std::shared_ptr<void> loaded;
+};
+/// Links object code into the process and looks its functions up, whose names no other object has. Any thread.
 /// Throws Error(Internal) where the object is damaged or wants a symbol that is not in the table of helpers.
-std::vector<void*> link_object(const std::vector<char>& object, const std::vector<std::string>& functions);
+LinkedCode link_object(const std::vector<char>& object, const std::vector<std::string>& functions);
 
 /// Functions that generated code may call by name.
 struct Helper {

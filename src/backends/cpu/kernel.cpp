@@ -26,27 +26,34 @@ CachedObject compile(const KernelSpec& spec, const std::string& prefix) {
   return made;
 }
 
-Kernel::Entries link(const CachedObject& made) {
-  const std::vector<void*> addresses = link_object(made.object, made.code.functions);
-  Kernel::Entries entries;
-  for (size_t i = 0; i < addresses.size(); ++i) entries.push_back({reinterpret_cast<Kernel::Function>(addresses[i]), made.code.over[i]});
-  return entries;
+Kernel::Made link(const CachedObject& object) {
+  LinkedCode code = link_object(object.object, object.code.functions);
+  Kernel::Made made;
+  for (size_t i = 0; i < code.functions.size(); ++i)
+    made.entries.push_back({reinterpret_cast<Kernel::Function>(code.functions[i]), object.code.over[i]});
+  made.loaded = std::move(code.loaded);
+  return made;
 }
 
 }  // namespace
 
-std::shared_ptr<const Kernel> KernelCache::get(const KernelSpec& spec) {
+std::shared_ptr<const Kernel> KernelCache::get(const KernelSpec& spec, const std::vector<Tail>& also) {
   if (const auto plain = plain_function(spec)) {
-    std::promise<Kernel::Entries> made;
-    made.set_value({*plain});
+    std::promise<Kernel::Made> made;
+    made.set_value({{*plain}, nullptr});
     return std::make_shared<const Kernel>(made.get_future().share());
   }
   std::string key = spec.key();
   std::unique_lock lock(mutex_);
-  if (const auto found = kernels_.find(key); found != kernels_.end()) return found->second;
-  Task task{spec.nodes.size(), std::packaged_task<Kernel::Entries()>([this, spec, key] { return make(spec, key); })};
+  if (auto found = kernels_.find(key)) return found;
+  for (const Tail tail : also) {
+    KernelSpec other = spec;
+    other.tail = tail;
+    if (auto found = kernels_.find(other.key())) return found;
+  }
+  Task task{spec.nodes.size(), std::packaged_task<Kernel::Made()>([this, spec, key] { return make(spec, key); })};
   auto kernel = std::make_shared<const Kernel>(task.make.get_future().share());
-  kernels_.emplace(key, kernel);
+  kernels_.insert(key, kernel);
   queue_.push_back(std::move(task));
   std::push_heap(queue_.begin(), queue_.end(), shorter);
   // Threads live as long as there is something to make: that is in the first steps of a program only.
@@ -75,7 +82,17 @@ void KernelCache::work() {
   --workers_;
 }
 
-Kernel::Entries KernelCache::make(const KernelSpec& spec, const std::string& key) {
+void KernelCache::keep(size_t most) {
+  std::lock_guard lock(mutex_);
+  kernels_.keep(most);
+}
+
+int64_t KernelCache::kept() {
+  std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(kernels_.size());
+}
+
+Kernel::Made KernelCache::make(const KernelSpec& spec, const std::string& key) {
   try {
     if (const auto cached = load_object(key)) {
       try {
@@ -83,11 +100,11 @@ Kernel::Entries KernelCache::make(const KernelSpec& spec, const std::string& key
       } catch (const Error&) {  // whole, and yet unfit: compiled anew, under a name that the linker has not met
       }
     }
-    const CachedObject made = compile(spec, "anygpu_" + digest(key) + "_" + std::to_string(names_.fetch_add(1)));
-    Kernel::Entries entries = link(made);
+    const CachedObject object = compile(spec, "anygpu_" + digest(key) + "_" + std::to_string(names_.fetch_add(1)));
+    Kernel::Made made = link(object);
     compiled_.fetch_add(1);
-    save_object(key, made);
-    return entries;
+    save_object(key, object);
+    return made;
   } catch (...) {
     std::lock_guard lock(mutex_);
     kernels_.erase(key);  // who asks again has it tried again

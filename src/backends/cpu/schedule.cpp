@@ -178,6 +178,7 @@ class Scheduler : private ir::LoopNest {
       out_.launch.accesses.push_back(place);
     }
     spec.nodes = nodes_;
+    out_.launch.numbers = ir::take_sizes(spec.nodes);
     spec.stores = stores_;
     for (bool full : full_) spec.store_full.push_back(full && reduction_mask() != 0);
     for (const Dim& d : dims_) out_.launch.sizes.push_back(d.size);
@@ -238,6 +239,8 @@ class Scheduler : private ir::LoopNest {
                 : n % spec.lanes == 0 ? Tail::None
                 : soon_done()         ? Tail::Masked
                                       : Tail::Some;
+    if (spec.tail == Tail::Masked || (spec.tail == Tail::None && spec.lanes > 1)) out_.also.push_back(Tail::Some);
+    if (spec.tail == Tail::None && spec.lanes > 1 && soon_done()) out_.also.push_back(Tail::Masked);
   }
 
   // Masks cost a few instructions a vector, a second body costs milliseconds to compile.
@@ -302,7 +305,10 @@ class Scheduler : private ir::LoopNest {
     for (int d = spec.outer; d < spec.outer + spec.sequential; ++d) ordered *= launch.sizes[d];
     for (int d = spec.first_reduction(); d < spec.rank(); ++d) reduced *= launch.sizes[d];
     int cost = 1;
-    for (const Node& node : spec.nodes) cost += is_heavy(node) ? 8 : node.op == ExprOp::Load || node.op == ExprOp::Const ? 0 : 1;
+    for (const Node& node : spec.nodes) {
+      const bool free = node.op == ExprOp::Load || node.op == ExprOp::Const || node.op == ExprOp::Size;
+      cost += is_heavy(node) ? 8 : free ? 0 : 1;
+    }
 
     if (!spec.vector_reduces) {
       auto round = [&](int64_t x) { return std::max<int64_t>((x + lanes - 1) / lanes, 1) * lanes; };

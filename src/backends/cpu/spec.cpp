@@ -35,9 +35,10 @@ std::string KernelSpec::key() const {
 }
 
 ParameterLayout::ParameterLayout(const KernelSpec& spec)
-    : rank(spec.rank()), accesses(static_cast<int>(spec.accesses.size())), args(0), partials(stages_of(spec).partials) {
+    : rank(spec.rank()), accesses(static_cast<int>(spec.accesses.size())), args(0), numbers(0), partials(stages_of(spec).partials) {
   for (const Node& n : spec.nodes) {
     if (n.op == ExprOp::Arg) args = std::max(args, static_cast<int>(n.imm.i) + 1);
+    numbers += n.op == ExprOp::Size;
   }
 }
 

@@ -69,22 +69,24 @@ struct Launch {
   Dims sizes;
   std::vector<LaunchAccess> accesses;
   std::vector<int32_t> args;
-  int64_t rows = 1;               ///< product of the outer sizes
-  int64_t block = 1, blocks = 1;  ///< of the vector dimension, where it is parallel
-  int64_t chunk = 0, chunks = 1;  ///< of the split dimension
-  int64_t grain = 1;              ///< units (row x block x chunk) below which a thread is not worth waking
+  std::vector<ir::Node::Imm> numbers;  ///< of Size nodes, which hold their places here
+  int64_t rows = 1;                    ///< product of the outer sizes
+  int64_t block = 1, blocks = 1;       ///< of the vector dimension, where it is parallel
+  int64_t chunk = 0, chunks = 1;       ///< of the split dimension
+  int64_t grain = 1;                   ///< units (row x block x chunk) below which a thread is not worth waking
 };
 
 /// Where a kernel finds what it works on: an array of 8-byte words.
 struct ParameterLayout {
   enum Word { Block, Blocks, Chunk, Chunks, FaultCode, FirstSize };
-  int rank, accesses, args, partials;
+  int rank, accesses, args, numbers, partials;
   explicit ParameterLayout(const KernelSpec&);
   int size(int d) const { return FirstSize + d; }
   int base(int access) const { return FirstSize + rank + access * (rank + 1); }
   int stride(int access, int d) const { return base(access) + 1 + d; }
   int argument(int i) const { return base(accesses) + i; }
-  int partial(int i) const { return argument(args) + i; }
+  int number(int i) const { return argument(args) + i; }
+  int partial(int i) const { return number(numbers) + i; }
   int words() const { return partial(partials); }
 };
 
@@ -93,6 +95,7 @@ ir::Stages stages_of(const KernelSpec&);
 struct Schedule {
   bool nothing = false;  ///< no index to run over
   KernelSpec spec;
+  std::vector<Tail> also;  ///< other tails of vectors that serve these sizes as well, to the bit
   Launch launch;
 };
 

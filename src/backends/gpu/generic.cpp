@@ -1,9 +1,10 @@
 // A Generic as Launches: its schedule, the kernels for it (found again where only sizes changed), and what their params are now.
 #include <algorithm>
-#include <map>
+#include <bit>
 #include <mutex>
 
 #include "anygpu/error.h"
+#include "backends/cache/code_cache.h"
 #include "emit/kernel.h"
 #include "steps.h"
 
@@ -50,16 +51,18 @@ std::vector<Extent> extents_of(const Schedule& s) {
   return extents;
 }
 
-Emitted kernel_for(const KernelSpec& spec, const Target& target, const std::string& name) {
+std::shared_ptr<const Emitted> kernel_for(const KernelSpec& spec, const Target& target, const std::string& name) {
   static std::mutex& mutex = *new std::mutex;
-  static auto& made = *new std::map<std::pair<const Api*, std::string>, Emitted>;
+  static auto& made = *new CodeCache<std::string, const Emitted>;
   std::string key = spec.key();
   key += static_cast<char>(target.storage8 | target.storage16 << 1 | target.float_controls_f32 << 2 | target.denormals << 3);
   key += std::to_string(target.push_bytes);
+  key += "@" + std::to_string(reinterpret_cast<uintptr_t>(target.api));
   std::lock_guard lock(mutex);
-  Emitted& k = made[{target.api, std::move(key)}];
-  if (!k.kernel) k = target.api->emit(spec, target, name);
-  return k;
+  if (auto found = made.find(key)) return found;
+  const auto kernel = std::make_shared<const Emitted>(target.api->emit(spec, target, name));
+  made.insert(key, kernel);
+  return kernel;
 }
 
 /// How groups are laid out in x and y, each of which is limited.
@@ -105,6 +108,14 @@ std::vector<Binding> bindings_of(const Schedule& s, const KernelSpec& spec, cons
   return all;
 }
 
+/// A word of a number that a kernel takes because of sizes.
+int64_t number_word(const ir::Node::Imm& number, const Param& p) {
+  const auto type = static_cast<DType>(p.j);
+  if (type == DType::F32) return std::bit_cast<int32_t>(static_cast<float>(number.f));
+  const int64_t bits = is_float(type) ? std::bit_cast<int64_t>(number.f) : number.i;
+  return p.kind == Param::NumberHigh ? bits >> 32 : bits;
+}
+
 /// What a param is in this launch; 0 where a run puts it there.
 int64_t value_of(const Param& p, const Schedule& s, const KernelSpec& spec, const std::vector<Extent>& extents, const Share& share,
                  uint32_t groups_x) {
@@ -133,6 +144,9 @@ int64_t value_of(const Param& p, const Schedule& s, const KernelSpec& spec, cons
       return s.places[p.i].strides[p.j];
     case Param::Partial:
       return p.i * s.rows * s.chunks * (8 / p.j);  // in elements of p.j bytes
+    case Param::Number:
+    case Param::NumberHigh:
+      return number_word(s.numbers[p.i], p);
     case Param::Rest:                              // where a binding begins within what the API binds: the API adds it
     case Param::Arg:
     case Param::ArgHigh:
@@ -178,9 +192,9 @@ Compiled compile_generic(const ir::Generic& g, const Target& caps) {
   if (s.nothing) return c;
   require_types(g, s.spec, caps);
   if (s.spec.split_dim < 0) {
-    const Emitted kernel = kernel_for(s.spec, caps, g.name);
+    const auto kernel = kernel_for(s.spec, caps, g.name);
     for (int64_t first = 0; first < s.ordered; first += s.ordered_a_launch)
-      c.launches.push_back(launch(s, s.spec, kernel, caps, g.name, {s.groups, 1, first}));
+      c.launches.push_back(launch(s, s.spec, *kernel, caps, g.name, {s.groups, 1, first}));
     return c;
   }
   const ir::Stages stages = stages_of(s.spec);
@@ -190,7 +204,7 @@ Compiled compile_generic(const ir::Generic& g, const Target& caps) {
     KernelSpec spec = s.spec;
     spec.phase = phase;
     const bool all = phase < stages.count || stages.full;
-    c.launches.push_back(launch(s, spec, kernel_for(spec, caps, g.name), caps, g.name, {s.groups, all ? s.chunks : 1, 0}));
+    c.launches.push_back(launch(s, spec, *kernel_for(spec, caps, g.name), caps, g.name, {s.groups, all ? s.chunks : 1, 0}));
   }
   return c;
 }

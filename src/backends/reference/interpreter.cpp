@@ -165,6 +165,7 @@ void Interpreter::evaluate(int id) {
       r = load(n.type, address(n.a, n.b >= 0 ? values_[n.b].i : 0));
       return;
     case ExprOp::Const:
+    case ExprOp::Size:
       r = is_float(n.type) ? from_double(n.imm.f, n.type) : Value{.i = wrap(n.type, n.imm.i)};
       return;
     case ExprOp::Arg: {

@@ -34,47 +34,52 @@ Pipelines::Pipelines(Gpu& gpu) : gpu_(gpu) {
 
 Pipelines::~Pipelines() {
   save(true);
-  for (auto& [hash, e] : by_words_) gpu_.vk.DestroyPipeline(gpu_.device, e.pipeline.get().handle, nullptr);
+  entries_.clear();
   for (auto& [key, l] : layouts_) gpu_.vk.DestroyPipelineLayout(gpu_.device, l, nullptr);
   for (auto& [key, l] : set_layouts_) gpu_.vk.DestroyDescriptorSetLayout(gpu_.device, l, nullptr);
   gpu_.vk.DestroyPipelineCache(gpu_.device, cache_, nullptr);
 }
 
-Pipelines::Entries::iterator Pipelines::find(uint64_t hash, const Shader& shader) {
-  auto [it, last] = by_words_.equal_range(hash);
-  while (it != last && !same(*it->second.shader, shader)) ++it;
-  return it == last ? by_words_.end() : it;
+bool Pipelines::Key::operator==(const Key& other) const {
+  return shader == other.shader || (hash == other.hash && same(*shader, *other.shader));
+}
+
+void Pipelines::keep(size_t most) {
+  std::lock_guard lock(mutex_);
+  entries_.keep(most);
+}
+
+int64_t Pipelines::kept() {
+  std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(entries_.size());
 }
 
 Pipeline Pipelines::get(const std::shared_ptr<const Shader>& shader) {
+  const Key key{shader, hash(*shader)};
   std::unique_lock lock(mutex_);
-  if (const auto it = by_address_.find(shader.get()); it != by_address_.end()) return it->second.second;
-  const uint64_t h = hash(*shader);
-  Pipeline made;
-  if (const auto it = find(h, *shader); it != by_words_.end()) {
-    const std::shared_future<Pipeline> pipeline = it->second.pipeline;
+  if (const std::shared_ptr<Entry> found = entries_.find(key)) {
     lock.unlock();
-    made = pipeline.get();
-    lock.lock();
-  } else {
-    made = layouts_of(*shader);
-    std::promise<Pipeline> promise;
-    const auto entry = by_words_.emplace(h, Entry{shader, promise.get_future().share()});
-    lock.unlock();
-    try {
-      made.handle = make(*shader, made.layout);
-    } catch (...) {
-      promise.set_exception(std::current_exception());
-      lock.lock();
-      by_words_.erase(entry);  // the next one who asks tries again
-      throw;
-    }
-    promise.set_value(made);
-    compiled_.fetch_add(1, std::memory_order_relaxed);
-    lock.lock();
+    found->made.get();
+    return {found->handle, found->layout, found->set_layout, found};
   }
-  by_address_.try_emplace(shader.get(), shader, made);
-  return made;
+  const Pipeline layouts = layouts_of(*shader);
+  std::promise<void> promise;
+  const std::shared_ptr<Entry> entry(new Entry{gpu_});
+  entry->layout = layouts.layout, entry->set_layout = layouts.set_layout;
+  entry->made = promise.get_future().share();
+  entries_.insert(key, entry);
+  lock.unlock();
+  try {
+    entry->handle = make(*shader, entry->layout);
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+    lock.lock();
+    entries_.erase(key);  // the next one who asks tries again
+    throw;
+  }
+  promise.set_value();
+  compiled_.fetch_add(1, std::memory_order_relaxed);
+  return {entry->handle, entry->layout, entry->set_layout, entry};
 }
 
 VkDescriptorSetLayout Pipelines::set_layout(const Shader& s) {
@@ -109,7 +114,7 @@ Pipeline Pipelines::layouts_of(const Shader& s) {
     throw Error(ErrorKind::Internal, "[" + s.name + "] " + std::to_string(4 * s.push_words) + " bytes of push constants; the device has " +
                                          std::to_string(gpu_.can.push_bytes));
   gpu_.check_alive();
-  return {nullptr, layout(s), set_layout(s)};
+  return {nullptr, layout(s), set_layout(s), nullptr};
 }
 
 VkPipeline Pipelines::make(const Shader& s, VkPipelineLayout layout) {

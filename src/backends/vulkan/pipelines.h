@@ -1,12 +1,12 @@
-// Pipelines: shaders made ready by the driver, kept for as long as the device.
+// Pipelines: shaders made ready by the driver, kept while a Program uses them, and, unused, up to a bound (backends/cache/code_cache.h).
 #pragma once
 
 #include <future>
 #include <map>
 #include <optional>
 #include <tuple>
-#include <unordered_map>
 
+#include "backends/cache/code_cache.h"
 #include "backends/cache/file_cache.h"
 #include "gpu.h"
 
@@ -16,6 +16,7 @@ struct Pipeline {
   VkPipeline handle = nullptr;
   VkPipelineLayout layout = nullptr;
   VkDescriptorSetLayout set_layout = nullptr;
+  std::shared_ptr<const void> kept;  ///< while there is a copy of it, `handle` is there
 };
 
 class Pipelines {
@@ -26,6 +27,8 @@ class Pipelines {
 
   /// Equal shaders are one pipeline, which one thread creates and the others wait for. From any thread; different ones at once.
   Pipeline get(const std::shared_ptr<const Shader>&);
+  int64_t kept();
+  void keep(size_t most);  ///< for tests
   int64_t compiled() const { return compiled_.load(std::memory_order_relaxed); }
   /// Writes what the driver has compiled to disk where there is something new; unless `now`, once a second at most.
   void save(bool now = false);
@@ -33,14 +36,25 @@ class Pipelines {
   std::string file() const;
 
  private:
+  /// A pipeline, which may still be in the making, and goes with this.
   struct Entry {
-    std::shared_ptr<const Shader> shader;
-    std::shared_future<Pipeline> pipeline;
+    Gpu& gpu;
+    VkPipeline handle = nullptr;
+    VkPipelineLayout layout = nullptr;
+    VkDescriptorSetLayout set_layout = nullptr;
+    std::shared_future<void> made = {};
+    ~Entry() { gpu.vk.DestroyPipeline(gpu.device, handle, nullptr); }
   };
-  using Entries = std::multimap<uint64_t, Entry>;
+  /// A shader as a key: by what it says, hashed once.
+  struct Key {
+    std::shared_ptr<const Shader> shader;
+    uint64_t hash;
+    bool operator==(const Key&) const;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& k) const { return k.hash; }
+  };
 
-  /// The entry of a shader like this, or the end.
-  Entries::iterator find(uint64_t hash, const Shader&);
   Pipeline layouts_of(const Shader&);
   VkPipeline make(const Shader&, VkPipelineLayout);
   VkDescriptorSetLayout set_layout(const Shader&);
@@ -51,10 +65,9 @@ class Pipelines {
   std::mutex mutex_;  // of what follows, but for the driver's cache, which locks itself
   VkPipelineCache cache_ = nullptr;
   std::optional<FileCache> files_;
-  std::unordered_map<const Shader*, std::pair<std::shared_ptr<const Shader>, Pipeline>> by_address_;  // what was asked for before
-  Entries by_words_;                                                                                  // by their hashes
-  std::map<std::pair<int, uint32_t>, VkDescriptorSetLayout> set_layouts_;                             // by bindings and texels
-  std::map<std::tuple<int, uint32_t, int>, VkPipelineLayout> layouts_;                                // and push words
+  CodeCache<Key, Entry, KeyHash> entries_;
+  std::map<std::pair<int, uint32_t>, VkDescriptorSetLayout> set_layouts_;  // by bindings and texels
+  std::map<std::tuple<int, uint32_t, int>, VkPipelineLayout> layouts_;     // and push words
   std::atomic<int64_t> compiled_{0};
   int64_t saved_ = 0;
   double saved_us_ = 0;

@@ -71,7 +71,8 @@ Value Emitter::constant(const Node& n, bool is_narrow) {
 
 Value Emitter::argument(const Node& n, bool is_narrow) {
   const int i = static_cast<int>(n.imm.i), t = static_cast<int>(n.type);
-  const Value low = param({Param::Arg, i, t});
+  const bool size = n.op == ExprOp::Size;
+  const Value low = param({size ? Param::Number : Param::Arg, i, t});
   switch (n.type) {
     case DType::Bool:
       return low != 0;
@@ -80,7 +81,7 @@ Value Emitter::argument(const Node& n, bool is_narrow) {
     case DType::I64:
     case DType::F64: {
       if (is_narrow) return low;
-      const Value high = param({Param::ArgHigh, i, t});
+      const Value high = param({size ? Param::NumberHigh : Param::ArgHigh, i, t});
       const Value whole = b_.zero_extend(low) | (b_.zero_extend(high) << 32);
       return n.type == DType::I64 ? whole : b_.bits(whole, Type::F64);
     }
@@ -105,6 +106,7 @@ Value Emitter::emit(Scope& scope, int id) {
       return is_narrow ? i : b_.zero_extend(i);
     }
     case ExprOp::Arg:
+    case ExprOp::Size:
       return argument(n, is_narrow);
     case ExprOp::Eq:
     case ExprOp::Ne:

@@ -76,10 +76,13 @@ struct Param {
     Stride,
     Arg,
     ArgHigh,
+    Number,
+    NumberHigh,
     Partial,
     Address
   } kind;
-  /// Size: dimension. Rest: binding. Offset, Stride: access, dimension. Arg: position, dtype. Partial: its number. Address: binding, word.
+  /// Size: dimension. Rest: binding. Offset, Stride: access, dimension. Arg, Number: position, dtype. Partial: its number. Address:
+  /// binding, word.
   int i = 0, j = 0;
   friend bool operator==(const Param&, const Param&) = default;
 };
@@ -97,6 +100,7 @@ struct Schedule {
   };
   std::vector<Place> places;
   std::vector<int32_t> args;
+  std::vector<ir::Node::Imm> numbers;         ///< of Size nodes, which hold their places here
   int64_t rows = 1;                           ///< product of the parallel sizes; Rows: without the last one
   int64_t blocks = 1;                         ///< Rows: of the last one
   int64_t chunk = 0, chunks = 1;              ///< of the split dimension

@@ -54,6 +54,7 @@ class Ranges {
     auto corners = [](double a, double b, double c, double d) { return Range{std::min({a, b, c, d}), std::max({a, b, c, d})}; };
     switch (n.op) {
       case ExprOp::Const:
+      case ExprOp::Size:
         return {static_cast<double>(n.imm.i), static_cast<double>(n.imm.i)};
       case ExprOp::Index:
         return {0, static_cast<double>(sizes_[n.imm.i] - 1)};

@@ -94,6 +94,7 @@ class Scheduler : private ir::LoopNest {
     }
     for (const Dim& d : dims_) out_.sizes.push_back(d.size);
     spec.narrow = narrow_nodes(spec, out_.sizes);
+    out_.numbers = ir::take_sizes(spec.nodes);
   }
 
   int64_t product_of(int begin, int end) const {
