@@ -1,4 +1,4 @@
-// Operators that make tensors from indices alone, and triangles.
+// Operators that make tensors from indices alone, and triangles. Scalars: anygpu/calls/parametric.h.
 #include <cmath>
 
 #include "ops/tables.h"
@@ -11,7 +11,7 @@ using P = Pointwise;
 namespace {
 
 /// From both ends to the middle, as NumPy's and PyTorch's linspace are defined: exact at both.
-/// scalars start, end, step. Integers are computed in f64.
+/// Integers are computed in f64.
 Val line(P& p) {
   DType t = is_float(p.type) ? p.type : DType::F64;
   int64_t n = p.lowering.view(0).sizes[0];
@@ -34,11 +34,8 @@ Val triangle(P& p) {
 
 OpTable factories() {
   static const Op table[] = {
-      /// arange: dst[n]; scalars start, step
       ANYGPU_POINTWISE("arange", 1, [](P& p) { return p.s(0) + p.s(1) * cast(p.loop.index(0), p.type); }),
-      /// linspace: dst[n]; scalars start, end, step = (end - start) / (n - 1), always floats
       ANYGPU_POINTWISE("linspace", 1, line),
-      /// logspace: scalar 3 is the base
       ANYGPU_POINTWISE("logspace", 1,
                        [](P& p) {
                          Val x = line(p);
@@ -46,7 +43,6 @@ OpTable factories() {
                        }),
       /// eye: dst[n,m]
       ANYGPU_POINTWISE("eye", 1, [](P& p) { return p.loop.index(0) == p.loop.index(1); }),
-      /// tril, triu: dst[..,n,m], src; scalar diagonal (i64)
       ANYGPU_POINTWISE("tril", 1, triangle<true>),
       ANYGPU_POINTWISE("triu", 1, triangle<false>),
   };

@@ -95,11 +95,9 @@ OpTable pointwise_activation() {
                          Val x = p.in(1), t = tanh(log1p(exp(x)));
                          return p.in(0) * (t + x * sigmoid(x) * (1.0 - t * t));
                        }),
-      /// threshold: x, other; scalars threshold, value. The gradient of threshold and relu: x, dy with value 0
       ANYGPU_POINTWISE("threshold", 1, [](P& p) { return select(p.in(0) <= p.s(0), p.s(1), p.in(1)); }),
       /// relu_grad: dy, y (or x)
       ANYGPU_POINTWISE("relu_grad", 1, [](P& p) { return select(p.in(1) <= 0.0, p.c(0), p.in(0)); }),
-      /// hardtanh_grad: dy, x; scalars low, high
       ANYGPU_POINTWISE("hardtanh_grad", 1,
                        [](P& p) {
                          Val x = p.in(1);
@@ -137,7 +135,6 @@ OpTable pointwise_activation() {
                          Val x = p.in(1), l = p.s(0);
                          return select((x >= -l) & (x <= l), p.c(0), p.in(0));
                        }),
-      /// elu: scalars alpha * scale, scale, input_scale. Gradient: dy, x or y; attr 1: whether it is y
       ANYGPU_POINTWISE("elu", 1,
                        [](P& p) {
                          Val x = p.in(0);
@@ -167,7 +164,6 @@ OpTable pointwise_activation() {
                          return select(x > 0.0, x, x * p.in(1));
                        }),
       ANYGPU_POINTWISE("prelu_grad", 2, prelu_grad),
-      /// softplus: scalars beta, threshold. Gradient: dy, x
       ANYGPU_POINTWISE("softplus", 1,
                        [](P& p) {
                          Val x = p.in(0), bx = x * p.s(0);
@@ -184,7 +180,6 @@ OpTable pointwise_activation() {
                          return min(x, 0.0) - log1p(exp(-abs(x)));
                        }),
       ANYGPU_POINTWISE("log_sigmoid_grad", 1, log_sigmoid_grad),
-      /// logit gradients: dy, x; with scalar eps nothing flows outside [eps, 1 - eps]
       ANYGPU_POINTWISE("logit_grad", 1,
                        [](P& p) {
                          Val x = p.in(1);

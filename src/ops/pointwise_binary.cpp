@@ -1,4 +1,4 @@
-// Pointwise operators of two or three inputs. Scalars of each are named in its comment.
+// Pointwise operators of two or three inputs. Scalars: anygpu/calls/parametric.h.
 #include <cmath>
 #include <limits>
 
@@ -109,7 +109,6 @@ Val lerp(Val a, Val b, Val w) {
 OpTable pointwise_binary() {
   static const Op table[] = {
       ANYGPU_POINTWISE("add", 1, [](P& p) { return p.in(0) + p.in(1); }),
-      /// add_scaled: scalar 0 is alpha: a + alpha * b
       ANYGPU_POINTWISE("add_scaled", 1, [](P& p) { return p.in(0) + p.s(0) * p.in(1); }),
       ANYGPU_POINTWISE("sub", 1, [](P& p) { return p.in(0) - p.in(1); }),
       ANYGPU_POINTWISE("sub_scaled", 1, [](P& p) { return p.in(0) - p.s(0) * p.in(1); }),
@@ -179,7 +178,6 @@ OpTable pointwise_binary() {
       ANYGPU_POINTWISE("masked_fill", 1, [](P& p) { return select(p.truth(1), p.in(2), p.in(0)); }),
       /// lerp: start, end, weight
       ANYGPU_POINTWISE("lerp", 1, [](P& p) { return lerp(p.in(0), p.in(1), p.in(2)); }),
-      /// addcmul, addcdiv: x + value * (a * b), x + value * (a / b); scalar value
       ANYGPU_POINTWISE("addcmul", 1, [](P& p) { return p.in(0) + p.s(0) * p.in(1) * p.in(2); }),
       ANYGPU_POINTWISE("addcdiv", 1, [](P& p) { return p.in(0) + p.s(0) * (p.in(1) / p.in(2)); }),
   };

@@ -1,4 +1,4 @@
-// Losses that are pointwise before their reduction, and their gradients. a: prediction, b: target.
+// Losses that are pointwise before their reduction, and their gradients. a: prediction, b: target. Scalars: anygpu/calls/parametric.h.
 #include <cmath>
 
 #include "ops/tables.h"
@@ -10,7 +10,6 @@ using P = Pointwise;
 
 namespace {
 
-/// -(t log x + (1-t) log(1-x)), the logarithms at least -100; inputs x, t and a weight if attr 1 says so
 Val binary_cross_entropy(P& p) {
   Val x = p.in(0), t = p.in(1);
   Val ok = check((x >= 0.0) & (x <= 1.0), ir::Fault::BadProbability);
@@ -19,7 +18,6 @@ Val binary_cross_entropy(P& p) {
   return select(ok, loss, p.c(NAN));
 }
 
-/// inputs x, t, dy, and a weight if attr 1 says so; scalar 0 is the reduction's factor
 Val binary_cross_entropy_grad(P& p) {
   Val x = p.in(0), t = p.in(1);
   Val g = p.in(2) * (x - t) / max((1.0 - x) * x, 1e-12);
@@ -36,9 +34,7 @@ OpTable pointwise_loss() {
                          Val d = p.in(0) - p.in(1);
                          return d * d;
                        }),
-      /// gradients of losses take a, b, dy; scalar 0 is the factor of the reduction
       ANYGPU_POINTWISE("mse_grad", 1, [](P& p) { return p.s(0) * (p.in(0) - p.in(1)) * p.in(2); }),
-      /// smooth_l1: scalar beta; gradient: scalars factor, beta
       ANYGPU_POINTWISE("smooth_l1", 1,
                        [](P& p) {
                          Val z = abs(p.in(0) - p.in(1)), beta = p.s(0);
@@ -49,7 +45,6 @@ OpTable pointwise_loss() {
                          Val x = p.in(0) - p.in(1), g = p.s(0) * p.in(2), beta = p.s(1);
                          return select(x <= -beta, -g, select(x >= beta, g, g * x / beta));
                        }),
-      /// huber: scalar delta; gradient: scalars factor, delta
       ANYGPU_POINTWISE("huber", 1,
                        [](P& p) {
                          Val z = abs(p.in(0) - p.in(1)), delta = p.s(0);

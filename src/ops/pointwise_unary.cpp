@@ -1,4 +1,4 @@
-// Pointwise operators of one input. Scalars of each are named in its comment; formulas follow PyTorch's documentation.
+// Pointwise operators of one input. Scalars: anygpu/calls/parametric.h; formulas follow PyTorch's documentation.
 #include <cmath>
 #include <limits>
 
@@ -47,9 +47,7 @@ Val frexp(P& p) {
 
 OpTable pointwise_unary() {
   static const Op table[] = {
-      /// copy: straight from the input's dtype to the output's
       ANYGPU_POINTWISE("copy", 1, [](P& p) { return p.raw(0); }),
-      /// fill: no input, scalar 0 is the value
       ANYGPU_POINTWISE("fill", 1, [](P& p) { return p.s(0); }),
       ANYGPU_POINTWISE("neg", 1, [](P& p) { return -p.in(0); }),
       ANYGPU_POINTWISE("abs", 1, [](P& p) { return p.type == DType::U8 ? p.in(0) : abs(p.in(0)); }),
@@ -98,7 +96,6 @@ OpTable pointwise_unary() {
                          Val x = p.in(0);
                          return x - trunc(x);
                        }),
-      /// round_decimals: scalar 0 is 10^|decimals|; attr 1: whether decimals are negative
       ANYGPU_POINTWISE("round_decimals", 1,
                        [](P& p) {
                          Val ten = p.s(0);
@@ -126,7 +123,6 @@ OpTable pointwise_unary() {
       ANYGPU_POINTWISE("isnan", 1, [](P& p) { return isnan(p.in(0)); }),
       ANYGPU_POINTWISE("isinf", 1, [](P& p) { return abs(p.in(0)) == kInf; }),
       ANYGPU_POINTWISE("isfinite", 1, [](P& p) { return abs(p.in(0)) < kInf; }),
-      /// nan_to_num: scalars nan, posinf, neginf
       ANYGPU_POINTWISE("nan_to_num", 1,
                        [](P& p) {
                          Val x = p.in(0);
@@ -136,7 +132,6 @@ OpTable pointwise_unary() {
       ANYGPU_POINTWISE("logical_not", 1, [](P& p) { return !p.truth(0); }),
       /// frexp: outputs mantissa, exponent
       ANYGPU_POINTWISE("frexp", 2, frexp),
-      /// logit; logit_eps: scalar eps, x is clamped to [eps, 1 - eps]
       ANYGPU_POINTWISE("logit", 1,
                        [](P& p) {
                          Val x = p.in(0);
