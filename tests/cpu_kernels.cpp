@@ -176,7 +176,7 @@ TEST(CpuKernels, FillsAndCopiesCompileNothing) {
 
 /// Code that no Program uses is let go, past a bound; what one uses stays, and what is asked for again is there again.
 TEST(CpuKernels, UnusedCodeIsLetGo) {
-  const auto backend = make_cpu_backend();
+  const auto backend = cpu::entry.make(0);
   constexpr size_t most = 8;
   cpu::kernel_cache().keep(most);
   auto program = [&](int k) {  // whose constant makes it a kernel of its own
@@ -216,7 +216,7 @@ TEST(CpuKernels, UnusedCodeIsLetGo) {
 
 /// Sizes are parameters: a mean of any length is one kernel, but for vectors that are not full.
 TEST(CpuKernels, OtherLengthsCompileNothing) {
-  const auto backend = make_cpu_backend();
+  const auto backend = cpu::entry.make(0);
   auto mean = [&](int64_t n) {
     ir::Generic g;
     g.name = "mean";

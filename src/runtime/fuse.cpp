@@ -37,8 +37,12 @@ class Fuser {
     const int32_t part = parts_++;
     int at = latest_dependency(touches);
     if (auto* g = std::get_if<Generic>(&step)) {
+      const size_t told = cuts_.size();
       if (at >= 0 && join(at, *g, touches, part, effect.checks, true)) return;
-      if (join_sibling(at, *g, touches, part, effect.checks)) return;
+      if (join_sibling(at, *g, touches, part, effect.checks)) {
+        cuts_.erase(cuts_.begin() + static_cast<int64_t>(told), cuts_.end());  // of a group that there is not
+        return;
+      }
     }
     int32_t id = static_cast<int32_t>(groups_.size());
     groups_.push_back({std::move(step), false, effect.checks, {}, {part}});
