@@ -333,7 +333,7 @@ TEST_F(Vulkan, UnusedPipelinesAreLetGo) {
     destroyed += p != nullptr;
     destroy(d, p, a);
   };
-  auto get = [&](int k) { return on.pipelines.get(compile_step(scaled(100, k), on.can).launches[0].shader); };
+  auto get = [&](int k) { return on.pipelines.get(placed(compile_step(scaled(100, k), on.can).launches[0]).shader); };
   const Pipeline held = get(99);
   for (int k = 2; k < 22; ++k) EXPECT_NE(get(k).handle, nullptr);
   EXPECT_LE(on.pipelines.kept(), 4);
