@@ -3,16 +3,12 @@
 #include <array>
 #include <atomic>
 
+#include "core/hash.h"
 #include "ops/op.h"
 
 namespace anygpu::ops {
 
 namespace {
-
-uint64_t mix(uint64_t h, uint64_t x) {
-  h = (h ^ x) * 0x9e3779b97f4a7c15u;
-  return h ^ (h >> 29);
-}
 
 bool empty(const ViewArg& v) {
   for (int d = 0; d < v.rank; ++d)
@@ -22,11 +18,11 @@ bool empty(const ViewArg& v) {
 
 /// All that types in the description can depend on: operator, dtypes, ranks, what is empty, attrs. Never 0.
 uint64_t signature_of(const CallArgs& call) {
-  uint64_t h = mix(reinterpret_cast<uintptr_t>(&call.op), call.views.size() << 32 | call.scalars.size());
+  uint64_t h = hashed(reinterpret_cast<uintptr_t>(&call.op), call.views.size() << 32 | call.scalars.size());
   for (const ViewArg& v : call.views)
-    h = mix(h, uint64_t{v.buffer != nullptr} << 17 | uint64_t{empty(v)} << 16 | static_cast<uint64_t>(v.dtype) << 8 |
+    h = hashed(h, uint64_t{v.buffer != nullptr} << 17 | uint64_t{empty(v)} << 16 | static_cast<uint64_t>(v.dtype) << 8 |
                    static_cast<uint64_t>(v.rank));
-  for (int64_t a : call.attrs) h = mix(h, static_cast<uint64_t>(a));
+  for (int64_t a : call.attrs) h = hashed(h, static_cast<uint64_t>(a));
   return h | 1;
 }
 
@@ -81,7 +77,7 @@ uint32_t describe(const CallArgs& call) {
 
 void check_call(const CallArgs& call, uint32_t lacking) {
   if (call.op.check) call.op.check(call);
-  const uint64_t signature = lacking ? mix(signature_of(call), lacking) | 1 : signature_of(call);
+  const uint64_t signature = lacking ? hashed(signature_of(call), lacking) | 1 : signature_of(call);
   std::atomic<uint64_t>& place = known[signature / 2 % kKnown];
   if (place.load(std::memory_order_relaxed) == signature) [[likely]]
     return;

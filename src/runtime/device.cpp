@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "core/environment.h"
 #include "ops/op.h"
 #include "runtime/device_impl.h"
 #include "runtime/timeline.h"
@@ -39,9 +40,8 @@ bool machine_has_gpu() {
 
 /// "vulkan:1", "cpu", ...: what ANYGPU_DEVICES says, else the GPUs that there are, then the processor.
 std::vector<std::string> device_names() {
-  const char* text = std::getenv("ANYGPU_DEVICES");
   std::vector<std::string> names;
-  if (text && *text) {
+  if (const char* text = setting("ANYGPU_DEVICES")) {
     std::stringstream stream(text);
     for (std::string name; std::getline(stream, name, ',');)
       if (!name.empty()) names.push_back(name);
@@ -77,14 +77,9 @@ std::unique_ptr<Backend> make_backend(const std::string& text) {
               "[device] ANYGPU_DEVICES names '" + text + "', which this build does not have; it has vulkan, cpu and reference");
 }
 
-bool env_flag(const char* name) {
-  const char* v = std::getenv(name);
-  return v && *v && std::strcmp(v, "0") != 0;
-}
-
 /// ANYGPU_MEMORY_LIMIT: "1500000000", "512M", "4G", a number of bytes, KiB, MiB or GiB; 0 where there is none.
 int64_t bytes_named(const char* set) {
-  if (!set || !*set) return 0;
+  if (!set) return 0;
   const std::string text = set;
   char* end = nullptr;
   errno = 0;
@@ -115,7 +110,7 @@ void refuse_in_child() {
 }  // namespace
 
 const RuntimeOptions& RuntimeOptions::get() {
-  static const RuntimeOptions o{env_flag("ANYGPU_EAGER"), env_flag("ANYGPU_VERIFY"), bytes_named(std::getenv("ANYGPU_MEMORY_LIMIT"))};
+  static const RuntimeOptions o{switched_on("ANYGPU_EAGER"), switched_on("ANYGPU_VERIFY"), bytes_named(setting("ANYGPU_MEMORY_LIMIT"))};
   return o;
 }
 
