@@ -119,7 +119,11 @@ class Verifier {
   }
 
   void matmul() const {
-    same_dtype();
+    require(at(0).dtype != DType::Bool, "it has no arithmetic on bool");
+    for (int i = 1; i < static_cast<int>(n_.operands.size()); ++i) {
+      const bool fits = at(i).dtype == at(0).dtype || (is_float(at(0).dtype) && compute_type(at(i).dtype) == compute_type(at(0).dtype));
+      require(!has(i) || fits, "operands of several dtypes");
+    }
     const Operand &dst = at(0), &lhs = at(1), &rhs = at(2);
     const int r = dst.rank();
     require(r >= 2 && lhs.rank() == r && rhs.rank() == r, "matrices need one rank of at least 2");

@@ -42,10 +42,8 @@ class StepSink : public ops::Lowering::Sink {
         return;
       }
       if (!backend_.supports(*n)) {
-        for (ir::Generic& g : ir::lower(*n, [&](DType t, const Dims&sizes) { return temp(t, sizes); })) {
-          if (g.name.empty()) g.name = n->name;
-          add_generic(std::move(g));
-        }
+        const auto claimed = [&](const ir::Named& simpler) { return backend_.supports(simpler); };
+        for (ir::Step& s : ir::lower_unclaimed(*n, [&](DType t, const Dims& sizes) { return temp(t, sizes); }, claimed)) add(std::move(s));
         return;
       }
       if (!n->operands.empty() && product(n->operands[0].sizes) == 0) return;

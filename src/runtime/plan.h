@@ -8,6 +8,7 @@
 
 #include "backends/interface/backend.h"
 #include "ir/named.h"
+#include "ir/normalise.h"
 #include "runtime/effects.h"
 #include "runtime/trace.h"
 
@@ -83,20 +84,8 @@ bool fuse_pair(const ir::Generic& first, const ir::Generic& second, ir::Generic&
 void inline_uniform(std::vector<ir::Step>&);
 /// Drops stores that nothing reads, and steps without stores. Returns for each step given its position, -1 where it is gone.
 std::vector<int32_t> drop_dead(std::vector<ir::Step>&, const std::vector<Slot>&);
-/// Sorts dimensions by stride and collapses those that are one in memory. Size-1 dimensions go.
-void canonicalise(ir::Generic&);
-/// `g` over other dimensions: new dimension k runs over old dimension `parts[k].dim` (or none: -1) in units of `parts[k].unit`.
-struct DimPart {
-  int dim;
-  int64_t unit;
-  int64_t size;
-  bool reduce;
-};
-ir::Generic over_dims(const ir::Generic& g, const std::vector<DimPart>& parts);
 /// Temporaries between convolutions lie as the backend likes them (Backend::channel_block), where every step that touches them can follow.
 void block_channels(std::vector<ir::Step>&, const std::vector<Slot>&, const Backend&);
-/// Only the nodes that the stores need, and Checks; only the accesses and args that these need.
-void prune(ir::Generic&);
 /// Puts temporaries at offsets of one arena. Steps of one group (Backend::groups) share no bytes. Returns the arena's size in bytes.
 int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, const std::vector<int32_t>& groups, std::vector<Slot>&);
 

@@ -11,9 +11,11 @@ std::optional<Compiled> compile_attention(const ir::Named& n, const Capabilities
   int32_t slots = 0;
   for (const ir::Operand& o : n.operands) slots = std::max(slots, o.slot + 1);
   Sequence parts(slots);
-  const std::vector<ir::Generic> lowered = ir::lower(n, [&](DType t, const Dims& sizes) { return parts.temp(t, sizes); });
+  const std::vector<ir::Step> lowered = ir::lower_unclaimed(
+      n, [&](DType t, const Dims& sizes) { return parts.temp(t, sizes); },
+      [&](const ir::Named& product) { return compile_matmul(product, can).has_value(); });
   if (parts.largest_bytes() > can.max_binding_bytes) return {};
-  for (const ir::Generic& g : lowered) parts.add(compile_step(g, can));
+  for (const ir::Step& s : lowered) parts.add(compile_step(s, can));
   return parts.finish();
 }
 
