@@ -1,4 +1,4 @@
-// Special functions. What is not here (airy_ai, igamma, igammac, hermite, laguerre and legendre polynomials) runs on the CPU.
+// Special functions. What is not here (airy_ai) runs on the CPU.
 #include <ATen/NativeFunctions.h>
 #include <ATen/native/BinaryOps.h>
 #include <ATen/native/UnaryOps.h>
@@ -41,6 +41,12 @@ ANYGPU_STUB(shifted_chebyshev_polynomial_t_stub, "shifted_chebyshev_t")
 ANYGPU_STUB(shifted_chebyshev_polynomial_u_stub, "shifted_chebyshev_u")
 ANYGPU_STUB(shifted_chebyshev_polynomial_v_stub, "shifted_chebyshev_v")
 ANYGPU_STUB(shifted_chebyshev_polynomial_w_stub, "shifted_chebyshev_w")
+ANYGPU_STUB(hermite_polynomial_h_stub, "hermite_h")
+ANYGPU_STUB(hermite_polynomial_he_stub, "hermite_he")
+ANYGPU_STUB(laguerre_polynomial_l_stub, "laguerre_l")
+ANYGPU_STUB(legendre_polynomial_p_stub, "legendre_p")
+ANYGPU_STUB_OF(want_float, igamma_stub, "igamma")
+ANYGPU_STUB_OF(want_float, igammac_stub, "igammac")
 
 /// (-1)^(n+1) n! zeta(n + 1, x)
 REGISTER_PRIVATEUSE1_DISPATCH(
@@ -82,6 +88,12 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   ANYGPU_FACES(special_shifted_chebyshev_polynomial_u);
   ANYGPU_FACES(special_shifted_chebyshev_polynomial_v);
   ANYGPU_FACES(special_shifted_chebyshev_polynomial_w);
+  ANYGPU_FACES(special_hermite_polynomial_h);
+  ANYGPU_FACES(special_hermite_polynomial_he);
+  ANYGPU_FACES(special_laguerre_polynomial_l);
+  ANYGPU_FACES(special_legendre_polynomial_p);
+  ANYGPU_FACES_INPLACE(igamma);
+  ANYGPU_FACES_INPLACE(igammac);
 }
 
 }  // namespace
