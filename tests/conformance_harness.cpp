@@ -393,14 +393,14 @@ void Conformance::TearDown() {
   if (!HasFailure() && cases_ > 0 && skipped_ == cases_) GTEST_SKIP() << "the device has none of the dtypes";
 }
 
-std::vector<ir::Step> lowered(Case& c) {
+std::vector<ir::Step> lowered(Case& c, const std::function<bool(const ir::Named&)>& claimed) {
   const auto temp = [&](DType t, const Dims& sizes) {
     c.slots.push_back({t, std::vector<char>(product(sizes) * size_of(t)), {}, true});
     return ir::Operand{static_cast<int32_t>(c.slots.size()) - 1, t, 0, sizes, contiguous_strides(sizes)};
   };
   std::vector<ir::Step> steps;
   for (const ir::Step& step : c.steps) {
-    for (ir::Generic& g : ir::lower(std::get<ir::Named>(step), temp)) steps.emplace_back(std::move(g));
+    for (ir::Step& s : ir::lower_unclaimed(std::get<ir::Named>(step), temp, claimed)) steps.push_back(std::move(s));
   }
   return steps;
 }

@@ -8,6 +8,7 @@
 
 #include "anygpu/error.h"
 #include "ir/expr.h"
+#include "ir/rewriter.h"
 
 namespace anygpu::ir {
 namespace {
@@ -166,6 +167,71 @@ TEST(Body, ComparisonsYieldBool) {
   EXPECT_EQ((x < y).type(), DType::Bool);
   EXPECT_EQ((x > y).id, (y < x).id);
   EXPECT_EQ(isnan(x).type(), DType::Bool);
+}
+
+TEST(Table, EveryOperatorIsSaidOnce) {
+  std::set<std::string> names;
+  for (size_t i = 0; i < std::size(kExprOps); ++i) {
+    EXPECT_TRUE(names.insert(kExprOps[i].name).second) << kExprOps[i].name;
+    EXPECT_LE(kExprOps[i].arity, 3) << kExprOps[i].name;
+  }
+  EXPECT_STREQ(name_of(ExprOp::And), "and");
+  EXPECT_EQ(info(ExprOp::Lt).types, TypeRule::Comparison);
+  EXPECT_TRUE(info(ExprOp::Exp).libm);
+  EXPECT_FALSE(info(ExprOp::Floor).libm);
+}
+
+TEST(Body, RefusesAMissingOperand) {
+  Body body;
+  const Val x = index(body, 0);
+  EXPECT_THROW(body.add({ExprOp::Add, DType::I64, x.id}), Error);
+  EXPECT_THROW(body.add({ExprOp::Neg, DType::I64, x.id, x.id}), Error);
+}
+
+TEST(Repeat, KnowsWhatItsIterationsCompute) {
+  Body body;
+  const Val x = load(body, DType::F32, 0), outside = x * 2.0;
+  const auto loop = [&] {
+    return repeat(9, {x, outside}, [&](const std::vector<Val>& now) {
+      return Iteration{now[0] < outside, {now[0] + outside, now[1] * now[0]}};
+    });
+  };
+  const std::vector<Val> first = loop(), second = loop();
+  EXPECT_NE(first[0].id, second[0].id);  // two loops, though they look alike
+  const std::vector<int> in = loops_of(body.nodes());
+  EXPECT_EQ(in[x.id], -1);
+  EXPECT_EQ(in[outside.id], -1);
+  EXPECT_EQ(in[first[1].id], -1);
+  EXPECT_EQ(body[first[0].id].a, body[first[1].id].a);
+  for (int i = 0; i < body.size(); ++i) {
+    if (body[i].op == ExprOp::Carry) {
+      EXPECT_GE(in[i], 0);
+    }
+    if (body[i].op == ExprOp::Repeat) {
+      EXPECT_EQ(in[body[i].c], body[i].a);
+    }
+  }
+}
+
+TEST(Rewriter, ReplacesANodeAndWhatRefersToIt) {
+  Body from, to;
+  const Val x = load(from, DType::F32, 3), y = load(from, DType::F32, 4, index(from, 0)), sum = exp(x) + y;
+  const Rewriter rewritten(from.nodes(), [&](int, Node n) {
+    if (n.op == ExprOp::Load && n.a == 3) return constant(to, DType::F32, 1.0).id;
+    return to.add(n);
+  });
+  EXPECT_EQ(to[rewritten(x.id)].op, ExprOp::Const);
+  EXPECT_EQ(to[rewritten(y.id)].a, 4);
+  EXPECT_EQ(to[rewritten(y.id)].b, rewritten(index(from, 0).id));
+  const Node& added = to[rewritten(sum.id)];
+  EXPECT_EQ(added.op, ExprOp::Add);
+  EXPECT_EQ(to[added.a].a, rewritten(x.id));
+  EXPECT_EQ(added.b, rewritten(y.id));
+  EXPECT_EQ(rewritten(-1), -1);
+  const Store s = rewritten(Store{7, sum.id});
+  EXPECT_EQ(s.value, rewritten(sum.id));
+  EXPECT_EQ(s.access, 7);
+  EXPECT_EQ(s.guard, -1);
 }
 
 }  // namespace

@@ -139,6 +139,31 @@ const Spoilt kSpoilt[] = {
     {"ExpOfInteger", [](Generic& g) { g.body.add(node(ExprOp::Exp, DType::I64, index(g.body, 0).id)); }, "not defined on i64"},
     {"AndOfFloats", [](Generic& g) { g.body.add(node(ExprOp::And, DType::F32, 0, 2)); }, "not defined on f32"},
     {"ShiftOfFloats", [](Generic& g) { g.body.add(node(ExprOp::Shl, DType::F32, 0, 2)); }, "not defined on f32"},
+    {"CheckInALoop",
+     [](Generic& g) {
+       const Val x{&g.body, 0};
+       repeat(3, {x}, [&](const std::vector<Val>& now) { return Iteration{check(now[0] < x, Fault::OutOfBounds), {now[0] + x}}; });
+     },
+     "stands in a loop"},
+    {"LoopInALoop",
+     [](Generic& g) {
+       const Val x{&g.body, 0};
+       repeat(3, {x}, [&](const std::vector<Val>& now) {
+         const Val inner = repeat(2, {now[0]}, [&](const std::vector<Val>& in) { return Iteration{in[0] < x, {in[0] + x}}; })[0];
+         return Iteration{now[0] < x, {inner}};
+       });
+     },
+     "loops do not nest"},
+    {"StoreFromWithinALoop",
+     [](Generic& g) {
+       const Val x{&g.body, 0};
+       repeat(3, {x}, [&](const std::vector<Val>& now) {
+         const Val next = now[0] + x;
+         g.stores[0].value = next.id;
+         return Iteration{next < x, {next}};
+       });
+     },
+     "stored from within a loop"},
     {"ComparisonThatIsNoBool", [](Generic& g) { g.body.add(node(ExprOp::Lt, DType::F32, 0, 2)); }, "not defined on f32"},
     {"ComparisonOfHalves",
      [](Generic& g) {

@@ -87,7 +87,14 @@ const Spoilt kSpoilt[] = {
     {"NoSlot", matmul, [](Named& n) { n.operands[1].slot = -1; }, "lhs has no slot"},
     {"StridesMissing", matmul, [](Named& n) { n.operands[1].strides.pop_back(); }, "lhs has 1 strides"},
     {"Complex", sort, [](Named& n) { n.operands[0].dtype = n.operands[2].dtype = DType::C64; }, "complex"},
-    {"MixedDtypes", matmul, [](Named& n) { n.operands[1].dtype = DType::F16; }, "several dtypes"},
+    {"MixedDtypes", matmul, [](Named& n) { n.operands[1].dtype = DType::F64; }, "several dtypes"},
+    {"MixedDtypesOfConvolution", conv, [](Named& n) { n.operands[1].dtype = DType::F16; }, "several dtypes"},
+    {"IntegersOfSeveralDtypes", matmul,
+     [](Named& n) {
+       for (Operand& o : n.operands) o.dtype = DType::I32;
+       n.operands[1].dtype = DType::I16;
+     },
+     "several dtypes"},
     {"BoolProducts", matmul,
      [](Named& n) {
        for (Operand& o : n.operands) o.dtype = DType::Bool;
@@ -147,8 +154,24 @@ TEST(NamedTouches, AbsentOperandsTouchNothing) {
 TEST(NamedLowering, IsWellFormed) {
   auto temp = [](DType, const Dims&) -> Operand { throw Error(ErrorKind::Internal, "no temporaries expected"); };
   for (const Named& n : {matmul(), conv(), pool(), scan(), sort()}) {
-    for (const Generic& g : lower(n, temp)) EXPECT_NO_THROW(verify(g));
+    for (const Step& s : lower(n, temp)) EXPECT_NO_THROW(verify(std::get<Generic>(s)));
   }
+}
+
+TEST(NamedLowering, AttentionIsProductsWithASoftmaxBetween) {
+  int32_t slots = 8;
+  auto temp = [&](DType t, const Dims& sizes) { return Operand{slots++, t, 0, sizes, contiguous_strides(sizes)}; };
+  auto array = [](int32_t slot, const Dims& sizes) { return Operand{slot, DType::F16, 0, sizes, contiguous_strides(sizes)}; };
+  Named n{
+      NamedKind::Attention, {array(0, {2, 4, 7, 8}), {}, array(1, {2, 4, 7, 8}), array(2, {2, 2, 9, 8}), array(3, {2, 2, 9, 8})}, {}, "a"};
+  std::string kinds;
+  for (const Step& s : lower(n, temp)) {
+    const auto* named = std::get_if<Named>(&s);
+    EXPECT_NO_THROW(named ? verify(*named) : verify(std::get<Generic>(s)));
+    kinds += named ? std::string(name_of(named->kind)) + " " : "generic ";
+  }
+  EXPECT_EQ(kinds, "matmul generic matmul ");
+  for (const Step& s : lower_unclaimed(n, temp, [](const Named&) { return false; })) EXPECT_NO_THROW(verify(std::get<Generic>(s)));
 }
 
 }  // namespace

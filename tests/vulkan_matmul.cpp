@@ -9,6 +9,7 @@
 #include "backends/gpu/chooser.h"
 #include "backends/gpu/matmul.h"
 #include "backends/vulkan/program.h"
+#include "core/numbers.h"
 #include "vulkan.h"
 
 namespace anygpu::vulkan {
@@ -19,7 +20,6 @@ using gpu::MatmulTile;
 using gpu::problem_of;
 using gpu::SharedTile;
 using gpu::Tuner;
-using gpu::up;
 using gpu::Way;
 
 /// dst = lhs @ rhs + bias of small whole numbers, in slots 0 to 3: exact in every type.
@@ -237,7 +237,7 @@ TEST_F(Vulkan, LaunchesOfOneProductWriteApart) {
   const SharedTile tile = tiles_of(can, 4)[0];
   const auto made = compile_matmul_in(tile, p.named(), can);
   ASSERT_TRUE(made);
-  ASSERT_EQ(made->launches.size(), static_cast<size_t>(up(p.m, tile.m) / tile.m));
+  ASSERT_EQ(made->launches.size(), static_cast<size_t>(round_up<int64_t>(p.m, tile.m) / tile.m));
   int64_t end = 0;
   for (const Launch& l : made->launches) {
     EXPECT_EQ(l.bindings[0].begin, end);

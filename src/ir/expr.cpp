@@ -8,42 +8,19 @@
 #include <optional>
 
 #include "anygpu/error.h"
+#include "core/hash.h"
+#include "core/numbers.h"
 
 namespace anygpu::ir {
 namespace {
 
-struct OpInfo {
-  const char* name;
-  int arity;
-};
-
-// In the order of ExprOp.
-constexpr OpInfo kOps[] = {
-    {"load", 0}, {"arg", 0},     {"const", 0},    {"size", 0},      {"index", 0},                              // leaves
-    {"add", 2},  {"sub", 2},     {"mul", 2},      {"div", 2},       {"rem", 2},   {"min", 2},   {"max", 2},    // arithmetic
-    {"pow", 2},  {"atan2", 2},   {"copysign", 2}, {"nextafter", 2}, {"hypot", 2},                              //
-    {"and", 2},  {"or", 2},      {"xor", 2},      {"shl", 2},       {"shr", 2},                                //
-    {"eq", 2},   {"ne", 2},      {"lt", 2},       {"le", 2},                                                   // comparison
-    {"neg", 1},  {"abs", 1},     {"not", 1},      {"floor", 1},     {"ceil", 1},  {"trunc", 1}, {"round", 1},  // one operand
-    {"sqrt", 1}, {"exp", 1},     {"exp2", 1},     {"expm1", 1},     {"log", 1},   {"log2", 1},  {"log10", 1},  {"log1p", 1},
-    {"sin", 1},  {"cos", 1},     {"tan", 1},      {"asin", 1},      {"acos", 1},  {"atan", 1},  {"sinh", 1},   {"cosh", 1},
-    {"tanh", 1}, {"asinh", 1},   {"acosh", 1},    {"atanh", 1},     {"erf", 1},   {"erfc", 1},  {"lgamma", 1}, {"select", 3},
-    {"cast", 1}, {"bitcast", 1}, {"philox", 3},   {"reduce", 1},    {"check", 1},  // others
-};
-static_assert(std::size(kOps) == static_cast<size_t>(ExprOp::Check) + 1);
-
 constexpr const char* kReduceNames[] = {"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"};
 static_assert(std::size(kReduceNames) == static_cast<size_t>(ReduceKind::ArgMin) + 1);
 
-uint64_t mix(uint64_t h, uint64_t x) {
-  h = (h ^ x) * 0x9e3779b97f4a7c15u;
-  return h ^ (h >> 29);
-}
-
 uint64_t hash(const Node& n) {
-  uint64_t h = mix(static_cast<uint64_t>(n.op) << 8 | static_cast<uint64_t>(n.type), static_cast<uint32_t>(n.a));
-  h = mix(h, static_cast<uint64_t>(static_cast<uint32_t>(n.b)) << 32 | static_cast<uint32_t>(n.c));
-  return mix(h, static_cast<uint64_t>(n.imm.i));
+  uint64_t h = hashed(static_cast<uint64_t>(n.op) << 8 | static_cast<uint64_t>(n.type), static_cast<uint32_t>(n.a));
+  h = hashed(h, static_cast<uint64_t>(static_cast<uint32_t>(n.b)) << 32 | static_cast<uint32_t>(n.c));
+  return hashed(h, static_cast<uint64_t>(n.imm.i));
 }
 
 bool equal(const Node& x, const Node& y) {
@@ -103,10 +80,6 @@ Node size_node(Node value) {
 
 bool is_number(const Node& n) {
   return n.op == ExprOp::Const || n.op == ExprOp::Size;
-}
-
-bool is_half(DType t) {
-  return t == DType::F16 || t == DType::BF16;
 }
 
 /// Whether every value of `from` is a value of `to`, so that a cast there and back is the identity.
@@ -197,10 +170,6 @@ void require_arithmetic(ExprOp op, DType t) {
   if (is_half(t) || is_complex(t)) refuse(std::string(name_of(op)) + " on " + anygpu::name_of(t) + ": cast to its compute type first");
 }
 
-bool is_comparison(ExprOp op) {
-  return op >= ExprOp::Eq && op <= ExprOp::Le;
-}
-
 Val make(Body& body, const Node& n) {
   return {&body, body.add(n)};
 }
@@ -232,25 +201,33 @@ Error fault_error(Fault fault, const std::string& name) {
   return Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + name + "] " + fault_message(fault));
 }
 
-int arity(ExprOp op) {
-  return kOps[static_cast<int>(op)].arity;
+std::vector<int> loops_of(const std::vector<Node>& nodes) {
+  std::vector<int> loop(nodes.size(), -1);
+  for (const Node& n : nodes) {
+    if (n.op != ExprOp::Repeat) continue;
+    for (int next = n.a; next >= 0; next = nodes[next].c) loop[nodes[next].a] = n.a;
+  }
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i].op == ExprOp::Carry || nodes[i].op == ExprOp::Repeat) continue;
+    for_each_operand(nodes[i], [&](int id) { loop[i] = loop[id] >= 0 ? loop[id] : loop[i]; });
+  }
+  return loop;
 }
-const char* name_of(ExprOp op) {
-  return kOps[static_cast<int>(op)].name;
-}
+
 const char* name_of(ReduceKind kind) {
   const auto i = static_cast<size_t>(kind);
   return i < std::size(kReduceNames) ? kReduceNames[i] : "unknown";
 }
 
 int Body::add(Node n) {
+  if (!has_operands(n)) refuse(std::string(name_of(n.op)) + " lacks an operand, or has one too many");
   for_each_operand(n, [&](int id) {
     if (id < 0 || id >= size())
       refuse(std::string(name_of(n.op)) + " refers to node " + std::to_string(id) + " of " + std::to_string(size()));
   });
   if (const auto same = fold_to_operand(*this, n)) return *same;
   n = simplify(*this, n);
-  if (n.op == ExprOp::Check) {  // two Checks are two reports
+  if (n.op == ExprOp::Check || n.op == ExprOp::Carry) {  // two Checks are two reports, two Carries may come to hold other values
     nodes_.push_back(n);
     return size() - 1;
   }
@@ -316,7 +293,7 @@ Val binary(ExprOp op, Val a, Val b) {
   require_arithmetic(op, a.type());
   if (a.body != b.body) refuse(std::string(name_of(op)) + " of values of two bodies");
   if (a.type() != b.type()) refuse(std::string(name_of(op)) + " of " + anygpu::name_of(a.type()) + " and " + anygpu::name_of(b.type()));
-  return make(*a.body, {op, is_comparison(op) ? DType::Bool : a.type(), a.id, b.id});
+  return make(*a.body, {op, info(op).types == TypeRule::Comparison ? DType::Bool : a.type(), a.id, b.id});
 }
 
 Val select(Val cond, Val yes, Val no) {
@@ -376,6 +353,30 @@ Val philox(Val counter, Val key, Val stream, int word) {
   Node n{ExprOp::Philox, DType::I64, counter.id, key.id, stream.id};
   n.imm.i = word;
   return make(*counter.body, n);
+}
+
+std::vector<Val> repeat(int64_t most, const std::vector<Val>& first, const std::function<Iteration(const std::vector<Val>&)>& body) {
+  if (first.empty() || most < 1) refuse("repeat of nothing");
+  std::vector<Val> now;
+  for (const Val& v : first) {
+    require_arithmetic(ExprOp::Carry, v.type());
+    now.push_back(make(*v.body, {ExprOp::Carry, v.type(), v.id}));
+  }
+  const Iteration it = body(now);
+  if (it.next.size() != now.size() || it.counts.type() != DType::Bool)
+    refuse("repeat: an iteration gives a bool and a value for each carried");
+  int last = -1;
+  for (size_t i = 0; i < now.size(); ++i) {
+    if (it.next[i].type() != now[i].type()) refuse("repeat: a carried value changes its type");
+    last = now[i].body->add({ExprOp::Next, now[i].type(), now[i].id, it.next[i].id, last});
+  }
+  std::vector<Val> results;
+  for (const Val& v : now) {
+    Node n{ExprOp::Repeat, v.type(), last, it.counts.id, v.id};
+    n.imm.i = most;
+    results.push_back(make(*v.body, n));
+  }
+  return results;
 }
 
 Val check(Val cond, Fault fault) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,77 +11,37 @@
 
 namespace anygpu::ir {
 
-/// Semantics, the same on every backend ("f" floats f32/f64, "i" integers, "b" bool):
+/// What each means, and where it is defined: expr_ops.inc.
 enum class ExprOp : uint8_t {
-  // leaves
-  Load,   ///< a = access; b = node (i64) added to the element offset, or -1. Type is the access's dtype
-  Arg,    ///< imm.i = position in Generic::args; the run-time Scalar (f: .f, i and b: .i) converted to type
-  Const,  ///< imm.f for floats, imm.i else
-  Size,   ///< as Const: a number that follows from sizes or strides. A kernel takes it as a parameter, so that it serves other sizes
-  Index,  ///< imm.i = dimension; its current index, i64
-  // arithmetic, operands and result of one type
-  Add,
-  Sub,
-  Mul,
-  Div,  ///< f: IEEE. i: truncates; x/0 = 0 (never traps), MIN/-1 wraps
-  Rem,  ///< f: fmod. i: sign of the dividend; x%0 = 0
-  Min,
-  Max,  ///< f: NaN if either is NaN
-  Pow,  ///< f: C pow. i: wraps; negative exponents: 1 for base 1, +-1 for base -1, else 0
-  Atan2,
-  Copysign,
-  Nextafter,
-  Hypot,  ///< f
-  And,
-  Or,
-  Xor,  ///< i, b
-  Shl,
-  Shr,  ///< i; Shr is arithmetic for signed types; shifts of width or more: Shl 0, Shr 0 or all sign bits
-  // comparison: operands of one type, result bool. Eq Lt Le are false on NaN, Ne is true
-  Eq,
-  Ne,
-  Lt,
-  Le,
-  // one operand
-  Neg,
-  Abs,  ///< f, i
-  Not,  ///< i: all bits; b: logical
-  Floor,
-  Ceil,
-  Trunc,
-  Round,  ///< f; Round is to nearest, ties to even
-  Sqrt,
-  Exp,
-  Exp2,
-  Expm1,
-  Log,
-  Log2,
-  Log10,
-  Log1p,  ///< f
-  Sin,
-  Cos,
-  Tan,
-  Asin,
-  Acos,
-  Atan,
-  Sinh,
-  Cosh,
-  Tanh,
-  Asinh,
-  Acosh,
-  Atanh,
-  Erf,
-  Erfc,
-  Lgamma,  ///< f
-  // others
-  Select,   ///< a (bool) ? b : c
-  Cast,     ///< a to type. f to i: truncates, saturates at i64 (NaN 0), then wraps to the narrower type. any to b: != 0
-  Bitcast,  ///< a's bits as type, same width
-  Philox,   ///< Philox 4x32-10: a = counter (i64), b = key (i64), c = stream (i64); imm.i = word 0..3 of the block; result: the u32
-            ///< zero-extended to i64
-  Reduce,   ///< a reduced over the Generic's reduction dimensions: imm.i = ReduceKind; b = i64 index node for ArgMax/ArgMin
-  Check,    ///< a (bool) must hold, else the step fails with error code imm.i (Fault), and goes on: what needs no Check is right. Result: a
+#define ANYGPU_EXPR(Op, name, arity, types) Op,
+#include "ir/expr_ops.inc"
 };
+
+/// On which types an operator is defined. Number: f and i; Float: f; Integer: i; Bits: i and b: operands and result are of one type.
+/// Comparison: operands of one type, result bool. Own: verify() spells it out.
+enum class TypeRule : uint8_t { Own, Number, Float, Integer, Bits, Comparison };
+
+struct ExprInfo {
+  const char* name;
+  int arity;  ///< how many of a, b, c are nodes. (Load's a is an access, not a node; its b, Reduce's b
+              ///< and Next's c are nodes if >= 0.)
+  TypeRule types;
+  bool libm = false;  ///< C's mathematics library has it under this name
+};
+inline constexpr ExprInfo kExprOps[] = {
+#define ANYGPU_EXPR(Op, name, arity, types) {#name, arity, TypeRule::types},
+#define ANYGPU_EXPR_LIBM(Op, name, arity, types) {#name, arity, TypeRule::types, true},
+#include "ir/expr_ops.inc"
+};
+constexpr const ExprInfo& info(ExprOp op) {
+  return kExprOps[static_cast<int>(op)];
+}
+constexpr int arity(ExprOp op) {
+  return info(op).arity;
+}
+constexpr const char* name_of(ExprOp op) {
+  return info(op).name;
+}
 
 enum class ReduceKind : uint8_t {
   Sum,
@@ -109,25 +70,27 @@ struct Node {
   } imm{.i = 0};
 };
 
-/// How many of a, b, c are nodes. (Load's a is an access, not a node; its b is a node if >= 0; Reduce's b likewise.)
-int arity(ExprOp);
-const char* name_of(ExprOp);
 const char* name_of(ReduceKind);
 
 /// Calls f(id) for each node that `n` refers to.
 template <class F>
 void for_each_operand(const Node& n, F&& f) {
-  if (n.op == ExprOp::Load) {
-    if (n.b >= 0) f(n.b);
-    return;
-  }
-  const int count = n.op == ExprOp::Reduce && n.b >= 0 ? 2 : arity(n.op);
-  if (count > 0) f(n.a);
-  if (count > 1) f(n.b);
-  if (count > 2) f(n.c);
+  if (n.a >= 0 && n.op != ExprOp::Load) f(n.a);
+  if (n.b >= 0) f(n.b);
+  if (n.c >= 0) f(n.c);
+}
+/// Whether the operands that it cannot do without are there, and none that mean nothing.
+inline bool has_operands(const Node& n) {
+  const int least = arity(n.op);
+  const bool b_is_free = n.op == ExprOp::Load || n.op == ExprOp::Reduce, c_is_free = n.op == ExprOp::Next;
+  return (n.op == ExprOp::Load || (n.a >= 0) == (least > 0)) && (b_is_free || (n.b >= 0) == (least > 1)) &&
+         (c_is_free || (n.c >= 0) == (least > 2));
 }
 
-/// The nodes of one body. Equal nodes are made once (Check excepted), so common subexpressions are shared by construction.
+/// Per node: the last Next of the loop in whose iterations it is computed, or -1. (A Repeat, the result of a loop, is outside of it.)
+std::vector<int> loops_of(const std::vector<Node>&);
+
+/// The nodes of one body. Equal nodes are made once (Check and Carry excepted), so common subexpressions are shared by construction.
 class Body {
  public:
   int add(Node);
@@ -171,6 +134,15 @@ Val reduce(ReduceKind, Val);
 Val reduce_arg(ReduceKind, Val value, Val index);
 Val philox(Val counter, Val key, Val stream, int word);
 Val check(Val cond, Fault);
+
+/// What one iteration of a loop says: whether its values count, and those of the next.
+struct Iteration {
+  Val counts;
+  std::vector<Val> next;
+};
+/// From `first` on, while an iteration counts, `most` times at most: its `next`. Returns the values of the last that counted. Lanes of a
+/// vector wait for each other.
+std::vector<Val> repeat(int64_t most, const std::vector<Val>& first, const std::function<Iteration(const std::vector<Val>& now)>& body);
 
 inline Val operator+(Val a, Val b) {
   return binary(ExprOp::Add, a, b);
@@ -234,44 +206,24 @@ ANYGPU_MIXED(==) ANYGPU_MIXED(!=) ANYGPU_MIXED(<) ANYGPU_MIXED(<=) ANYGPU_MIXED(
 // clang-format on
 #undef ANYGPU_MIXED
 
-#define ANYGPU_UNARY(name, op)   \
+// abs(x) ... lgamma(x), min(x, y), pow(x, y) ...
+#define ANYGPU_VAL_1(Op, name)   \
   inline Val name(Val a) {       \
-    return unary(ExprOp::op, a); \
+    return unary(ExprOp::Op, a); \
   }
-        ANYGPU_UNARY(abs, Abs) ANYGPU_UNARY(floor, Floor) ANYGPU_UNARY(ceil, Ceil) ANYGPU_UNARY(trunc, Trunc) ANYGPU_UNARY(round, Round)
-            ANYGPU_UNARY(sqrt, Sqrt) ANYGPU_UNARY(exp, Exp) ANYGPU_UNARY(exp2, Exp2) ANYGPU_UNARY(expm1, Expm1) ANYGPU_UNARY(log, Log)
-                ANYGPU_UNARY(log2, Log2) ANYGPU_UNARY(log10, Log10) ANYGPU_UNARY(log1p, Log1p) ANYGPU_UNARY(sin, Sin) ANYGPU_UNARY(cos, Cos)
-                    ANYGPU_UNARY(tan, Tan) ANYGPU_UNARY(asin, Asin) ANYGPU_UNARY(acos, Acos) ANYGPU_UNARY(atan, Atan)
-                        ANYGPU_UNARY(sinh, Sinh) ANYGPU_UNARY(cosh, Cosh) ANYGPU_UNARY(tanh, Tanh) ANYGPU_UNARY(asinh, Asinh)
-                            ANYGPU_UNARY(acosh, Acosh) ANYGPU_UNARY(atanh, Atanh) ANYGPU_UNARY(erf, Erf) ANYGPU_UNARY(erfc, Erfc)
-                                ANYGPU_UNARY(lgamma, Lgamma)
-#undef ANYGPU_UNARY
-                                    inline Val min(Val a, Val b) {
-  return binary(ExprOp::Min, a, b);
-}
-inline Val max(Val a, Val b) {
-  return binary(ExprOp::Max, a, b);
-}
+#define ANYGPU_VAL_2(Op, name)       \
+  inline Val name(Val a, Val b) {    \
+    return binary(ExprOp::Op, a, b); \
+  }
+#define ANYGPU_EXPR_CALL(Op, name, arity, types) ANYGPU_VAL_##arity(Op, name)
+#include "ir/expr_ops.inc"
+#undef ANYGPU_VAL_1
+#undef ANYGPU_VAL_2
 inline Val min(Val a, double b) {
   return min(a, like(a, b));
 }
 inline Val max(Val a, double b) {
   return max(a, like(a, b));
-}
-inline Val pow(Val a, Val b) {
-  return binary(ExprOp::Pow, a, b);
-}
-inline Val atan2(Val a, Val b) {
-  return binary(ExprOp::Atan2, a, b);
-}
-inline Val copysign(Val a, Val b) {
-  return binary(ExprOp::Copysign, a, b);
-}
-inline Val shl(Val a, Val b) {
-  return binary(ExprOp::Shl, a, b);
-}
-inline Val shr(Val a, Val b) {
-  return binary(ExprOp::Shr, a, b);
 }
 /// NaN test without a primitive of its own.
 inline Val isnan(Val a) {

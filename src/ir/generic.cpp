@@ -3,12 +3,11 @@
 #include <cmath>
 #include <cstdio>
 
+#include "core/numbers.h"
+
 namespace anygpu::ir {
 namespace {
 
-bool is_half(DType t) {
-  return t == DType::F16 || t == DType::BF16;
-}
 bool is_compute_float(DType t) {
   return t == DType::F32 || t == DType::F64;
 }
@@ -22,6 +21,7 @@ class Verifier {
     space();
     for (size_t i = 0; i < g_.accesses.size(); ++i) access(static_cast<int>(i));
     for (int i = 0; i < g_.body.size(); ++i) node(i);
+    loops();
     if (g_.stores.empty() && !has_check_) fail("it stores nothing");
     for (size_t i = 0; i < g_.stores.size(); ++i) store(static_cast<int>(i));
   }
@@ -55,9 +55,9 @@ class Verifier {
   void node(int i) {
     const Node& n = g_.body[i];
     const auto name = [i] { return "%" + std::to_string(i); };
-    for_each_operand(n, [&](int id) {
-      require(id >= 0 && id < i, [&] { return name() + " refers to %" + std::to_string(id) + ", which is not before it"; });
-    });
+    require(has_operands(n), [&] { return name() + " lacks an operand, or has one too many"; });
+    for_each_operand(
+        n, [&](int id) { require(id < i, [&] { return name() + " refers to %" + std::to_string(id) + ", which is not before it"; }); });
     require(!is_complex(n.type), [&] { return name() + " is complex"; });
     const DType t = n.type;
     auto operands_are = [&](DType want) {
@@ -86,41 +86,6 @@ class Verifier {
       case ExprOp::Index:
         require(n.imm.i >= 0 && n.imm.i < g_.rank(), [&] { return name() + " is the index of dimension " + std::to_string(n.imm.i); });
         return type_is(t == DType::I64);
-      case ExprOp::Add:
-      case ExprOp::Sub:
-      case ExprOp::Mul:
-      case ExprOp::Div:
-      case ExprOp::Rem:
-      case ExprOp::Min:
-      case ExprOp::Max:
-      case ExprOp::Pow:
-      case ExprOp::Neg:
-      case ExprOp::Abs:
-        operands_are(t);
-        return type_is(is_compute_float(t) || is_int(t));
-      case ExprOp::Atan2:
-      case ExprOp::Copysign:
-      case ExprOp::Nextafter:
-      case ExprOp::Hypot:
-        operands_are(t);
-        return type_is(is_compute_float(t));
-      case ExprOp::And:
-      case ExprOp::Or:
-      case ExprOp::Xor:
-      case ExprOp::Not:
-        operands_are(t);
-        return type_is(is_int(t) || t == DType::Bool);
-      case ExprOp::Shl:
-      case ExprOp::Shr:
-        operands_are(t);
-        return type_is(is_int(t));
-      case ExprOp::Eq:
-      case ExprOp::Ne:
-      case ExprOp::Lt:
-      case ExprOp::Le:
-        operands_are(g_.body[n.a].type);
-        require(!is_half(g_.body[n.a].type), [&] { return name() + " compares " + anygpu::name_of(g_.body[n.a].type); });
-        return type_is(t == DType::Bool);
       case ExprOp::Select:
         require(g_.body[n.a].type == DType::Bool, [&] { return name() + " selects by what is not bool"; });
         require(g_.body[n.b].type == t && g_.body[n.c].type == t, [&] { return name() + " selects between other types than its own"; });
@@ -136,17 +101,83 @@ class Verifier {
         return type_is(t == DType::I64);
       case ExprOp::Reduce:
         return reduce(n, i);
+      case ExprOp::Carry:
+        has_loop_ = true;
+        operands_are(t);
+        return type_is(is_compute_float(t) || is_int(t) || t == DType::Bool);
+      case ExprOp::Next:
+        require(g_.body[n.a].op == ExprOp::Carry && (n.c < 0 || g_.body[n.c].op == ExprOp::Next),
+                [&] { return name() + " is not the next value of a Carry"; });
+        require(g_.body[n.a].type == t && g_.body[n.b].type == t, [&] { return name() + " changes the type of what is carried"; });
+        return;
+      case ExprOp::Repeat:
+        require(g_.body[n.a].op == ExprOp::Next && g_.body[n.b].type == DType::Bool && g_.body[n.c].op == ExprOp::Carry && n.imm.i > 0,
+                [&] { return name() + " is no loop"; });
+        return type_is(t == g_.body[n.c].type);
       case ExprOp::Check:
         has_check_ = true;
         operands_are(DType::Bool);
         require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::OutOfBounds),
                 [&] { return name() + " reports fault " + std::to_string(n.imm.i); });
         return type_is(t == DType::Bool);
-      default:  // the functions of one float
-        require(n.op >= ExprOp::Floor && n.op <= ExprOp::Lgamma, [&] { return name() + " is no operation"; });
-        operands_are(t);
-        return type_is(is_compute_float(t));
+      default:
+        return one_type(n, i);
     }
+  }
+
+  /// The operators whose types the table tells.
+  void one_type(const Node& n, int i) const {
+    const auto name = [i] { return "%" + std::to_string(i); };
+    const TypeRule rule = info(n.op).types;
+    const DType t = rule == TypeRule::Comparison ? g_.body[n.a].type : n.type;
+    for_each_operand(n, [&](int id) {
+      require(g_.body[id].type == t, [&] { return name() + ": operand %" + std::to_string(id) + " is not " + anygpu::name_of(t); });
+    });
+    if (rule == TypeRule::Comparison) require(!is_half(t), [&] { return name() + " compares " + anygpu::name_of(t); });
+    bool ok = false;
+    switch (rule) {
+      case TypeRule::Number:
+        ok = is_compute_float(t) || is_int(t);
+        break;
+      case TypeRule::Float:
+        ok = is_compute_float(t);
+        break;
+      case TypeRule::Integer:
+        ok = is_int(t);
+        break;
+      case TypeRule::Bits:
+        ok = is_int(t) || t == DType::Bool;
+        break;
+      case TypeRule::Comparison:
+        ok = n.type == DType::Bool;
+        break;
+      case TypeRule::Own:
+        break;
+    }
+    require(ok, [&] { return name() + ": " + name_of(n.op) + " is not defined on " + anygpu::name_of(t); });
+  }
+
+  /// They do not nest, hold no Reduce and no Check, and leave nothing but the results of Repeats.
+  void loops() const {
+    if (!has_loop_) return;
+    const std::vector<int> loop = loops_of(g_.body.nodes());
+    for (int i = 0; i < g_.body.size(); ++i) {
+      const Node& n = g_.body[i];
+      const auto name = [i] { return "%" + std::to_string(i); };
+      if (n.op == ExprOp::Repeat) {
+        require(loop[n.c] == n.a, [&] { return name() + " is the result of another loop's Carry"; });
+        require(loop[n.b] < 0 || loop[n.b] == n.a, [&] { return name() + " ends by what another loop computes"; });
+        continue;
+      }
+      for_each_operand(n, [&](int id) {
+        const bool nests = n.op == ExprOp::Carry ? loop[id] >= 0 : loop[id] >= 0 && loop[id] != loop[i];
+        require(!nests, [&] { return name() + ": loops do not nest"; });
+      });
+      require(loop[i] < 0 || (n.op != ExprOp::Reduce && n.op != ExprOp::Check), [&] { return name() + " stands in a loop"; });
+    }
+    for (const Store& s : g_.stores)
+      for (int id : {s.value, s.index, s.guard})
+        require(id < 0 || id >= g_.body.size() || loop[id] < 0, [&] { return "%" + std::to_string(id) + " is stored from within a loop"; });
   }
 
   void reduce(const Node& n, int i) const {
@@ -180,7 +211,7 @@ class Verifier {
   }
 
   const Generic& g_;
-  bool has_check_ = false;
+  bool has_check_ = false, has_loop_ = false;
 };
 
 std::string list_of(const Dims& d) {
@@ -219,6 +250,7 @@ std::string text_of(const Node& n) {
     s += separator + id(operand);
     separator = ", ";
   });
+  if (n.op == ExprOp::Repeat) s += " most " + std::to_string(n.imm.i);
   if (n.op == ExprOp::Philox) s += " word " + std::to_string(n.imm.i);
   if (n.op == ExprOp::Check) s += std::string(" or \"") + fault_message(static_cast<Fault>(n.imm.i)) + "\"";
   return s;
@@ -231,9 +263,10 @@ std::vector<bool> varies_in_reduction(const Generic& g) {
   for (int i = 0; i < g.body.size(); ++i) {
     const Node& n = g.body[i];
     if (n.op == ExprOp::Reduce) continue;
-    bool v = n.op == ExprOp::Index && g.reduces(static_cast<int>(n.imm.i));
+    auto walked = [&](int d) { return g.reduces(d) && g.sizes[d] != 1; };
+    bool v = n.op == ExprOp::Index && walked(static_cast<int>(n.imm.i));
     if (n.op == ExprOp::Load) {
-      for (int d = 0; d < g.rank(); ++d) v |= g.reduces(d) && g.accesses[n.a].strides[d] != 0;
+      for (int d = 0; d < g.rank(); ++d) v |= walked(d) && g.accesses[n.a].strides[d] != 0;
     }
     for_each_operand(n, [&](int id) { v = v || varies[id]; });
     varies[i] = v;

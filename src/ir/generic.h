@@ -59,7 +59,7 @@ struct Generic {
   bool reduces(int d) const { return reduce >> d & 1; }
 };
 
-/// Bit i: node i varies with a reduction dimension (outside any Reduce), so it belongs to the inner loops.
+/// Bit i: node i varies with a reduction dimension of more than one index (outside any Reduce), so it belongs to the inner loops.
 std::vector<bool> varies_in_reduction(const Generic&);
 /// Per store: at every index of the space, not once per parallel index. So where its value, index or guard varies with a reduction
 /// dimension (outside any Reduce), or the element does: softmax of a row of equal numbers is stored all along the row.

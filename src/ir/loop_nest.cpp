@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
+#include "ir/rewriter.h"
 #include "ir/stages.h"
 
 namespace anygpu::ir {
@@ -33,6 +35,7 @@ LoopNest::LoopNest(const Generic& g) {
   }
   stores_ = g.stores;
   full_ = stored_at_every_index(g);
+  args_ = g.args;
   for (const Access& a : g.accesses) accesses_.push_back({a.slot, a.dtype, a.offset});
 }
 
@@ -55,6 +58,7 @@ bool LoopNest::simplify() {
   drop_reduction_of_nothing();
   drop_unused();
   find_indexed();
+  close_gaps();
   return !stores_.empty() || std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) { return n.op == ExprOp::Check; });
 }
 
@@ -125,28 +129,14 @@ void LoopNest::drop_small_dims() {
 // A reduction over one index is its operand; dimensions that reduce nothing are parallel.
 void LoopNest::drop_reduction_of_nothing() {
   if (reduction_mask() == 0 && has_reduce()) {
-    std::vector<int> same(nodes_.size());
-    for (size_t i = 0; i < nodes_.size(); ++i) {
-      Node& n = nodes_[i];
-      same[i] = static_cast<int>(i);
-      if (n.op == ExprOp::Load) {
-        if (n.b >= 0) n.b = same[n.b];
-      } else {
-        const int count = n.op == ExprOp::Reduce && n.b >= 0 ? 2 : arity(n.op);
-        if (count > 0) n.a = same[n.a];
-        if (count > 1) n.b = same[n.b];
-        if (count > 2) n.c = same[n.c];
-      }
-      if (n.op == ExprOp::Reduce) {
-        same[i] = is_arg_kind(n) ? n.b : n.a;
-        n = Node{ExprOp::Const, n.type};
-      }
-    }
-    for (Store& s : stores_) {
-      s.value = same[s.value];
-      if (s.index >= 0) s.index = same[s.index];
-      if (s.guard >= 0) s.guard = same[s.guard];
-    }
+    std::vector<Node> nodes;
+    const Rewriter rewritten(nodes_, [&](int, const Node& n) {
+      if (n.op == ExprOp::Reduce) return is_arg_kind(n) ? n.b : n.a;
+      nodes.push_back(n);
+      return static_cast<int>(nodes.size()) - 1;
+    });
+    for (Store& s : stores_) s = rewritten(s);
+    nodes_ = std::move(nodes);
   }
   if (has_reduce() || reduction_mask() == 0) return;
   if (std::find(full_.begin(), full_.end(), false) != full_.end()) return;  // some are stored once per parallel index
@@ -163,47 +153,27 @@ void LoopNest::drop_unused() {
     if (nodes_[i].op == ExprOp::Check) used[i] = true;
     if (used[i]) for_each_operand(nodes_[i], use);
   }
-  std::vector<int> node_at(nodes_.size(), -1), access_at(accesses_.size(), -1);
+  FirstUse access, arg;
   std::vector<Node> nodes;
-  auto keep_access = [&](int a) {
-    if (access_at[a] < 0) access_at[a] = kept_accesses_++;
-    return access_at[a];
-  };
-  for (size_t i = 0; i < nodes_.size(); ++i) {
-    if (!used[i]) continue;
-    Node n = nodes_[i];
-    if (n.op == ExprOp::Load) {
-      n.a = keep_access(n.a);
-      if (n.b >= 0) n.b = node_at[n.b];
-    } else {
-      const int count = n.op == ExprOp::Reduce && n.b >= 0 ? 2 : arity(n.op);
-      n.a = count > 0 ? node_at[n.a] : -1;
-      n.b = count > 1 ? node_at[n.b] : -1;
-      n.c = count > 2 ? node_at[n.c] : -1;
-    }
-    node_at[i] = static_cast<int>(nodes.size());
+  const Rewriter rewritten(nodes_, [&](int i, Node n) {
+    if (!used[i]) return -1;
+    if (n.op == ExprOp::Load) n.a = access(n.a);
+    if (n.op == ExprOp::Arg) n.imm.i = arg(static_cast<int>(n.imm.i));
     nodes.push_back(n);
-  }
+    return static_cast<int>(nodes.size()) - 1;
+  });
   for (Store& s : stores_) {
-    s.access = keep_access(s.access);
-    s.value = node_at[s.value];
-    if (s.index >= 0) s.index = node_at[s.index];
-    if (s.guard >= 0) s.guard = node_at[s.guard];
+    s = rewritten(s);
+    s.access = access(s.access);
   }
   nodes_ = std::move(nodes);
-  std::vector<Place> accesses(kept_accesses_);
-  for (size_t a = 0; a < access_at.size(); ++a) {
-    if (access_at[a] < 0) continue;
-    accesses[access_at[a]] = accesses_[a];
-  }
-  for (Dim& d : dims_) {
-    std::vector<int64_t> strides(kept_accesses_);
-    for (size_t a = 0; a < access_at.size(); ++a) {
-      if (access_at[a] >= 0) strides[access_at[a]] = d.strides[a];
-    }
-    d.strides = std::move(strides);
-  }
-  accesses_ = std::move(accesses);
+  auto keep = [](auto& all, const std::vector<int>& kept) {
+    auto old = std::exchange(all, {});
+    for (int i : kept) all.push_back(old[i]);
+  };
+  keep(accesses_, access.kept);
+  keep(args_, arg.kept);
+  for (Dim& d : dims_) keep(d.strides, access.kept);
 }
 
 void LoopNest::find_sequential(const std::vector<bool>& ordered) {
@@ -241,6 +211,17 @@ void LoopNest::find_indexed() {
   }
 }
 
+// What was dropped has left gaps between the places in a loop of the order.
+void LoopNest::close_gaps() {
+  std::vector<int> places;
+  for (const Dim& d : dims_) {
+    int before = 0;
+    for (const Dim& other : dims_) before += d.loop >= 0 && other.loop == d.loop && other.place < d.place;
+    places.push_back(before);
+  }
+  for (size_t d = 0; d < dims_.size(); ++d) dims_[d].place = places[d];
+}
+
 void LoopNest::permute(const std::vector<int>& order) {
   std::vector<Dim> dims;
   std::vector<int> place(dims_.size());
@@ -276,6 +257,9 @@ void LoopNest::sort() {
   auto kind = [&](int d) { return dims_[d].reduces ? 2 : dims_[d].sequential ? 1 : 0; };
   std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return kind(x) < kind(y); });
   const bool ordered_reduction = std::any_of(dims_.begin(), dims_.end(), [](const Dim& d) { return d.reduces && d.sequential; });
+  if (ordered_reduction) {  // whose indices are met in their own order
+    for (Dim& d : dims_) d.loop = -1, d.place = 0;
+  }
   if (order_.fixed() && !ordered_reduction) {
     const auto reducing = std::find_if(order.begin(), order.end(), [&](int d) { return kind(d) == 2; });
     std::stable_sort(reducing, order.end(),
@@ -296,11 +280,12 @@ void LoopNest::collapse(int64_t most) {
   for (int d = static_cast<int>(dims_.size()) - 2; d >= 0; --d) {
     Dim &x = dims_[d], &y = dims_[d + 1];
     if (x.reduces != y.reduces || x.sequential != y.sequential || x.indexed || y.indexed || x.size > most / y.size) continue;
-    if (x.loop != y.loop) continue;
+    if (x.loop != y.loop || (x.loop >= 0 && x.place + 1 != y.place)) continue;
     bool joins = true;
     for (size_t a = 0; a < accesses_.size(); ++a) joins &= x.strides[a] == y.strides[a] * y.size;
     if (!joins) continue;
     y.size *= x.size;
+    y.place = x.place;
     y.from.insert(y.from.begin(), x.from.begin(), x.from.end());
     remove_dim(d);
   }

@@ -1,5 +1,5 @@
-// LoopNest: a Generic on its way to a kernel. What every backend's schedule begins with: loops that do nothing are dropped, those that
-// may not run in any order are found, the rest is sorted by stride and collapsed.
+// LoopNest: a Generic on its way to a kernel, or to a simpler Generic (normalise.h). Loops that do nothing are dropped, those that may not
+// run in any order are found, the rest is sorted by stride and collapsed: what every backend's schedule begins with.
 #pragma once
 
 #include <vector>
@@ -53,7 +53,8 @@ class LoopNest {
   std::vector<Store> stores_;
   std::vector<bool> full_;  // per store: stored_at_every_index
   std::vector<Place> accesses_;
-  ReductionOrder order_;  // fixed where it is to be obeyed
+  std::vector<int32_t> args_;  // Generic::args
+  ReductionOrder order_;       // fixed where it is to be obeyed
 
  private:
   void drop_empty_reduction();
@@ -61,10 +62,9 @@ class LoopNest {
   void drop_reduction_of_nothing();
   void drop_unused();
   void find_indexed();
+  void close_gaps();
   /// Positive: x should be outside of y. Stores decide first.
   int compare(const Dim& x, const Dim& y) const;
-
-  int kept_accesses_ = 0;
 };
 
 }  // namespace anygpu::ir

@@ -1,4 +1,4 @@
-// Attention and its gradient as Generics: all scores lie in memory.
+// Attention and its gradient as matrix products, with a softmax between them: all scores lie in memory.
 #include <limits>
 
 #include "ir/nest.h"
@@ -6,29 +6,23 @@
 namespace anygpu::ir {
 namespace {
 
-/// A loop over batch, head of k and v, query heads that share it, and whatever dimensions follow.
-struct Heads : Nest {
-  int b, kv, group;
-  Heads(const Named& n, const Operand& q, const Operand& k, bool sums_group = false)
-      : Nest(n), b(parallel(q.sizes[0])), kv(parallel(k.sizes[1])) {
-    const int64_t shared = k.sizes[1] ? q.sizes[1] / k.sizes[1] : 0;
-    group = sums_group ? reduction(shared) : parallel(shared);
-  }
+Operand transposed(Operand o) {
+  const int r = o.rank();
+  std::swap(o.sizes[r - 2], o.sizes[r - 1]), std::swap(o.strides[r - 2], o.strides[r - 1]);
+  return o;
+}
 
-  /// Operand [B, H or Hkv, x, y], or without y: x along dimension `i`, y along `j`.
-  int at(const Operand& o, int64_t kv_heads, int i, int j = -1) {
+/// A Generic over [B, H, T, S], or what of them an operand has.
+struct Square : Nest {
+  Square(const Named& n, const Dims& sizes, bool reduces_last) : Nest(n) {
+    for (int d = 0; d < 4; ++d) d == 3 && reduces_last ? reduction(sizes[d]) : parallel(sizes[d]);
+  }
+  int at(const Operand& o) {
     const int a = access(o);
-    stride(a, b, o.strides[0]);
-    if (o.sizes[1] == kv_heads) {
-      stride(a, kv, o.strides[1]);  // k or v, or groups of one
-    } else {
-      stride(a, kv, o.sizes[1] / kv_heads * o.strides[1]);
-      stride(a, group, o.strides[1]);
-    }
-    stride(a, i, o.strides[2]);
-    if (j >= 0) stride(a, j, o.strides[3]);
+    for (int d = 0; d < o.rank(); ++d) stride(a, d, o.strides[d]);
     return a;
   }
+  Val load(const Operand& o, DType t) { return cast(Nest::load(at(o)), t); }
 };
 
 struct Problem {
@@ -36,7 +30,8 @@ struct Problem {
   const Operand &q, &k, &v;
   Operand mask;
   DType c;
-  int64_t kv_heads, queries, keys;
+  int64_t shared;  ///< heads of q that go with one of k and v
+  Dims square;     ///< [B, H, T, S]
 
   Problem(const Named& n, int first, int mask_at)
       : n(n),
@@ -44,39 +39,58 @@ struct Problem {
         k(n.operands[first + 1]),
         v(n.operands[first + 2]),
         c(compute_type(q.dtype)),
-        kv_heads(k.sizes[1]),
-        queries(q.sizes[2]),
-        keys(k.sizes[2]) {
+        shared(k.sizes[1] ? q.sizes[1] / k.sizes[1] : 1),
+        square{q.sizes[0], q.sizes[1], q.sizes[2], k.sizes[2]} {
     if (static_cast<int>(n.operands.size()) > mask_at) mask = n.operands[mask_at];
   }
 
-  /// dst[B, H, T, S] = scale * q @ k^T + mask
-  Generic scores(const Operand& dst) const {
-    Heads nest(n, q, k);
-    const int t = nest.parallel(queries), s = nest.parallel(keys), d = nest.reduction(q.sizes[3]);
-    const int out = nest.at(dst, kv_heads, t, s), left = nest.at(q, kv_heads, t, d), right = nest.at(k, kv_heads, s, d);
-    Body& body = nest.g.body;
-    const Val hidden = constant(body, c, -std::numeric_limits<double>::infinity());
-    Val x = reduce(ReduceKind::Sum, cast(nest.load(left), c) * cast(nest.load(right), c)) * ir::size(body, c, n.attrs.scale);
-    if (mask.slot >= 0) {
-      const Val m = nest.load(nest.at(mask, kv_heads, t, s));
-      x = mask.dtype == DType::Bool ? select(m, x, hidden) : x + cast(m, c);
-    }
-    if (n.attrs.causal) x = select(nest.index(s) <= nest.index(t), x, hidden);
-    nest.store(out, x);
-    return nest.g;
+  /// Of q's heads, or of k's and v's, which repeat: [B, heads of k and v, heads that share them, x, y]
+  Operand grouped(Operand o) const {
+    if (shared == 1) return o;
+    const bool repeats = o.sizes[1] != q.sizes[1];
+    o.sizes = {o.sizes[0], k.sizes[1], shared, o.sizes[2], o.sizes[3]};
+    o.strides = {o.strides[0], repeats ? o.strides[1] : shared * o.strides[1], repeats ? 0 : o.strides[1], o.strides[2], o.strides[3]};
+    return o;
   }
 
-  /// dst[B, H, x, y] = sum over z of a[.., x, z] * b[.., z, y]; of b's transpose, or a's, where it is said. Sums over the query heads
-  /// that share dst where dst has the heads of k and v.
-  Generic product(const Operand& dst, const Operand& a, bool a_transposed, const Operand& b) const {
-    Heads nest(n, q, k, dst.sizes[1] == kv_heads && q.sizes[1] != kv_heads);
-    const int x = nest.parallel(dst.sizes[2]), y = nest.parallel(dst.sizes[3]), z = nest.reduction(b.sizes[2]);
-    const int out = nest.at(dst, kv_heads, x, y);
-    const int left = a_transposed ? nest.at(a, kv_heads, z, x) : nest.at(a, kv_heads, x, z);
-    const int right = nest.at(b, kv_heads, z, y);
-    nest.store(out, reduce(ReduceKind::Sum, cast(nest.load(left), c) * cast(nest.load(right), c)));
-    return nest.g;
+  /// dst = a @ b, each of q's heads by itself.
+  Named product(const Operand& dst, const Operand& a, const Operand& b) const {
+    return {NamedKind::Matmul, {grouped(dst), grouped(a), grouped(b)}, {}, n.name};
+  }
+
+  /// dst = a^T @ b, summed over the heads that share dst. a and b have T rows.
+  void add_sum_over_shared(std::vector<Step>& steps, const Operand& dst, const Operand& a, const Operand& b, const MakeTemp& temp) const {
+    const bool one_sum = a.strides[1] == a.sizes[2] * a.strides[2] && b.strides[1] == b.sizes[2] * b.strides[2];
+    if (shared == 1 || one_sum) {
+      auto rows_of_all = [&](Operand o) {
+        o.sizes[1] /= shared, o.strides[1] *= shared, o.sizes[2] *= shared;
+        return o;
+      };
+      const Operand left = shared == 1 ? a : rows_of_all(a), right = shared == 1 ? b : rows_of_all(b);
+      steps.push_back(Named{NamedKind::Matmul, {dst, transposed(left), right}, {}, n.name});
+      return;
+    }
+    const Operand each = temp(c, {dst.sizes[0], a.sizes[1], dst.sizes[2], dst.sizes[3]});
+    steps.push_back(product(each, transposed(a), b));
+    const Operand from = grouped(each);
+    Nest sum(n);
+    for (int d = 0; d < 5; ++d) d == 2 ? sum.reduction(from.sizes[d]) : sum.parallel(from.sizes[d]);
+    const int in = sum.access(from), out = sum.access(dst);
+    for (int d = 0; d < 5; ++d) {
+      sum.stride(in, d, from.strides[d]);
+      if (d != 2) sum.stride(out, d, dst.strides[d < 2 ? d : d - 1]);
+    }
+    sum.store(out, reduce(ReduceKind::Sum, sum.load(in)));
+    steps.push_back(sum.g);
+  }
+
+  /// scale * products + mask, -inf where a query sees no key
+  Val scores(Square& nest, const Operand& products) const {
+    const Val hidden = constant(nest.g.body, c, -std::numeric_limits<double>::infinity());
+    Val x = nest.load(products, c) * ir::size(nest.g.body, c, n.attrs.scale);
+    if (mask.slot >= 0) x = mask.dtype == DType::Bool ? select(nest.load(mask, DType::Bool), x, hidden) : x + nest.load(mask, c);
+    if (n.attrs.causal) x = select(nest.index(3) <= nest.index(2), x, hidden);
+    return x;
   }
 };
 
@@ -86,78 +100,41 @@ Val finite_or_zero(Val x) {
 
 }  // namespace
 
-std::vector<Generic> lower_attention(const Named& n, const MakeTemp& temp) {
+std::vector<Step> lower_attention(const Named& n, const MakeTemp& temp) {
   const Problem p(n, 2, 5);
   const Operand &dst = n.operands[0], &logsumexp = n.operands[1];
-  const Dims square{dst.sizes[0], dst.sizes[1], p.queries, p.keys};
-  const Operand scores = temp(p.c, square), weights = temp(p.c, square);
+  const Operand products = temp(p.c, p.square), weights = temp(p.c, p.square);
 
-  Nest softmax(n);
-  for (int d = 0; d < 3; ++d) softmax.parallel(square[d]);
-  softmax.reduction(p.keys);
-  const int in = softmax.access(scores), out = softmax.access(weights);
-  for (int d = 0; d < 4; ++d) {
-    softmax.stride(in, d, scores.strides[d]);
-    softmax.stride(out, d, weights.strides[d]);
-  }
-  const Val x = softmax.load(in);
+  Square softmax(n, p.square, true);
+  const Val x = p.scores(softmax, products);
   const Val top = finite_or_zero(reduce(ReduceKind::Max, x));
   const Val e = exp(x - top), sum = reduce(ReduceKind::Sum, e);
-  softmax.store(out, select(sum == 0.0, like(e, 0), e / sum));
-  if (logsumexp.slot >= 0) {
-    const int lse = softmax.access(logsumexp);
-    for (int d = 0; d < 3; ++d) softmax.stride(lse, d, logsumexp.strides[d]);
-    softmax.store(lse, top + log(sum));
-  }
-  return {p.scores(scores), softmax.g, p.product(dst, weights, false, p.v)};
+  softmax.store(softmax.at(weights), select(sum == 0.0, like(e, 0), e / sum));
+  if (logsumexp.slot >= 0) softmax.store(softmax.at(logsumexp), top + log(sum));
+  return {p.product(products, p.q, transposed(p.k)), softmax.g, p.product(dst, weights, p.v)};
 }
 
-std::vector<Generic> lower_attention_grad(const Named& n, const MakeTemp& temp) {
+std::vector<Step> lower_attention_grad(const Named& n, const MakeTemp& temp) {
   const Problem p(n, 4, 9);
   const Operand &dq = n.operands[0], &dk = n.operands[1], &dv = n.operands[2], &grad = n.operands[3], &dst = n.operands[7],
                 &logsumexp = n.operands[8];
-  const Dims square{dst.sizes[0], dst.sizes[1], p.queries, p.keys};
-  const Operand scores = temp(p.c, square), weights = temp(p.c, square), dscores = temp(p.c, square);
-  const Operand delta = temp(p.c, {square[0], square[1], square[2]});
+  const Operand products = temp(p.c, p.square), weights = temp(p.c, p.square), dweights = temp(p.c, p.square),
+                dscores = temp(p.c, p.square), delta = temp(p.c, {p.square[0], p.square[1], p.square[2]});
 
-  // weights = exp(scores - logsumexp)
-  Nest softmax(n);
-  for (int d = 0; d < 4; ++d) softmax.parallel(square[d]);
-  const int in = softmax.access(scores), out = softmax.access(weights), lse = softmax.access(logsumexp);
-  for (int d = 0; d < 4; ++d) {
-    softmax.stride(in, d, scores.strides[d]);
-    softmax.stride(out, d, weights.strides[d]);
-    if (d < 3) softmax.stride(lse, d, logsumexp.strides[d]);
-  }
-  softmax.store(out, exp(softmax.load(in) - finite_or_zero(softmax.load(lse))));
+  Square dot(n, dst.sizes, true);  // delta = sum over E of grad * dst
+  dot.store(dot.at(delta), reduce(ReduceKind::Sum, dot.load(grad, p.c) * dot.load(dst, p.c)));
 
-  // delta = sum over E of grad * dst
-  Nest dot(n);
-  for (int d = 0; d < 3; ++d) dot.parallel(square[d]);
-  dot.reduction(dst.sizes[3]);
-  const int a = dot.access(grad), b = dot.access(dst), to = dot.access(delta);
-  for (int d = 0; d < 4; ++d) {
-    dot.stride(a, d, grad.strides[d]);
-    dot.stride(b, d, dst.strides[d]);
-    if (d < 3) dot.stride(to, d, delta.strides[d]);
-  }
-  dot.store(to, reduce(ReduceKind::Sum, cast(dot.load(a), p.c) * cast(dot.load(b), p.c)));
+  Square softmax(n, p.square, false);  // weights = exp(scores - logsumexp); dscores = weights * (dweights - delta) * scale
+  const Val w = exp(p.scores(softmax, products) - finite_or_zero(softmax.load(logsumexp, p.c)));
+  const Val ds = w * (softmax.load(dweights, p.c) - softmax.load(delta, p.c)) * ir::size(softmax.g.body, p.c, n.attrs.scale);
+  softmax.store(softmax.at(weights), w);
+  softmax.store(softmax.at(dscores), ds);
 
-  // dscores = weights * (grad @ v^T - delta) * scale
-  Heads nest(n, p.q, p.k);
-  const int t = nest.parallel(p.queries), s = nest.parallel(p.keys), e = nest.reduction(p.v.sizes[3]);
-  const int left = nest.at(grad, p.kv_heads, t, e), right = nest.at(p.v, p.kv_heads, s, e), w = nest.at(weights, p.kv_heads, t, s),
-            d = nest.at(delta, p.kv_heads, t), ds = nest.at(dscores, p.kv_heads, t, s);
-  const Val dp = reduce(ReduceKind::Sum, cast(nest.load(left), p.c) * cast(nest.load(right), p.c));
-  nest.store(ds, nest.load(w) * (dp - nest.load(d)) * ir::size(nest.g.body, p.c, n.attrs.scale));
-
-  return {p.scores(scores),
-          softmax.g,
-          dot.g,
-          nest.g,
-          p.product(dq, dscores, false, p.k),
-          p.product(dk, dscores, true, p.q),
-          p.product(dv, weights, true, grad)};
+  std::vector<Step> steps{p.product(products, p.q, transposed(p.k)), p.product(dweights, grad, transposed(p.v)), dot.g, softmax.g,
+                          p.product(dq, dscores, p.k)};
+  p.add_sum_over_shared(steps, dk, dscores, p.q, temp);
+  p.add_sum_over_shared(steps, dv, weights, grad, temp);
+  return steps;
 }
 
 }  // namespace anygpu::ir

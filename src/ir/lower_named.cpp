@@ -255,7 +255,7 @@ Generic avg_pool_grad(const Named& n) {
 
 }  // namespace
 
-std::vector<Generic> lower(const Named& n, const MakeTemp& temp) {
+std::vector<Step> lower(const Named& n, const MakeTemp& temp) {
   verify(n);
   switch (n.kind) {
     case NamedKind::Matmul:
@@ -280,6 +280,20 @@ std::vector<Generic> lower(const Named& n, const MakeTemp& temp) {
       return lower_attention_grad(n, temp);
   }
   throw Error(ErrorKind::Internal, "[ir] unknown kind of Named");
+}
+
+std::vector<Step> lower_unclaimed(const Named& n, const MakeTemp& temp, const std::function<bool(const Named&)>& claimed) {
+  std::vector<Step> all;
+  for (Step& s : lower(n, temp)) {
+    std::visit([&](auto& step) { step.name = step.name.empty() ? n.name : step.name; }, s);
+    const auto* named = std::get_if<Named>(&s);
+    if (!named || claimed(*named)) {
+      all.push_back(std::move(s));
+    } else {
+      for (Step& simpler : lower_unclaimed(*named, temp, claimed)) all.push_back(std::move(simpler));
+    }
+  }
+  return all;
 }
 
 }  // namespace anygpu::ir

@@ -140,7 +140,7 @@ Generic pass(const Named& n, const State& from, const State& to, int64_t distanc
 
 }  // namespace
 
-std::vector<Generic> lower_scan(const Named& n, const MakeTemp& temp) {
+std::vector<Step> lower_scan(const Named& n, const MakeTemp& temp) {
   const Operand& dst = n.operands[0];
   const int64_t length = dst.rank() ? dst.sizes[n.attrs.axis] : 1;
   if (length <= kDirect) return {direct(n)};
@@ -156,7 +156,7 @@ std::vector<Generic> lower_scan(const Named& n, const MakeTemp& temp) {
   // Passes write to two places in turn, to dst in the end: dst is one of them where it holds the compute type.
   const bool in_dst = dst.dtype == c;
   State between[2] = {in_dst ? out : left > 1 ? spare() : State{}, left > 0 ? spare() : State{}};
-  std::vector<Generic> all;
+  std::vector<Step> all;
   State from{n.operands[1], {}};
   for (int64_t distance = 1; distance < length; distance *= kRadix, --left) {
     const State to = left ? between[left % 2] : out;

@@ -116,7 +116,7 @@ Generic merge(const Named& n, const Line& from, const Line& to, int64_t length, 
 
 }  // namespace
 
-std::vector<Generic> lower_sort(const Named& n, const MakeTemp& temp) {
+std::vector<Step> lower_sort(const Named& n, const MakeTemp& temp) {
   const Operand& src = n.operands[2];
   const int64_t length = src.rank() ? src.sizes[n.attrs.axis] : 1;
   if (length <= kDirect) return {direct(n)};
@@ -127,7 +127,7 @@ std::vector<Generic> lower_sort(const Named& n, const MakeTemp& temp) {
   int left = 0;  // passes after this one
   for (int64_t run = kRun; run < length; run *= 2) ++left;
   auto to = [&] { return left % 2 ? spare : results; };
-  std::vector<Generic> all{runs(n, {src, {}}, to(), length)};
+  std::vector<Step> all{runs(n, {src, {}}, to(), length)};
   for (int64_t run = kRun; run < length; run *= 2) {
     const Line from = to();
     --left;

@@ -119,7 +119,11 @@ class Verifier {
   }
 
   void matmul() const {
-    same_dtype();
+    require(at(0).dtype != DType::Bool, "it has no arithmetic on bool");
+    for (int i = 1; i < static_cast<int>(n_.operands.size()); ++i) {
+      const bool fits = at(i).dtype == at(0).dtype || (is_float(at(0).dtype) && compute_type(at(i).dtype) == compute_type(at(0).dtype));
+      require(!has(i) || fits, "operands of several dtypes");
+    }
     const Operand &dst = at(0), &lhs = at(1), &rhs = at(2);
     const int r = dst.rank();
     require(r >= 2 && lhs.rank() == r && rhs.rank() == r, "matrices need one rank of at least 2");
@@ -226,7 +230,8 @@ bool without_gaps(const Dims& sizes, const Dims& strides) {
   return true;
 }
 
-/// How a step goes through an access: it reads; writes each index's element; or writes some of them (guarded, or combined with what is there).
+/// How a step goes through an access: it reads; writes each index's element; or writes some of them (guarded, or combined with what is
+/// there).
 enum class Way { Read, Write, WriteSome };
 
 /// Adds the bytes that indexing [0, sizes) with strides from offset reaches, with a computed offset any; nothing where a size is 0.

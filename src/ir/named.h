@@ -25,7 +25,8 @@ struct Operand {
 
 /// Operands come dst first. Absent optional operands have slot -1.
 enum class NamedKind : uint8_t {
-  Matmul,          ///< dst[..,m,n], lhs[..,m,k], rhs[..,k,n], bias (dst's sizes, any strides) or none: dst = lhs @ rhs + bias
+  Matmul,          ///< dst[..,m,n], lhs[..,m,k], rhs[..,k,n], bias (dst's sizes, any strides) or none: dst = lhs @ rhs + bias. Halves and
+                   ///< f32 may be mixed; what is computed is f32 then
   Conv,            ///< dst[N,OC,o..], src[N,IC,i..], weight[OC,IC/groups,k..], bias[OC] or none (cross-correlation)
   ConvSrcGrad,     ///< dst = grad of src[N,IC,i..]; grad of dst[N,OC,o..], weight
   ConvWeightGrad,  ///< dst = grad of weight; grad of dst[N,OC,o..], src
@@ -90,10 +91,12 @@ std::string to_string(const Named&);
 std::string to_string(const Refused&);
 std::string to_string(const Step&);
 
-/// The same computation as Generics; `temp(dtype, sizes)` gives a fresh contiguous temporary.
-/// For backends that do not claim the Named. Slow, never wrong.
+/// The same computation as simpler steps: Generics, and Nameds that can be lowered in turn. `temp(dtype, sizes)` gives a fresh contiguous
+/// temporary. For backends that do not claim the Named. Slow, never wrong.
 using MakeTemp = std::function<Operand(DType, const Dims& sizes)>;
-std::vector<Generic> lower(const Named&, const MakeTemp& temp);
+std::vector<Step> lower(const Named&, const MakeTemp& temp);
+/// Lowered until all that is left are Generics and Nameds for which `claimed` holds. Names of steps that have none are the Named's.
+std::vector<Step> lower_unclaimed(const Named&, const MakeTemp& temp, const std::function<bool(const Named&)>& claimed);
 
 std::vector<Touch> touches(const Step&);
 /// Whether the order of the two matters: they share bytes, and one writes.

@@ -49,9 +49,9 @@ inline DType arithmetic_type(DType t) {
   return t == DType::Bool ? DType::U8 : compute_type(t);
 }
 
-std::vector<Generic> lower_scan(const Named&, const MakeTemp&);
-std::vector<Generic> lower_sort(const Named&, const MakeTemp&);
-std::vector<Generic> lower_attention(const Named&, const MakeTemp&);
-std::vector<Generic> lower_attention_grad(const Named&, const MakeTemp&);
+std::vector<Step> lower_scan(const Named&, const MakeTemp&);
+std::vector<Step> lower_sort(const Named&, const MakeTemp&);
+std::vector<Step> lower_attention(const Named&, const MakeTemp&);
+std::vector<Step> lower_attention_grad(const Named&, const MakeTemp&);
 
 }  // namespace anygpu::ir

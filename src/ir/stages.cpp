@@ -56,6 +56,7 @@ std::vector<bool> reachable(const std::vector<Node>& nodes, const std::vector<in
 Stages::Stages(const std::vector<Node>& nodes, const std::vector<uint32_t>& nonzero, uint32_t reduce, const std::vector<Store>& stores,
                const std::vector<bool>& store_full) {
   const size_t n = nodes.size();
+  loop = loops_of(nodes);
   of_reduce.assign(n, -1), partial.assign(n, -1), varies.assign(n, false), dims.assign(n, 0);
   std::vector<int> needs(n, 0);  // the first stage in which a node can be computed
   std::vector<int> operands;     // of Reduces
@@ -77,6 +78,12 @@ Stages::Stages(const std::vector<Node>& nodes, const std::vector<uint32_t>& nonz
     }
     varies[i] = (dims[i] & reduce) != 0;
   }
+  for (size_t i = n; i-- > 0;) {  // all of a loop is computed where its result is
+    if (nodes[i].op != ExprOp::Repeat) continue;
+    for (size_t j = 0; j < i; ++j) {
+      if (loop[j] == nodes[i].a) dims[j] = dims[i], varies[j] = varies[i];
+    }
+  }
   // Checks that are no stage's operands would be forgotten otherwise.
   const std::vector<bool> met = reachable(nodes, operands);
   for (size_t i = 0; i < n; ++i) {
@@ -96,6 +103,14 @@ Stages::Stages(const std::vector<Node>& nodes, const std::vector<uint32_t>& nonz
   const std::vector<bool> needed = reachable(nodes, roots);
   for (size_t i = 0; i < n; ++i) plain &= !(needed[i] && nodes[i].op == ExprOp::Reduce);
   if (plain) stores_in_stage = true, full = false;
+}
+
+std::vector<int> Stages::iteration(const std::vector<Node>& nodes, const Node& repeat) const {
+  std::vector<int> inside;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (loop[i] == repeat.a && nodes[i].op != ExprOp::Carry && nodes[i].op != ExprOp::Next) inside.push_back(static_cast<int>(i));
+  }
+  return inside;
 }
 
 }  // namespace anygpu::ir

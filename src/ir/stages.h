@@ -24,7 +24,8 @@ struct Stages {
   int count = 0;
   std::vector<int> of_reduce;  ///< per node: the stage of a Reduce, else -1
   std::vector<bool> varies;    ///< per node: with a reduction dimension, outside of any Reduce
-  std::vector<uint32_t> dims;  ///< per node: the dimensions whose index it depends on
+  std::vector<uint32_t> dims;  ///< per node: the dimensions whose index it depends on; of what a loop computes, those of its result
+  std::vector<int> loop;       ///< per node: loops_of
   std::vector<int> partial;    ///< per node: number of a Reduce's array of partial results, else -1; ArgMax and ArgMin take two
   int partials = 0;
   std::vector<int> full_checks, once_checks;  ///< Checks that no stage meets: in the loops, and once per parallel index
@@ -38,6 +39,21 @@ struct Stages {
   /// store, whether it is made at every index of the reduction.
   Stages(const std::vector<Node>& nodes, const std::vector<uint32_t>& nonzero, uint32_t reduce, const std::vector<Store>& stores,
          const std::vector<bool>& store_full);
+
+  /// Nodes that are computed in each iteration of a Repeat's loop, in order, without its Carries and Nexts.
+  std::vector<int> iteration(const std::vector<Node>&, const Node& repeat) const;
+  /// Calls f(id) for each node that must be known before `n` is computed: its operands, or those of the loop that it is the result of.
+  template <class F>
+  void for_each_input(const std::vector<Node>& nodes, const Node& n, F&& f) const {
+    if (n.op != ExprOp::Repeat) return for_each_operand(n, f);
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      if (loop[i] != n.a) continue;
+      for_each_operand(nodes[i], [&](int id) {
+        if (loop[id] != n.a) f(id);
+      });
+    }
+    if (loop[n.b] != n.a) f(n.b);
+  }
 };
 
 }  // namespace anygpu::ir

@@ -3,14 +3,15 @@
 #include <array>
 #include <atomic>
 
+#include "core/hash.h"
 #include "ops/call.h"
 
 namespace anygpu::ops {
 
 void check_layout(const CallArgs& call, const calls::Layout& want) {
   auto refuse = [&](const char* what, size_t got, int wanted) {
-    throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] a call of " + std::to_string(got) + " " + what + ", not " +
-                                      std::to_string(wanted));
+    throw Error(ErrorKind::Value,
+                "[" + std::string(call.op.name) + "] a call of " + std::to_string(got) + " " + what + ", not " + std::to_string(wanted));
   };
   const auto operands = static_cast<size_t>(want.operands), attrs = static_cast<size_t>(want.attrs);
   if (want.list ? call.views.size() < operands : call.views.size() != operands) refuse("operands", call.views.size(), want.operands);
@@ -24,11 +25,6 @@ void check_layout(const CallArgs& call, const calls::Layout& want) {
 
 namespace {
 
-uint64_t mix(uint64_t h, uint64_t x) {
-  h = (h ^ x) * 0x9e3779b97f4a7c15u;
-  return h ^ (h >> 29);
-}
-
 bool empty(const ViewArg& v) {
   for (int d = 0; d < v.rank; ++d)
     if (v.sizes[d] == 0) return true;
@@ -37,11 +33,11 @@ bool empty(const ViewArg& v) {
 
 /// All that types in the description can depend on: operator, dtypes, ranks, what is empty, attrs. Never 0.
 uint64_t signature_of(const CallArgs& call) {
-  uint64_t h = mix(reinterpret_cast<uintptr_t>(&call.op), call.views.size() << 32 | call.scalars.size());
+  uint64_t h = hashed(reinterpret_cast<uintptr_t>(&call.op), call.views.size() << 32 | call.scalars.size());
   for (const ViewArg& v : call.views)
-    h = mix(h, uint64_t{v.buffer != nullptr} << 17 | uint64_t{empty(v)} << 16 | static_cast<uint64_t>(v.dtype) << 8 |
-                   static_cast<uint64_t>(v.rank));
-  for (int64_t a : call.attrs) h = mix(h, static_cast<uint64_t>(a));
+    h = hashed(h, uint64_t{v.buffer != nullptr} << 17 | uint64_t{empty(v)} << 16 | static_cast<uint64_t>(v.dtype) << 8 |
+                      static_cast<uint64_t>(v.rank));
+  for (int64_t a : call.attrs) h = hashed(h, static_cast<uint64_t>(a));
   return h | 1;
 }
 
@@ -96,7 +92,7 @@ uint32_t describe(const CallArgs& call) {
 
 void check_call(const CallArgs& call, uint32_t lacking) {
   if (call.op.check) call.op.check(call);
-  const uint64_t signature = lacking ? mix(signature_of(call), lacking) | 1 : signature_of(call);
+  const uint64_t signature = lacking ? hashed(signature_of(call), lacking) | 1 : signature_of(call);
   std::atomic<uint64_t>& place = known[signature / 2 % kKnown];
   if (place.load(std::memory_order_relaxed) == signature) [[likely]]
     return;
@@ -110,7 +106,7 @@ void check_call(const CallArgs& call, uint32_t lacking) {
   for (int t = 0; t < kDTypes; ++t)
     if (types & lacking & 1u << t)  // no TypeError in Python, where `x + x` would forget its words
       throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] this device cannot compute in " + name_of(static_cast<DType>(t)) +
-                                       ": convert the tensors to another dtype first");
+                                        ": convert the tensors to another dtype first");
   place.store(signature, std::memory_order_relaxed);
 }
 

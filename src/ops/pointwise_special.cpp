@@ -127,10 +127,10 @@ Val digamma(Val x) {
   return select(x == 0.0, copysign(like(x, kInf), -x), select(pole, like(x, kNaN), select(negative, reflected, psi)));
 }
 
-/// Hurwitz' zeta, s > 1: the first terms, then Euler and Maclaurin's formula (DLMF 25.11.28). Terms are taken until q passes 10, so q
-/// below -14 is refused rather than wrong.
+/// Hurwitz' zeta, s > 1: the first terms, then Euler and Maclaurin's formula (DLMF 25.11.28). Terms are taken until q passes 10; q so far
+/// below 0 that it takes too many is refused rather than wrong.
 Val zeta(Val s, Val q) {
-  constexpr int kTerms = 24;
+  constexpr int kMostTerms = 4096;
   static constexpr double kBernoulli[] = {1.0 / 12,
                                           -1.0 / 720,
                                           1.0 / 30240,
@@ -139,13 +139,12 @@ Val zeta(Val s, Val q) {
                                           -691.0 / 1307674368000.0,
                                           1.0 / 74724249600.0,
                                           -3617.0 / 10670622842880000.0};  // B_2k / (2k)!
-  Val ok = check((q > 10.0 - kTerms) | isnan(q), ir::Fault::BadArgument);
-  Val a = q, sum = like(q, 0);
-  for (int i = 0; i < kTerms; ++i) {
-    Val more = (a < 10.0) & (a + 1.0 > a);
-    sum = select(more, sum + pow(a, -s), sum);
-    a = select(more, a + 1.0, a);
-  }
+  Val ok = check((q > 10.0 - kMostTerms) | isnan(q), ir::Fault::BadArgument);
+  const std::vector<Val> first = ir::repeat(kMostTerms, {q, like(q, 0)}, [&](const std::vector<Val>& now) {
+    const Val a = now[0];
+    return ir::Iteration{(a < 10.0) & (a + 1.0 > a), {a + 1.0, now[1] + pow(a, -s)}};
+  });
+  const Val a = first[0], sum = first[1];
   Val power = pow(a, -s);  // a^-s
   Val tail = a * power / (s - 1.0) + power * 0.5;
   Val factor = s * power / a;
@@ -215,46 +214,6 @@ Val log_ndtr(Val x) {
   return select(x < -1.0, low, log1p(erfc(x * M_SQRT1_2) * -0.5));
 }
 
-// ---- Chebyshev polynomials of whole degree, by their trigonometric and hyperbolic forms (DLMF 18.5) ----
-
-enum class Kind { T, U, V, W };
-template <Kind kind>
-Val polynomial(Val x, Val degree) {
-  Val n = trunc(degree), odd = (n % 2.0) != 0.0, a = abs(x);
-  Val inside = a < 1.0;
-  Val angle = acos(max(min(x, 1.0), -1.0)), width = acosh(max(a, 1.0));
-  double shift = kind == Kind::T ? 0 : kind == Kind::U ? 1 : 0.5;
-  Val k = n + shift;
-  // on [-1, 1]; outside of it for x > 1, and x < -1 follows by symmetry: V and W change places
-  Val trigonometric, over, under;
-  auto sinhs = sinh(k * width) / sinh(width * (kind == Kind::U ? 1.0 : 0.5));
-  auto coshs = cosh(k * width) / cosh(width * 0.5);
-  Val one = like(x, 1), at_one, at_minus_one;
-  Val sign = select(odd, like(x, -1), one);
-  if constexpr (kind == Kind::T) {
-    trigonometric = cos(k * angle), over = cosh(k * width), under = sign * over, at_one = one, at_minus_one = sign;
-  } else if constexpr (kind == Kind::U) {
-    trigonometric = sin(k * angle) / sin(angle), over = sinhs, under = sign * over, at_one = n + 1.0, at_minus_one = sign * (n + 1.0);
-  } else if constexpr (kind == Kind::V) {
-    trigonometric = cos(k * angle) / cos(angle * 0.5), over = coshs, under = sign * sinhs, at_one = one,
-    at_minus_one = sign * (n + n + 1.0);
-  } else {
-    trigonometric = sin(k * angle) / sin(angle * 0.5), over = sinhs, under = sign * coshs, at_one = n + n + 1.0, at_minus_one = sign;
-  }
-  Val value = select(inside, trigonometric, select(x == 1.0, at_one, select(x == -1.0, at_minus_one, select(x > 0.0, over, under))));
-  return select(n < 0.0, like(x, 0), value);
-}
-
-template <Kind kind>
-Val plain_polynomial(P& p) {
-  return polynomial<kind>(p.in(0), p.in(1));
-}
-template <Kind kind>
-Val shifted_polynomial(P& p) {
-  Val x = p.in(0);
-  return polynomial<kind>(x + x - 1.0, p.in(1));
-}
-
 }  // namespace
 
 OpTable pointwise_special() {
@@ -296,14 +255,6 @@ OpTable pointwise_special() {
       ANYGPU_POINTWISE("erfinv", 1, [](P& p) { return erfinv(p.in(0)); }),
       ANYGPU_POINTWISE("log_ndtr", 1, [](P& p) { return log_ndtr(p.in(0)); }),
       ANYGPU_POINTWISE("ndtri", 1, [](P& p) { return ndtri(p.in(0)); }),
-      ANYGPU_POINTWISE("chebyshev_t", 1, plain_polynomial<Kind::T>),
-      ANYGPU_POINTWISE("chebyshev_u", 1, plain_polynomial<Kind::U>),
-      ANYGPU_POINTWISE("chebyshev_v", 1, plain_polynomial<Kind::V>),
-      ANYGPU_POINTWISE("chebyshev_w", 1, plain_polynomial<Kind::W>),
-      ANYGPU_POINTWISE("shifted_chebyshev_t", 1, shifted_polynomial<Kind::T>),
-      ANYGPU_POINTWISE("shifted_chebyshev_u", 1, shifted_polynomial<Kind::U>),
-      ANYGPU_POINTWISE("shifted_chebyshev_v", 1, shifted_polynomial<Kind::V>),
-      ANYGPU_POINTWISE("shifted_chebyshev_w", 1, shifted_polynomial<Kind::W>),
   };
   return table;
 }

@@ -18,6 +18,7 @@ const std::unordered_map<std::string_view, const Op*>& registry() {
              ops::pointwise_activation(),
              ops::pointwise_loss(),
              ops::pointwise_special(),
+             ops::pointwise_iterated(),
              ops::factories(),
              ops::randoms(),
              ops::optimizers(),

@@ -10,6 +10,7 @@ OpTable pointwise_binary();
 OpTable pointwise_activation();
 OpTable pointwise_loss();
 OpTable pointwise_special();
+OpTable pointwise_iterated();
 OpTable factories();
 OpTable randoms();
 OpTable optimizers();

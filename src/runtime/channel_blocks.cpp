@@ -86,7 +86,7 @@ class Blocker {
         }
       } else if (auto& g = std::get<Generic>(s); touches_blocks(g)) {
         g = std::move(moved[next++]);
-        canonicalise(g);
+        ir::normalise(g);
       }
     }
   }
@@ -154,12 +154,12 @@ class Blocker {
       else
         refuse(a.slot);
     }
-    std::vector<DimPart> parts;
+    std::vector<ir::DimPart> parts;
     for (int d = 0; d < g.rank(); ++d) {
       const auto& u = units[static_cast<size_t>(d)];
       for (size_t i = u.size(); i-- > 0;) parts.push_back({d, u[i], (i + 1 < u.size() ? u[i + 1] : g.sizes[d]) / u[i], g.reduces(d)});
     }
-    Generic r = over_dims(g, parts);
+    Generic r = ir::over_dims(g, parts);
     for (ir::Access& a : r.accesses) {
       const Blocks b = blocks_of(a.slot);
       if (b.block != 0 && !remap(a, r.sizes, b)) refuse(a.slot);

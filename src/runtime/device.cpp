@@ -13,6 +13,7 @@
 
 #include "anygpu/calls/pointwise.h"
 #include "backends/table/table.h"
+#include "core/environment.h"
 #include "ops/op.h"
 #include "runtime/device_impl.h"
 #include "runtime/timeline.h"
@@ -24,7 +25,8 @@ namespace {
 // A Trace is flushed when it grows past either: planning time and memory stay bounded.
 constexpr int kMaxCalls = 8192;
 constexpr int64_t kMaxNewBytesDivisor = 2;  // of the device's memory
-// A loop that updates one View and is never read is planned once for so many rounds, and then found. A training step rewrites none so often.
+// A loop that updates one View and is never read is planned once for so many rounds, and then found. A training step rewrites none so
+// often.
 constexpr int kMaxRewrites = 64;
 constexpr int kRunsInFlight = 4;
 constexpr size_t kPlans = 128;  // some MiB each: a library keeps code for each shape
@@ -41,9 +43,8 @@ bool machine_has_gpu() {
 
 /// "vulkan:1", "cpu", ...: what ANYGPU_DEVICES says, else the GPUs that there are, then the processor.
 std::vector<std::string> device_names() {
-  const char* text = std::getenv("ANYGPU_DEVICES");
   std::vector<std::string> names;
-  if (text && *text) {
+  if (const char* text = setting("ANYGPU_DEVICES")) {
     std::stringstream stream(text);
     for (std::string name; std::getline(stream, name, ',');)
       if (!name.empty()) names.push_back(name);
@@ -79,14 +80,9 @@ std::unique_ptr<Backend> make_backend(const std::string& text) {
   throw Error(ErrorKind::Value, "[device] ANYGPU_DEVICES names '" + text + "', which this build does not have; it has " + all);
 }
 
-bool env_flag(const char* name) {
-  const char* v = std::getenv(name);
-  return v && *v && std::strcmp(v, "0") != 0;
-}
-
 /// ANYGPU_MEMORY_LIMIT: "1500000000", "512M", "4G", a number of bytes, KiB, MiB or GiB; 0 where there is none.
 int64_t bytes_named(const char* set) {
-  if (!set || !*set) return 0;
+  if (!set) return 0;
   const std::string text = set;
   char* end = nullptr;
   errno = 0;
@@ -117,7 +113,7 @@ void refuse_in_child() {
 }  // namespace
 
 const RuntimeOptions& RuntimeOptions::get() {
-  static const RuntimeOptions o{env_flag("ANYGPU_EAGER"), env_flag("ANYGPU_VERIFY"), bytes_named(std::getenv("ANYGPU_MEMORY_LIMIT"))};
+  static const RuntimeOptions o{switched_on("ANYGPU_EAGER"), switched_on("ANYGPU_VERIFY"), bytes_named(setting("ANYGPU_MEMORY_LIMIT"))};
   return o;
 }
 
@@ -252,8 +248,8 @@ void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<
     std::lock_guard lock(mutex_);
     trace_.record(op, views, scalars, attrs, in_order);
     ++operators_;
-    const bool full = trace_.calls() >= kMaxCalls || trace_.rewrites() >= kMaxRewrites ||
-                      trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor;
+    const bool full =
+        trace_.calls() >= kMaxCalls || trace_.rewrites() >= kMaxRewrites || trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor;
     if (full || RuntimeOptions::get().eager) {
       flush_locked();
       flushed = true;
@@ -380,7 +376,7 @@ void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
   if (bytes == 0) return;
   Memory memory;
   {
-    std::lock_guard lock(mutex_);  // other readers may be here
+    std::lock_guard lock(mutex_);                                   // other readers may be here
     if (!src.memory.handle) src.memory = pool.allocate(src.bytes);  // never written: any bytes will do
     memory = src.memory;
   }

@@ -1,9 +1,10 @@
 // The ledger of what the processor does instead of a device.
 #include "anygpu/fallbacks.h"
 
-#include <cstdlib>
 #include <mutex>
 #include <set>
+
+#include "core/environment.h"
 
 namespace anygpu::fallbacks {
 
@@ -24,8 +25,7 @@ struct Ledger {
   std::set<std::string> warned;
   Mode mode = Mode::Warn;
   Ledger() {
-    const char* e = std::getenv("ANYGPU_FALLBACK");
-    if (e && *e) mode = mode_named(e);
+    if (const char* name = setting("ANYGPU_FALLBACK")) mode = mode_named(name);
   }
 };
 Ledger& ledger() {

@@ -119,7 +119,7 @@ class Fuser {
       if (tell) cuts_.push_back({static_cast<int32_t>(groups_.size()), g.name + " after " + first->name + ": " + why});
       return false;
     }
-    canonicalise(fused);
+    ir::normalise(fused);
     *first = std::move(fused);
     group(at).checks |= checks;
     group(at).parts.push_back(part);
@@ -153,7 +153,8 @@ class Fuser {
     for (const Touch& t : touches) {
       if (t.write) continue;
       for (int32_t p : history(t.slot))
-        if (p < into && std::any_of(group(p).touches.begin(), group(p).touches.end(), [&](const Touch& o) { return o.write && conflict(t, o); }))
+        if (p < into &&
+            std::any_of(group(p).touches.begin(), group(p).touches.end(), [&](const Touch& o) { return o.write && conflict(t, o); }))
           producers.push_back(p);
     }
     std::sort(producers.rbegin(), producers.rend());
@@ -170,7 +171,7 @@ class Fuser {
       if (!first || !may_share(group(q).checks, group(into).checks, why) || needed_between(q, into)) continue;
       Generic fused;
       if (!fuse_pair(*first, *second, fused, why)) continue;
-      canonicalise(fused);
+      ir::normalise(fused);
       *second = std::move(fused);
       Group& from = group(q);
       from.gone = true;
@@ -213,7 +214,7 @@ std::vector<int32_t> drop_dead(std::vector<Step>& steps, const std::vector<Slot>
       std::erase_if(g->stores,
                     [&](const ir::Store& s) { return !live[static_cast<size_t>(g->accesses[static_cast<size_t>(s.access)].slot)]; });
       keep[i] = !g->stores.empty();
-      if (keep[i]) prune(*g);
+      if (keep[i]) ir::prune(*g);
     } else {
       for (const Touch& t : ir::touches(steps[i]))
         if (t.write && live[static_cast<size_t>(t.slot)]) keep[i] = true;

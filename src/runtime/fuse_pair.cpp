@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "ir/rewriter.h"
 #include "runtime/overlap.h"
 #include "runtime/plan.h"
 
 namespace anygpu {
 
 using ir::Access;
+using ir::DimPart;
 using ir::ExprOp;
 using ir::Generic;
 using ir::Node;
@@ -100,8 +102,8 @@ bool align(const Generic& f, const Generic& s, const Pairing& pair, bool outer_f
   if (pf.size() > static_cast<size_t>(kMaxRank)) return false;
   std::reverse(pf.begin(), pf.end());
   std::reverse(ps.begin(), ps.end());
-  af = over_dims(f, pf);
-  as = over_dims(s, ps);
+  af = ir::over_dims(f, pf);
+  as = ir::over_dims(s, ps);
   return true;
 }
 
@@ -204,7 +206,7 @@ Generic join(const Generic& f, const Generic& s) {
   Generic r = f;
   r.reduce = f.reduce | s.reduce;
   if (!r.order.fixed()) r.order = s.order;
-  std::vector<int32_t> access_to(s.accesses.size()), arg_to(s.args.size()), to(static_cast<size_t>(s.body.size()));
+  std::vector<int32_t> access_to(s.accesses.size()), arg_to(s.args.size());
   for (size_t j = 0; j < s.accesses.size(); ++j) {
     auto it = std::find_if(r.accesses.begin(), r.accesses.end(), [&](const Access& a) { return same_map(a, s.accesses[j]); });
     access_to[j] = static_cast<int32_t>(it - r.accesses.begin());
@@ -215,31 +217,21 @@ Generic join(const Generic& f, const Generic& s) {
     arg_to[j] = static_cast<int32_t>(it - r.args.begin());
     if (it == r.args.end()) r.args.push_back(s.args[j]);
   }
-  for (int i = 0; i < s.body.size(); ++i) {
-    Node n = s.body[i];
+  const ir::Rewriter rewritten(s.body.nodes(), [&](int, Node n) {
+    if (n.op == ExprOp::Arg) n.imm.i = arg_to[static_cast<size_t>(n.imm.i)];
     if (n.op == ExprOp::Load) {
       n.a = access_to[static_cast<size_t>(n.a)];
       int32_t forwarded = -1;
       if (n.b < 0)
         for (const ir::Store& st : f.stores)
           if (st.access == n.a) forwarded = st.value;
-      if (forwarded >= 0) {
-        to[static_cast<size_t>(i)] = forwarded;
-        continue;
-      }
-    } else if (n.a >= 0) {
-      n.a = to[static_cast<size_t>(n.a)];
+      if (forwarded >= 0) return forwarded;
     }
-    if (n.b >= 0) n.b = to[static_cast<size_t>(n.b)];
-    if (n.c >= 0) n.c = to[static_cast<size_t>(n.c)];
-    if (n.op == ExprOp::Arg) n.imm.i = arg_to[static_cast<size_t>(n.imm.i)];
-    to[static_cast<size_t>(i)] = r.body.add(n);
-  }
-  for (ir::Store st : s.stores) {
+    return r.body.add(n);
+  });
+  for (const ir::Store& old_store : s.stores) {
+    ir::Store st = rewritten(old_store);
     st.access = access_to[static_cast<size_t>(st.access)];
-    st.value = to[static_cast<size_t>(st.value)];
-    if (st.index >= 0) st.index = to[static_cast<size_t>(st.index)];
-    if (st.guard >= 0) st.guard = to[static_cast<size_t>(st.guard)];
     // The later write of the same elements is the one that counts.
     std::erase_if(r.stores, [&](const ir::Store& old) { return old.access == st.access; });
     r.stores.push_back(st);

@@ -3,6 +3,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "ir/rewriter.h"
 #include "runtime/plan.h"
 
 namespace anygpu {
@@ -30,26 +31,21 @@ std::optional<Uniform> uniform_of(const Generic& g) {
   // Only a dense write tells what every byte of its range holds.
   const ir::Access& a = g.accesses[static_cast<size_t>(s.access)];
   Generic c = g;
-  canonicalise(c);
+  ir::normalise(c);
   if (c.rank() > 1 || (c.rank() == 1 && c.accesses[0].strides[0] != 1)) return {};
   int64_t n = product(c.sizes), size = size_of(a.dtype);
   return Uniform{g, a.offset * size, (a.offset + n) * size, a.dtype};
 }
 
 int32_t copy_value(const Generic& from, Generic& to) {
-  std::vector<int32_t> at(static_cast<size_t>(from.body.size()));
-  for (int i = 0; i < from.body.size(); ++i) {
-    Node n = from.body[i];
-    if (n.a >= 0) n.a = at[static_cast<size_t>(n.a)];
-    if (n.b >= 0) n.b = at[static_cast<size_t>(n.b)];
-    if (n.c >= 0) n.c = at[static_cast<size_t>(n.c)];
+  const ir::Rewriter rewritten(from.body.nodes(), [&](int, Node n) {
     if (n.op == ExprOp::Arg) {
       to.args.push_back(from.args[static_cast<size_t>(n.imm.i)]);
       n.imm.i = static_cast<int64_t>(to.args.size()) - 1;
     }
-    at[static_cast<size_t>(i)] = to.body.add(n);
-  }
-  return at[static_cast<size_t>(from.stores[0].value)];
+    return to.body.add(n);
+  });
+  return rewritten(from.stores[0].value);
 }
 
 }  // namespace
@@ -73,24 +69,12 @@ void inline_uniform(std::vector<ir::Step>& steps) {
       if (any) {
         Generic r = *g;
         r.body = {};
-        std::vector<int32_t> to(static_cast<size_t>(g->body.size()));
-        for (int i = 0; i < g->body.size(); ++i) {
-          Node n = g->body[i];
-          if (n.op == ExprOp::Load && replace[static_cast<size_t>(n.a)]) {
-            to[static_cast<size_t>(i)] = copy_value(known.at(g->accesses[static_cast<size_t>(n.a)].slot).source, r);
-            continue;
-          }
-          if (n.op != ExprOp::Load && n.a >= 0) n.a = to[static_cast<size_t>(n.a)];
-          if (n.b >= 0) n.b = to[static_cast<size_t>(n.b)];
-          if (n.c >= 0) n.c = to[static_cast<size_t>(n.c)];
-          to[static_cast<size_t>(i)] = r.body.add(n);
-        }
-        for (ir::Store& s : r.stores) {
-          s.value = to[static_cast<size_t>(s.value)];
-          if (s.index >= 0) s.index = to[static_cast<size_t>(s.index)];
-          if (s.guard >= 0) s.guard = to[static_cast<size_t>(s.guard)];
-        }
-        prune(r);
+        const ir::Rewriter rewritten(g->body.nodes(), [&](int, const Node& n) {
+          if (n.op != ExprOp::Load || !replace[static_cast<size_t>(n.a)]) return r.body.add(n);
+          return copy_value(known.at(g->accesses[static_cast<size_t>(n.a)].slot).source, r);
+        });
+        for (ir::Store& s : r.stores) s = rewritten(s);
+        ir::prune(r);
         *g = std::move(r);
       }
     }

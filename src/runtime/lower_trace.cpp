@@ -28,7 +28,8 @@ class StepSink : public ops::Lowering::Sink {
     steps_.resize(n);
     ir::Refused r{std::string(call.op->name), why, {}};
     for (int i = 0; i < call.op->outputs && i < static_cast<int>(call.views.size()); ++i)
-      if (const int32_t slot = call.views[static_cast<size_t>(i)].slot; slot >= 0) r.touches.push_back({slot, 0, std::numeric_limits<int64_t>::max(), true});
+      if (const int32_t slot = call.views[static_cast<size_t>(i)].slot; slot >= 0)
+        r.touches.push_back({slot, 0, std::numeric_limits<int64_t>::max(), true});
     steps_.push_back(std::move(r));
   }
 
@@ -42,10 +43,10 @@ class StepSink : public ops::Lowering::Sink {
         return;
       }
       if (!backend_.supports(*n)) {
-        for (ir::Generic& g : ir::lower(*n, [&](DType t, const Dims&sizes) { return temp(t, sizes); })) {
-          if (g.name.empty()) g.name = n->name;
-          add_generic(std::move(g));
-        }
+        const auto claimed = [&](const ir::Named& simpler) { return backend_.supports(simpler); };
+        for (ir::Step& s : ir::lower_unclaimed(
+                 *n, [&](DType t, const Dims&sizes) { return temp(t, sizes); }, claimed))
+          add(std::move(s));
         return;
       }
       if (!n->operands.empty() && product(n->operands[0].sizes) == 0) return;

@@ -9,9 +9,9 @@ namespace anygpu {
 
 namespace {
 
-void canonicalise_all(std::vector<ir::Step>& steps) {
+void normalise_all(std::vector<ir::Step>& steps) {
   for (ir::Step& s : steps)
-    if (auto* g = std::get_if<ir::Generic>(&s)) canonicalise(*g);
+    if (auto* g = std::get_if<ir::Generic>(&s)) ir::normalise(*g);
 }
 
 /// Fuses, and keeps the effects' steps right.
@@ -19,7 +19,7 @@ void fuse_steps(Plan& plan, std::vector<ir::Step>& steps) {
   steps = fuse(std::move(steps), plan.effects, plan.slots, plan.cuts);
   const std::vector<int32_t> at = drop_dead(steps, plan.slots);
   for (Effect& e : plan.effects) e.step = at[static_cast<size_t>(e.step)];
-  canonicalise_all(steps);
+  normalise_all(steps);
 }
 
 /// Steps that never run are effects only.
@@ -62,7 +62,7 @@ std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOp
                  [](const ir::Step& s) { return !std::holds_alternative<ir::Refused>(s); });
   inline_uniform(steps);
   drop_dead(steps, plan->slots);
-  canonicalise_all(steps);
+  normalise_all(steps);
   for (const ir::Step& s : steps) {
     plan->effects.push_back(effect_of(s));
     plan->effects.back().step = static_cast<int32_t>(plan->effects.size()) - 1;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/numbers.h"
 #include "runtime/plan.h"
 
 namespace anygpu {
@@ -39,7 +40,7 @@ int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::spa
   for (int32_t t : temporaries) {
     Slot& slot = slots[static_cast<size_t>(t)];
     Life life = lives[static_cast<size_t>(t)];
-    int64_t bytes = (std::max<int64_t>(slot.bytes, 1) + kAlign - 1) / kAlign * kAlign;
+    int64_t bytes = round_up(std::max<int64_t>(slot.bytes, 1), kAlign);
     int64_t at = 0, best = -1, best_gap = INT64_MAX;
     for (const Placed& p : placed) {
       if (p.life.last < life.first || p.life.first > life.last) continue;

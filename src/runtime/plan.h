@@ -8,6 +8,7 @@
 
 #include "backends/interface/backend.h"
 #include "ir/named.h"
+#include "ir/normalise.h"
 #include "runtime/effects.h"
 #include "runtime/trace.h"
 
@@ -76,7 +77,8 @@ std::shared_ptr<Plan> make_plan(const Trace&, Backend&, const PlanOptions&);
 /// The calls of a Trace as steps; Nameds that the backend does not claim are lowered. Fills plan.slots. A call that breaks a rule of the IR
 /// is one Refused.
 std::vector<ir::Step> lower_trace(const Trace&, Backend&, std::vector<Slot>& slots);
-/// Joins steps that may run as one kernel. Order of effects is kept. `effects`: one a step given; each is told which step it becomes part of.
+/// Joins steps that may run as one kernel. Order of effects is kept. `effects`: one a step given; each is told which step it becomes part
+/// of.
 std::vector<ir::Step> fuse(std::vector<ir::Step>, std::vector<Effect>& effects, const std::vector<Slot>&, std::vector<Cut>& cuts);
 /// The two as one Generic, `second` after `first`, or nothing, with the reason in `why`.
 bool fuse_pair(const ir::Generic& first, const ir::Generic& second, ir::Generic& fused, std::string& why);
@@ -84,20 +86,8 @@ bool fuse_pair(const ir::Generic& first, const ir::Generic& second, ir::Generic&
 void inline_uniform(std::vector<ir::Step>&);
 /// Drops stores that nothing reads, and steps without stores. Returns for each step given its position, -1 where it is gone.
 std::vector<int32_t> drop_dead(std::vector<ir::Step>&, const std::vector<Slot>&);
-/// Sorts dimensions by stride and collapses those that are one in memory. Size-1 dimensions go.
-void canonicalise(ir::Generic&);
-/// `g` over other dimensions: new dimension k runs over old dimension `parts[k].dim` (or none: -1) in units of `parts[k].unit`.
-struct DimPart {
-  int dim;
-  int64_t unit;
-  int64_t size;
-  bool reduce;
-};
-ir::Generic over_dims(const ir::Generic& g, const std::vector<DimPart>& parts);
 /// Temporaries between convolutions lie as the backend likes them (Backend::channel_block), where every step that touches them can follow.
 void block_channels(std::vector<ir::Step>&, const std::vector<Slot>&, const Backend&);
-/// Only the nodes that the stores need, and Checks; only the accesses and args that these need.
-void prune(ir::Generic&);
 /// Puts temporaries at offsets of one arena. Steps of one group share no bytes. Returns the arena's size in bytes.
 int64_t plan_memory(const std::vector<std::vector<ir::Touch>>& touches, std::span<const StepGroup> groups, std::vector<Slot>&);
 

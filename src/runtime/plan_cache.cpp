@@ -1,11 +1,10 @@
+#include "core/hash.h"
 #include "runtime/device_impl.h"
 
 namespace anygpu {
 
 uint64_t PlanCache::hash(const std::vector<int64_t>& words) {
-  uint64_t h = 0x9e3779b97f4a7c15ull;
-  for (int64_t w : words) h = (h ^ static_cast<uint64_t>(w)) * 0xff51afd7ed558ccdull, h ^= h >> 32;
-  return h;
+  return hash_of(words, 0x9e3779b97f4a7c15u);
 }
 
 std::shared_ptr<Plan> PlanCache::find(const std::vector<int64_t>& words) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/numbers.h"
+
 namespace anygpu {
 
 namespace {
@@ -12,7 +14,7 @@ int64_t rounded(int64_t bytes) {
   if (bytes <= 512) return 512;
   int64_t step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes))) / 64;
   step = std::max<int64_t>(step, 512);
-  return (bytes + step - 1) / step * step;
+  return round_up(bytes, step);
 }
 
 /// The largest block that may serve: what is kept wastes a quarter at most; what is needed for one run only may take what lies about.

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/environment.h"
+
 namespace anygpu {
 
 // The list is closed whenever nobody writes, so that the file of a process that was killed can be read.
@@ -15,9 +17,9 @@ Timeline& Timeline::get() {
 }
 
 Timeline::Timeline() {
-  const char* path = std::getenv("ANYGPU_TRACE");
-  if (path && *path) file_ = std::fopen(path, "w");
-  if (path && *path && !file_) std::fprintf(stderr, "anygpu: ANYGPU_TRACE=%s cannot be written: %s\n", path, std::strerror(errno));
+  const char* path = setting("ANYGPU_TRACE");
+  if (path) file_ = std::fopen(path, "w");
+  if (path && !file_) std::fprintf(stderr, "anygpu: ANYGPU_TRACE=%s cannot be written: %s\n", path, std::strerror(errno));
   if (!file_) return;
   std::fputs("[\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":0,\"tid\":0,\"args\":{\"name\":\"device\"}},\n", file_);
   std::fputs("{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":0,\"tid\":1,\"args\":{\"name\":\"host\"}}", file_);

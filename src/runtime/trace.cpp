@@ -5,6 +5,7 @@
 #include <string>
 
 #include "backends/interface/backend.h"
+#include "core/hash.h"
 #include "ops/op.h"
 
 namespace anygpu {
@@ -39,7 +40,7 @@ int32_t Trace::number_of(Buffer& b) {
 
 void Trace::note_write(int32_t buffer, const ViewArg& v) {
   uint64_t view = static_cast<uint64_t>(v.offset) + (static_cast<uint64_t>(v.dtype) << 56);
-  for (int d = 0; d < v.rank; ++d) view = (view ^ static_cast<uint64_t>(v.sizes[d])) * 0x9e3779b97f4a7c15ull;
+  for (int d = 0; d < v.rank; ++d) view = hashed(view, static_cast<uint64_t>(v.sizes[d]));
   Seen& s = seen_[static_cast<size_t>(buffer)];
   if (s.times == 0) s.first_write = view;
   if (s.first_write == view) rewrites_ = std::max(rewrites_, s.times++);

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <tuple>
 
+#include "core/hash.h"
+
 namespace anygpu {
 namespace {
 
@@ -20,16 +22,6 @@ constexpr size_t kDigits = 32;           // of a digest, which is an entry's nam
 constexpr char kTemporary[] = "new-";    // and six characters: an entry that is being written, or was when its process died
 constexpr size_t kMostBytes = 64 << 20;  // of one entry
 constexpr off_t kMostKept = 256 << 20;   // bytes of all entries
-
-uint64_t hash(const std::string& bytes, uint64_t h) {
-  for (size_t i = 0; i < bytes.size(); i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + i, std::min<size_t>(8, bytes.size() - i));
-    h = (h ^ word) * 0x9e3779b97f4a7c15u;
-    h ^= h >> 32;
-  }
-  return (h ^ bytes.size()) * 0xd6e8feb86659fd93u;
-}
 
 /// With a final '/', or "" where nothing is to be kept.
 std::string find_directory(const std::string& folder) {
@@ -127,8 +119,8 @@ struct Reader {
 
 std::string digest(const std::string& bytes) {
   char text[kDigits + 1];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash(bytes, 0x243f6a8885a308d3u)),
-                static_cast<unsigned long long>(hash(bytes, 0x13198a2e03707344u)));
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash_of(bytes, 0x243f6a8885a308d3u)),
+                static_cast<unsigned long long>(hash_of(bytes, 0x13198a2e03707344u)));
   return text;
 }
 

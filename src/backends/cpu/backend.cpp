@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "backends/cpu/library/library.h"
+#include "core/numbers.h"
 #include "jit.h"
 #include "kernel.h"
 #include "program.h"
@@ -55,7 +56,7 @@ class CpuBackend : public Backend {
 
   Memory allocate(int64_t bytes) override {
     const int64_t alignment = bytes >= kWorthHugePages ? kHugePage : 64;
-    const int64_t rounded = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+    const int64_t rounded = round_up(std::max<int64_t>(bytes, 1), alignment);
     // More than the machine has is refused here: the kernel would promise it, and kill us later.
     void* p = bytes < 0 || rounded < bytes || rounded > physical_bytes() ? nullptr : std::aligned_alloc(alignment, rounded);
     if (!p) throw Error(ErrorKind::OutOfMemory, "[allocate] the host has no " + std::to_string(bytes) + " bytes");

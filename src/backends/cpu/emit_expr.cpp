@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "anygpu/error.h"
+#include "core/numbers.h"
 #include "emitter.h"
 
 namespace anygpu::cpu {
@@ -54,9 +55,9 @@ Value Emitter::operand(const Scope& scope, int id, int lanes) {
 void Emitter::settle(Scope& scope, const std::vector<bool>& wanted) {
   for (int i = 0; i < static_cast<int>(spec_.nodes.size()); ++i) {
     const Node& n = spec_.nodes[i];
-    if (!wanted[i] || n.op == ExprOp::Reduce || (stages_.dims[i] & ~scope.bound) || known(scope, i)) continue;
+    if (!wanted[i] || n.op == ExprOp::Reduce || stages_.loop[i] >= 0 || (stages_.dims[i] & ~scope.bound) || known(scope, i)) continue;
     bool ready = true;
-    ir::for_each_operand(n, [&](int id) { ready = ready && known(scope, id); });
+    stages_.for_each_input(spec_.nodes, n, [&](int id) { ready = ready && known(scope, id); });
     if (!ready) continue;  // waits for a Reduce
     scope.values[i] = emit(scope, i);
     if (wants_splat_[i] && lanes_of(i) == 1) scope.splats[i] = b_.splat(scope.values[i], spec_.lanes);
@@ -108,6 +109,8 @@ Value Emitter::emit(Scope& scope, int id) {
       return bits_cast(at(n.a), type_of(n.a), n.type);
     case ExprOp::Philox:
       return philox(scope, n, lanes);
+    case ExprOp::Repeat:
+      return repeat(scope, id);
     case ExprOp::Check: {
       const Value condition = at(n.a);
       check(scope, n, condition);
@@ -241,7 +244,7 @@ Value Emitter::divide(const Node& n, Value x, Value y) {
 Value Emitter::cast(Value x, DType from, DType to) {
   if (from == to) return x;
   auto round_to = [&](Value v, DType t) {  // what is in a register of a half type is a value of it
-    return t == DType::F16 || t == DType::BF16 ? decode(encode(v, t), t) : v;
+    return is_half(t) ? decode(encode(v, t), t) : v;
   };
   const Type type = value_type(to);
   if (to == DType::Bool) return is_float(from) ? b_.fcmp(LLVMRealUNE, x, b_.like(x, 0)) : b_.icmp(LLVMIntNE, x, b_.like(x, 0));
@@ -309,6 +312,41 @@ Value Emitter::philox(Scope& scope, const Node& n, int lanes) {
   });
   scope.blocks[block] = {low(end[0]), low(end[1]), low(end[2]), low(end[3])};
   return scope.blocks[block][n.imm.i];
+}
+
+// A loop goes on until no lane does; lanes that are done keep what they have. Its results are kept for whoever asks for the others.
+Value Emitter::repeat(Scope& scope, int id) {
+  const Node& n = spec_.nodes[id];
+  const int lanes = lanes_of(id);
+  std::vector<int> nexts;
+  size_t wanted = 0;
+  for (int next = n.a; next >= 0; next = spec_.nodes[next].c) {
+    if (spec_.nodes[next].a == n.c) wanted = nexts.size();
+    nexts.push_back(next);
+  }
+  const std::vector<int> key = {n.a, n.b};
+  for (const Scope* s = &scope; s; s = s->outside) {
+    const auto it = s->blocks.find(key);
+    if (it != s->blocks.end()) return it->second[wanted];
+  }
+  Values first;
+  for (int next : nexts) first.push_back(operand(scope, spec_.nodes[spec_.nodes[next].a].a, lanes));
+  const std::vector<int> iteration = stages_.iteration(spec_.nodes, n);
+  scope.blocks[key] = b_.repeat(n.imm.i, first, [&](const Values& now) {
+    Scope inside;
+    inside.outside = &scope;
+    inside.bound = scope.bound;
+    inside.lanes = scope.lanes;
+    inside.values.resize(spec_.nodes.size()), inside.splats.resize(spec_.nodes.size());
+    inside.pointers = scope.pointers;
+    for (size_t k = 0; k < nexts.size(); ++k) inside.values[spec_.nodes[nexts[k]].a] = now[k];
+    for (int i : iteration) inside.values[i] = emit(inside, i);
+    const Value counts = operand(inside, n.b, lanes);
+    Values next;
+    for (size_t k = 0; k < nexts.size(); ++k) next.push_back(b_.select(counts, operand(inside, spec_.nodes[nexts[k]].b, lanes), now[k]));
+    return std::pair(next, lanes == 1 ? counts : b_.any(counts));
+  });
+  return scope.blocks[key][wanted];
 }
 
 }  // namespace anygpu::cpu

@@ -35,7 +35,8 @@ class Emitter {
     Values values, splats;                      // per node; null: not here
     Values pointers;                            // per access: base + the bound dimensions but for the vector's
     std::map<int, Value> indices;               // per dimension bound here
-    std::map<std::vector<int>, Values> blocks;  // Philox: the four words for (counter, key, stream)
+    std::map<std::vector<int>, Values> blocks;  // Philox: the four words for (counter, key, stream);
+                                                // Repeat: what is carried, for (last Next, condition)
   };
   using Inside = std::function<Values(Scope&, const Values&)>;
 
@@ -59,6 +60,7 @@ class Emitter {
   /// Emits the wanted nodes that can be computed here and are not known yet.
   void settle(Scope&, const std::vector<bool>& wanted);
   Value emit(Scope&, int id);
+  Value repeat(Scope&, int id);
   Value known(const Scope&, int id) const;
   /// A known node with as many lanes as asked for.
   Value operand(const Scope&, int id, int lanes);

@@ -147,20 +147,42 @@ template <class T, T (*f)(T, T)>
 void each2(T* r, const T* x, const T* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) r[i] = f(x[i], y[i]);
 }
-// lgamma_r: lgamma writes a global variable.
-float log_gamma(float x) {
-  int sign;
-  return lgammaf_r(x, &sign);
-}
-double log_gamma(double x) {
-  int sign;
-  return lgamma_r(x, &sign);
-}
-
 template <class F>
 void* address(F* f) {
   return reinterpret_cast<void*>(f);
 }
+
+/// A function of floats: anygpu_NAME_f32 and _f64 from libm, a lane at a time, and libmvec's, as far as the machine has them.
+void add_function(std::vector<Helper>& all, const std::string& name, int arity, void* f32, void* f64) {
+  auto add = [&](const std::string& as, void* f) { all.push_back({strdup(as.c_str()), f}); };
+  add("anygpu_" + name + "_f32", f32);
+  add("anygpu_" + name + "_f64", f64);
+  static constexpr const char* kShapes[][2] = {{"_ZGVeN16", "f"}, {"_ZGVeN8", ""}, {"_ZGVdN8", "f"}, {"_ZGVdN4", ""},
+                                               {"_ZGVbN4", "f"},  {"_ZGVbN2", ""}, {"_ZGVnN4", "f"}, {"_ZGVnN2", ""}};
+  for (const auto& shape : kShapes) {
+    const std::string vector = shape[0] + std::string(arity == 1 ? "v_" : "vv_") + name + shape[1];
+    if (void* f = libmvec_function(vector.c_str())) add(vector, f);
+  }
+}
+
+namespace libm {
+// lgamma writes a global variable.
+float lgammaf(float x) {
+  int sign;
+  return lgammaf_r(x, &sign);
+}
+double lgamma(double x) {
+  int sign;
+  return lgamma_r(x, &sign);
+}
+
+void add_all(std::vector<Helper>& all) {
+#define ANYGPU_EXPR_CALL(Op, name, arity, types)
+#define ANYGPU_EXPR_LIBM(Op, name, arity, types) \
+  add_function(all, #name, arity, address(each##arity<float, name##f>), address(each##arity<double, name>));
+#include "ir/expr_ops.inc"
+}
+}  // namespace libm
 
 std::vector<Helper> make() {
   std::vector<Helper> all = {
@@ -171,44 +193,22 @@ std::vector<Helper> make() {
       {"anygpu_div_i64", address(each2<int64_t, divided>)},
       {"anygpu_rem_i64", address(each2<int64_t, remainder>)},
       {"anygpu_pow_i64", address(each2<int64_t, power>)},
-      {"anygpu_lgamma_f32", address(each1<float, log_gamma>)},
-      {"anygpu_lgamma_f64", address(each1<double, log_gamma>)},
+      {"anygpu_rem_f32", address(each2<float, ::fmodf>)},
+      {"anygpu_rem_f64", address(each2<double, ::fmod>)},
+      {"anygpu_nextafter_f32", address(each2<float, ::nextafterf>)},
+      {"anygpu_nextafter_f64", address(each2<double, ::nextafter>)},
   };
-#define ANYGPU_ONE(name)                                                     \
-  all.push_back({"anygpu_" #name "_f32", address(each1<float, ::name##f>)}); \
-  all.push_back({"anygpu_" #name "_f64", address(each1<double, ::name>)});
-  // clang-format off
-  ANYGPU_ONE(exp) ANYGPU_ONE(exp2) ANYGPU_ONE(expm1) ANYGPU_ONE(log) ANYGPU_ONE(log2) ANYGPU_ONE(log10) ANYGPU_ONE(log1p)
-  ANYGPU_ONE(sin) ANYGPU_ONE(cos) ANYGPU_ONE(tan) ANYGPU_ONE(asin) ANYGPU_ONE(acos) ANYGPU_ONE(atan) ANYGPU_ONE(sinh)
-  ANYGPU_ONE(cosh) ANYGPU_ONE(tanh) ANYGPU_ONE(asinh) ANYGPU_ONE(acosh) ANYGPU_ONE(atanh) ANYGPU_ONE(erf) ANYGPU_ONE(erfc)
-  // clang-format on
-#undef ANYGPU_ONE
-#define ANYGPU_TWO(name, fn)                                               \
-  all.push_back({"anygpu_" #name "_f32", address(each2<float, ::fn##f>)}); \
-  all.push_back({"anygpu_" #name "_f64", address(each2<double, ::fn>)});
-          ANYGPU_TWO(pow, pow) ANYGPU_TWO(atan2, atan2) ANYGPU_TWO(nextafter, nextafter) ANYGPU_TWO(hypot, hypot) ANYGPU_TWO(rem, fmod)
-#undef ANYGPU_TWO
+  libm::add_all(all);
   // What LLVM may call for an intrinsic that the host has no instruction for.
-#define ANYGPU_LIBM(name)                                  \
-  all.push_back({#name, address<double(double)>(::name)}); \
-  all.push_back({#name "f", address<float(float)>(::name##f)});
-              ANYGPU_LIBM(floor) ANYGPU_LIBM(ceil) ANYGPU_LIBM(trunc) ANYGPU_LIBM(sqrt)
-#undef ANYGPU_LIBM
-                  all.push_back({"roundeven", address<double(double)>(::nearbyint)});  // in the default rounding mode, the only one here
-  all.push_back({"roundevenf", address<float(float)>(::nearbyintf)});
-  // libmvec's, as far as the machine has them.
-  static const char* const kOne[] = {"sin",   "cos", "tan",  "asin",  "acos", "atan", "sinh",  "cosh",  "tanh", "asinh", "acosh",
-                                     "atanh", "exp", "exp2", "expm1", "log",  "log2", "log10", "log1p", "erf",  "erfc"};
-  static const char* const kTwo[] = {"pow", "atan2", "hypot"};
-  static const char* const kShapes[][2] = {{"_ZGVeN16", "f"}, {"_ZGVeN8", ""}, {"_ZGVdN8", "f"}, {"_ZGVdN4", ""},
-                                           {"_ZGVbN4", "f"},  {"_ZGVbN2", ""}, {"_ZGVnN4", "f"}, {"_ZGVnN2", ""}};
-  auto add = [&](const std::string& name) {
-    if (void* f = libmvec_function(name.c_str())) all.push_back({strdup(name.c_str()), f});
-  };
-  for (const auto& shape : kShapes) {
-    for (const char* f : kOne) add(std::string(shape[0]) + "v_" + f + shape[1]);
-    for (const char* f : kTwo) add(std::string(shape[0]) + "vv_" + f + shape[1]);
-  }
+#define ANYGPU_ROUNDING(name, function)                        \
+  all.push_back({#name, address<double(double)>(::function)}); \
+  all.push_back({#name "f", address<float(float)>(::function##f)})
+  ANYGPU_ROUNDING(floor, floor);
+  ANYGPU_ROUNDING(ceil, ceil);
+  ANYGPU_ROUNDING(trunc, trunc);
+  ANYGPU_ROUNDING(sqrt, sqrt);
+  ANYGPU_ROUNDING(roundeven, nearbyint);  // in the default rounding mode, the only one here
+#undef ANYGPU_ROUNDING
   return all;
 }
 

@@ -124,6 +124,28 @@ Values IrBuilder::loop(Value lo, Value hi, Value step, Values carried, const std
   return phis;
 }
 
+Values IrBuilder::repeat(int64_t most, const Values& carried, const std::function<std::pair<Values, Value>(const Values&)>& body) {
+  LLVMBasicBlockRef before = here();
+  const LLVMBasicBlockRef head = block("repeat"), after = block("end");
+  LLVMBuildBr(b, head);
+  at(head);
+  const Value i = LLVMBuildPhi(b, i64, "");
+  Values phis;
+  for (Value v : carried) {
+    phis.push_back(LLVMBuildPhi(b, type_of(v), ""));
+    LLVMAddIncoming(phis.back(), &v, &before, 1);
+  }
+  auto [next, again] = body(phis);
+  LLVMBasicBlockRef last = here();
+  Value zero = index(0), more = add(i, index(1));
+  LLVMAddIncoming(i, &zero, &before, 1);
+  LLVMAddIncoming(i, &more, &last, 1);
+  for (size_t k = 0; k < phis.size(); ++k) LLVMAddIncoming(phis[k], &next[k], &last, 1);
+  LLVMBuildCondBr(b, bit_and(again, icmp(LLVMIntSLT, more, index(most))), head, after);
+  at(after);
+  return next;
+}
+
 Values IrBuilder::branch(Value condition, Values carried, const std::function<Values(const Values&)>& body) {
   LLVMBasicBlockRef before = here();
   const LLVMBasicBlockRef inside = block("then"), after = block("end");

@@ -59,6 +59,8 @@ class IrBuilder {
 
   /// for (i = lo; i < hi; i += step) carried = body(i, carried); signed comparison. Returns what is carried out.
   Values loop(Value lo, Value hi, Value step, Values carried, const std::function<Values(Value i, const Values&)>& body);
+  /// do {carried, again} = body(carried); while (again), `most` times at most. Returns what is carried out.
+  Values repeat(int64_t most, const Values& carried, const std::function<std::pair<Values, Value>(const Values&)>& body);
   /// if (condition) carried = body(carried).
   Values branch(Value condition, Values carried, const std::function<Values(const Values&)>& body);
 

@@ -15,6 +15,7 @@
 #include <mutex>
 
 #include "anygpu/error.h"
+#include "core/environment.h"
 
 namespace anygpu::cpu {
 namespace {
@@ -56,7 +57,7 @@ Isa find_isa() {
   isa.features = take(LLVMGetHostCPUFeatures());
 #if defined(__x86_64__)
   isa.x86 = true;
-  const char* limit = std::getenv("ANYGPU_CPU_ISA");
+  const char* limit = setting("ANYGPU_CPU_ISA");
   const bool at_most_sse = limit && !std::strcmp(limit, "sse");
   const bool at_most_avx2 = at_most_sse || (limit && !std::strcmp(limit, "avx2"));
   const bool avx2 = !at_most_sse && has(isa.features, "avx2") && has(isa.features, "fma") && has(isa.features, "f16c");
@@ -185,9 +186,9 @@ std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
   const MachineLease m;
   LLVMSetTarget(module, m->triple.c_str());
   LLVMSetDataLayout(module, m->layout.c_str());
-  static const bool print = std::getenv("ANYGPU_CPU_PRINT_IR") != nullptr;
+  static const bool print = setting("ANYGPU_CPU_PRINT_IR") != nullptr;
   if (print) LLVMDumpModule(module);
-  static const bool print_assembly = std::getenv("ANYGPU_CPU_PRINT_ASM") != nullptr;
+  static const bool print_assembly = setting("ANYGPU_CPU_PRINT_ASM") != nullptr;
   if (print_assembly) {
     LLVMModuleRef copy = LLVMCloneModule(module);
     char* message = nullptr;
@@ -202,7 +203,7 @@ std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
 #ifndef NDEBUG
   const bool verify = true;
 #else
-  static const bool verify = std::getenv("ANYGPU_CPU_VERIFY_IR") != nullptr;
+  static const bool verify = setting("ANYGPU_CPU_VERIFY_IR") != nullptr;
 #endif
   if (verify) {
     if (LLVMVerifyModule(module, LLVMReturnStatusAction, &text)) fail("ill-formed code: " + take(text));

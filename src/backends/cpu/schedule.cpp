@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/numbers.h"
 #include "ir/loop_nest.h"
 #include "jit.h"
 #include "spec.h"
@@ -35,9 +36,7 @@ constexpr int64_t kLongestColumn = 1 << 12;  // additions in a row into one accu
 class Scheduler : private ir::LoopNest {
  public:
   /// fixing: to find an order that is to be fixed.
-  explicit Scheduler(const ir::Generic& g, bool fixing = false) : ir::LoopNest(g), by_sizes_(fixing || order_.fixed()) {
-    out_.launch.args = g.args;
-  }
+  explicit Scheduler(const ir::Generic& g, bool fixing = false) : ir::LoopNest(g), by_sizes_(fixing || order_.fixed()) {}
 
   /// The order in which sums are taken, after run().
   ir::ReductionOrder order() const {
@@ -53,6 +52,7 @@ class Scheduler : private ir::LoopNest {
   Schedule run() {
     out_.nothing = !simplify();
     if (out_.nothing) return out_;
+    out_.launch.args = args_;
     find_sequential(std::vector<bool>(stores_.size(), true));
     sort();
     collapse();
@@ -185,8 +185,8 @@ class Scheduler : private ir::LoopNest {
   }
 
   static bool is_heavy(const Node& n) {
-    return (n.op >= ExprOp::Exp && n.op <= ExprOp::Lgamma) || n.op == ExprOp::Pow || n.op == ExprOp::Atan2 || n.op == ExprOp::Philox ||
-           n.op == ExprOp::Hypot || n.op == ExprOp::Rem || (n.op == ExprOp::Div && !is_float(n.type));
+    return ir::info(n.op).libm || n.op == ExprOp::Philox || n.op == ExprOp::Repeat || n.op == ExprOp::Rem ||
+           (n.op == ExprOp::Div && !is_float(n.type));
   }
 
   // One register of the type that most is computed in, times as many registers as hide latency and fill the line.
@@ -375,7 +375,7 @@ class Scheduler : private ir::LoopNest {
   }
 
   void split_at(int d, int64_t chunk) {
-    if (d == out_.spec.vector_dim()) chunk = (chunk + out_.spec.lanes - 1) / out_.spec.lanes * out_.spec.lanes;
+    if (d == out_.spec.vector_dim()) chunk = round_up<int64_t>(chunk, out_.spec.lanes);
     const int64_t chunks = (out_.launch.sizes[d] + chunk - 1) / chunk;
     if (chunks > 1) out_.spec.split_dim = d, out_.launch.chunk = chunk, out_.launch.chunks = chunks;
   }

@@ -6,9 +6,11 @@ namespace anygpu::gpu {
 
 std::optional<Compiled> compile_attention(const ir::Named& n, const Target& can) {
   Sequence parts(slots_of(n));
-  const std::vector<ir::Generic> lowered = ir::lower(n, [&](DType t, const Dims& sizes) { return parts.temp(t, sizes); });
+  const std::vector<ir::Step> lowered = ir::lower_unclaimed(
+      n, [&](DType t, const Dims& sizes) { return parts.temp(t, sizes); },
+      [&](const ir::Named& product) { return can.api->matmul(product, can).has_value(); });
   if (parts.largest_bytes() > can.max_binding_bytes) return {};
-  for (const ir::Generic& g : lowered) parts.add(compile_step(g, can));
+  for (const ir::Step& s : lowered) parts.add(compile_step(s, can));
   return parts.finish();
 }
 

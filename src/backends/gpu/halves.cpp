@@ -2,17 +2,10 @@
 
 #include <algorithm>
 
+#include "core/numbers.h"
 #include "steps.h"
 
 namespace anygpu::gpu {
-namespace {
-
-bool is_half(DType t) {
-  return t == DType::F16 || t == DType::BF16;
-}
-
-}  // namespace
-
 uint32_t kind_of(DType t) {
   return t == DType::F16 ? 1 : t == DType::BF16 ? 2 : 0;
 }

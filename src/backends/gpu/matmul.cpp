@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/numbers.h"
 #include "halves.h"
 
 namespace anygpu::gpu {
@@ -45,7 +46,8 @@ std::optional<Compiled> launches(const MatmulProblem& p, const MatmulKernel& ker
   for (int i = 1; i < p.count; ++i) whole.offset[i] = offset(i);
 
   const int64_t part = std::min(p.k, kernel.part), batch = product(p.batch);
-  const int64_t row_tiles = up(p.m, kernel.rows) / kernel.rows, columns = up(p.n, kernel.columns) / kernel.columns;
+  const int64_t row_tiles = round_up<int64_t>(p.m, kernel.rows) / kernel.rows,
+                columns = round_up<int64_t>(p.n, kernel.columns) / kernel.columns;
   if (columns > can.max_groups[0]) return {};
   const double tile_work = work_of(p.arrays[kDst].operand.dtype, can) * static_cast<double>(kernel.rows * kernel.columns) *
                            (2.0 * static_cast<double>(part) + 8) * static_cast<double>(columns);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/numbers.h"
 #include "halves.h"
 
 namespace anygpu::gpu {
@@ -241,7 +242,8 @@ std::vector<CooperativeTile> cooperative_tiles(const MatmulProblem& p, const Cap
   for (const CooperativeTile& t : kTiles) {
     const CooperativeForm f = form_of(p, t, can);
     if (f.invocations > std::min(can.max_invocations, can.max_group_size[0]) || f.shared_bytes() > can.shared_bytes) continue;
-    const auto groups = static_cast<double>(up(p.m, f.m()) / f.m() * (up(p.n, f.n()) / f.n()) * product(p.batch));
+    const auto groups =
+        static_cast<double>(round_up<int64_t>(p.m, f.m()) / f.m() * (round_up<int64_t>(p.n, f.n()) / f.n()) * product(p.batch));
     const double idle = std::max(1.0, kBusy / (groups * static_cast<double>(f.invocations)));
     const double loads = 32 / static_cast<double>(f.m()) + 32 / static_cast<double>(f.n());
     fit.emplace_back(groups * static_cast<double>(f.m() * f.n()) * (1 + loads) * idle, t);

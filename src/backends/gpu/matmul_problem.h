@@ -43,9 +43,4 @@ struct Stages {
 };
 Stages stages_of(const MatmulProblem&);
 
-/// Rounded up to a multiple.
-constexpr int64_t up(int64_t n, int64_t to) {
-  return (n + to - 1) / to * to;
-}
-
 }  // namespace anygpu::gpu

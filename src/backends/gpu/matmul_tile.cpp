@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/numbers.h"
+
 namespace anygpu::gpu {
 namespace {
 
@@ -28,7 +30,7 @@ std::vector<SharedTile> tiles_of(const Capabilities& can, int64_t element) {
 }
 
 double cost_of(const SharedTile& t, const MatmulProblem& p) {
-  const double groups = static_cast<double>(up(p.m, t.m) / t.m * (up(p.n, t.n) / t.n) * product(p.batch));
+  const double groups = static_cast<double>(round_up<int64_t>(p.m, t.m) / t.m * (round_up<int64_t>(p.n, t.n) / t.n) * product(p.batch));
   auto parts = [](int64_t a, int64_t b) { return 1 / static_cast<double>(a) + 1 / static_cast<double>(b); };
   // Beside each multiplication: reads of shared memory, and of the factors.
   const double element = 1 + 2 * parts(t.rows, t.columns) + 8 * parts(t.m, t.n);

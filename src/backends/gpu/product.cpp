@@ -3,6 +3,7 @@
 #include <set>
 
 #include "halves.h"
+#include "ir/rewriter.h"
 #include "steps.h"
 
 namespace anygpu::gpu {
@@ -100,40 +101,23 @@ Generic without_sum(const Generic& g, const Found& f, const ir::Operand& sums, c
       if (!g.reduces(d)) kept.push_back(all[d]);
     return kept;
   };
-  std::vector<int> access(g.accesses.size(), -1);
-  auto keep = [&](int a) {
-    if (access[static_cast<size_t>(a)] >= 0) return access[static_cast<size_t>(a)];
-    ir::Access copy = g.accesses[static_cast<size_t>(a)];
-    copy.strides = parallel(copy.strides);
-    out.accesses.push_back(copy);
-    return access[static_cast<size_t>(a)] = static_cast<int>(out.accesses.size()) - 1;
-  };
+  ir::FirstUse access;  // 0 are the sums
   out.accesses.push_back({sums.slot, sums.dtype, sums.offset, parallel(strides)});
-  std::vector<int> node(static_cast<size_t>(g.body.size()), -1);
   const std::vector<bool> varies = varies_in_reduction(g);
-  for (int i = 0; i < g.body.size(); ++i) {
-    Node n = g.body[i];
-    if (i == f.reduce) {
-      n = Node{ExprOp::Load, sums.dtype, 0};
-    } else if (i == g.body[f.reduce].a || (f.nodes.count(i) && varies[static_cast<size_t>(i)])) {
-      continue;
-    } else if (n.op == ExprOp::Load) {
-      n.a = keep(n.a);
-      if (n.b >= 0) n.b = node[static_cast<size_t>(n.b)];
-    } else {
-      const int count = arity(n.op);
-      if (count > 0) n.a = node[static_cast<size_t>(n.a)];
-      if (count > 1) n.b = node[static_cast<size_t>(n.b)];
-      if (count > 2) n.c = node[static_cast<size_t>(n.c)];
-      if (n.op == ExprOp::Index) n.imm.i = dim[static_cast<size_t>(n.imm.i)];
-    }
-    node[static_cast<size_t>(i)] = out.body.add(n);
+  const ir::Rewriter rewritten(g.body.nodes(), [&](int i, Node n) {
+    if (i == f.reduce) return out.body.add(Node{ExprOp::Load, sums.dtype, 0});
+    if (i == g.body[f.reduce].a || (f.nodes.count(i) && varies[static_cast<size_t>(i)])) return -1;
+    if (n.op == ExprOp::Load) n.a = 1 + access(n.a);
+    if (n.op == ExprOp::Index) n.imm.i = dim[static_cast<size_t>(n.imm.i)];
+    return out.body.add(n);
+  });
+  for (const ir::Store& old : g.stores) {
+    out.stores.push_back(rewritten(old));
+    out.stores.back().access = 1 + access(old.access);
   }
-  auto mapped = [&](int id) { return id < 0 ? -1 : node[static_cast<size_t>(id)]; };
-  for (ir::Store s : g.stores) {
-    s.access = keep(s.access);
-    s.value = mapped(s.value), s.index = mapped(s.index), s.guard = mapped(s.guard);
-    out.stores.push_back(s);
+  for (int old : access.kept) {
+    out.accesses.push_back(g.accesses[static_cast<size_t>(old)]);
+    out.accesses.back().strides = parallel(out.accesses.back().strides);
   }
   return out;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/numbers.h"
+
 namespace anygpu::gpu {
 namespace {
 
@@ -21,7 +23,7 @@ Compiled compile_step(const ir::Generic& g, const Target& can) {
 
 int64_t Sequence::reserve(int64_t bytes) {
   const int64_t at = made_.scratch_bytes;
-  made_.scratch_bytes += (bytes + kAlign - 1) / kAlign * kAlign;
+  made_.scratch_bytes += round_up(bytes, kAlign);
   return at;
 }
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include "anygpu/error.h"
 #include "backends/interface/backend.h"
+#include "core/environment.h"
 
 namespace anygpu::gpu {
 namespace {
@@ -83,7 +83,7 @@ class Tuner::Arrays {
 
 Tuner::Tuner(std::unique_ptr<Bench> on, Settings settings)
     : clock{[](const Trial& t) { return t.device_us(); }, kPatience}, on_(std::move(on)), settings_(in_one_line(std::move(settings))) {
-  if (const char* v = std::getenv(settings_.file_variable.c_str()); v && *v) named_file_ = v;
+  if (const char* v = setting(settings_.file_variable.c_str())) named_file_ = v;
   if (named_file_.empty()) files_.emplace(settings_.folder, settings_.device);
   load();
 }

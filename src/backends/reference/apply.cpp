@@ -50,68 +50,31 @@ T arithmetic(ExprOp op, T a, T b) {
   }
 }
 
+namespace libm {
+/// std::lgamma writes a global.
+double lgamma(double x) {
+  int sign;
+  return lgamma_r(x, &sign);
+}
+double of_1(double (*f)(double), double a, double) {
+  return f(a);
+}
+double of_2(double (*f)(double, double), double a, double b) {
+  return f(a, b);
+}
+
 double function(ExprOp op, double a, double b) {
   switch (op) {
-    case ExprOp::Pow:
-      return std::pow(a, b);
-    case ExprOp::Atan2:
-      return std::atan2(a, b);
-    case ExprOp::Hypot:
-      return std::hypot(a, b);
-    case ExprOp::Exp:
-      return std::exp(a);
-    case ExprOp::Exp2:
-      return std::exp2(a);
-    case ExprOp::Expm1:
-      return std::expm1(a);
-    case ExprOp::Log:
-      return std::log(a);
-    case ExprOp::Log2:
-      return std::log2(a);
-    case ExprOp::Log10:
-      return std::log10(a);
-    case ExprOp::Log1p:
-      return std::log1p(a);
-    case ExprOp::Sin:
-      return std::sin(a);
-    case ExprOp::Cos:
-      return std::cos(a);
-    case ExprOp::Tan:
-      return std::tan(a);
-    case ExprOp::Asin:
-      return std::asin(a);
-    case ExprOp::Acos:
-      return std::acos(a);
-    case ExprOp::Atan:
-      return std::atan(a);
-    case ExprOp::Sinh:
-      return std::sinh(a);
-    case ExprOp::Cosh:
-      return std::cosh(a);
-    case ExprOp::Tanh:
-      return std::tanh(a);
-    case ExprOp::Asinh:
-      return std::asinh(a);
-    case ExprOp::Acosh:
-      return std::acosh(a);
-    case ExprOp::Atanh:
-      return std::atanh(a);
-    case ExprOp::Erf:
-      return std::erf(a);
-    case ExprOp::Erfc:
-      return std::erfc(a);
-    case ExprOp::Lgamma: {
-      int sign;
-      return lgamma_r(a, &sign);  // std::lgamma writes a global
-    }
+#define ANYGPU_EXPR_CALL(Op, name, arity, types)
+#define ANYGPU_EXPR_LIBM(Op, name, arity, types) \
+  case ExprOp::Op:                               \
+    return of_##arity(name, a, b);
+#include "ir/expr_ops.inc"
     default:
       throw Error(ErrorKind::Internal, std::string("[reference] no ") + ir::name_of(op) + " of floats");
   }
 }
-
-bool is_function(ExprOp op) {
-  return op == ExprOp::Pow || op == ExprOp::Atan2 || op == ExprOp::Hypot || (op >= ExprOp::Exp && op <= ExprOp::Lgamma);
-}
+}  // namespace libm
 
 int64_t integer_power(int64_t base, int64_t exponent) {
   if (exponent < 0) return base == 1 ? 1 : base == -1 ? (exponent & 1 ? -1 : 1) : 0;
@@ -182,12 +145,13 @@ bool compare(ExprOp op, T a, T b) {
 
 Value apply(ExprOp op, DType t, Value a, Value b) {
   Value r{.i = 0};
-  if (op >= ExprOp::Eq && op <= ExprOp::Le) {
+  const ir::ExprInfo& info = ir::info(op);
+  if (info.types == ir::TypeRule::Comparison) {
     r.i = t == DType::F32 ? compare(op, a.f, b.f) : t == DType::F64 ? compare(op, a.d, b.d) : compare(op, a.i, b.i);
   } else if (t == DType::F32) {
-    r.f = is_function(op) ? static_cast<float>(function(op, a.f, b.f)) : arithmetic(op, a.f, b.f);
+    r.f = info.libm ? static_cast<float>(libm::function(op, a.f, b.f)) : arithmetic(op, a.f, b.f);
   } else if (t == DType::F64) {
-    r.d = is_function(op) ? function(op, a.d, b.d) : arithmetic(op, a.d, b.d);
+    r.d = info.libm ? libm::function(op, a.d, b.d) : arithmetic(op, a.d, b.d);
   } else if (t == DType::Bool && op == ExprOp::Not) {
     r.i = !a.i;
   } else {

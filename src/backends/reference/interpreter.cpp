@@ -87,6 +87,7 @@ Interpreter::Interpreter(ir::Generic g) : g_(std::move(g)) {
   const int count = g_.body.size();
   values_.resize(count);
   const std::vector<bool> varies = ir::varies_in_reduction(g_);
+  loop_ = ir::loops_of(g_.body.nodes());
 
   std::vector<int> stage(count, 0);
   int last = 0;
@@ -108,7 +109,7 @@ Interpreter::Interpreter(ir::Generic g) : g_(std::move(g)) {
         at.reduces.push_back(i);
         ir::for_each_operand(g_.body[i], [&](int id) { needed[id] = true; });
       }
-      if (!is_reduce && !varies[i] && stage[i] == s) at.outer.push_back(i);
+      if (!is_reduce && !varies[i] && stage[i] == s && loop_[i] < 0) at.outer.push_back(i);
       if (s == last && g_.body[i].op == ExprOp::Check) needed[i] = true;  // a Check is made whether or not its result is used
     }
     if (s == last) {
@@ -122,7 +123,7 @@ Interpreter::Interpreter(ir::Generic g) : g_(std::move(g)) {
       if (needed[i] && varies[i]) ir::for_each_operand(g_.body[i], [&](int id) { needed[id] = true; });
     }
     for (int i = 0; i < count; ++i) {
-      if (needed[i] && varies[i]) at.inner.push_back(i);
+      if (needed[i] && varies[i] && loop_[i] < 0) at.inner.push_back(i);
     }
   }
 }
@@ -188,6 +189,9 @@ void Interpreter::evaluate(int id) {
     case ExprOp::Philox:
       r.i = philox(values_[n.a].i, values_[n.b].i, values_[n.c].i, static_cast<int>(n.imm.i));
       return;
+    case ExprOp::Repeat:
+      r = repeat(n);
+      return;
     case ExprOp::Check: {
       r = values_[n.a];
       if (!r.i) fault_ = std::max(fault_, static_cast<ir::Fault>(n.imm.i));
@@ -199,6 +203,22 @@ void Interpreter::evaluate(int id) {
       return;
     }
   }
+}
+
+Value Interpreter::repeat(const ir::Node& n) {
+  const ir::Body& nodes = g_.body;
+  for (int next = n.a; next >= 0; next = nodes[next].c) values_[nodes[next].a] = values_[nodes[nodes[next].a].a];
+  for (int64_t iteration = 0; iteration < n.imm.i; ++iteration) {
+    for (int i = 0; i < nodes.size(); ++i) {
+      if (loop_[i] == n.a && nodes[i].op != ExprOp::Carry && nodes[i].op != ExprOp::Next) evaluate(i);
+    }
+    if (!values_[n.b].i) break;
+    std::vector<Value> all;
+    for (int next = n.a; next >= 0; next = nodes[next].c) all.push_back(values_[nodes[next].b]);
+    size_t k = 0;
+    for (int next = n.a; next >= 0; next = nodes[next].c) values_[nodes[next].a] = all[k++];
+  }
+  return values_[n.c];
 }
 
 void Interpreter::write(const ir::Store& s) {

@@ -29,6 +29,7 @@ class Interpreter {
   struct Accumulator;
 
   void evaluate(int node);
+  Value repeat(const ir::Node&);
   void write(const ir::Store&);
   char* address(int access, int64_t extra) const;
   template <class F>
@@ -37,6 +38,7 @@ class Interpreter {
   const ir::Generic g_;
   std::vector<Stage> stages_;
   std::vector<int> parallel_dims_, reduction_dims_;
+  std::vector<int> loop_;                 // per node: ir::loops_of
   std::vector<ir::Store> once_, always_;  // stores made once per parallel index; at every index
 
   // State of one run.

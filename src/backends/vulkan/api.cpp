@@ -2,9 +2,8 @@
 
 #include <dlfcn.h>
 
-#include <cstdlib>
-
 #include "anygpu/error.h"
+#include "core/environment.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -20,8 +19,8 @@ void require(F& to, PFN_vkVoidFunction found, const char* name) {
 }
 
 LoaderApi open() {
-  const char* set = std::getenv("ANYGPU_VULKAN_LOADER");
-  const std::string file = set && *set ? set : "libvulkan.so.1";
+  const char* set = setting("ANYGPU_VULKAN_LOADER");
+  const std::string file = set ? set : "libvulkan.so.1";
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) throw Error(ErrorKind::Value, "[vulkan] the Vulkan loader " + file + " cannot be opened" + kNoLoader);
   LoaderApi api;

@@ -6,6 +6,7 @@
 
 #include "anygpu/error.h"
 #include "cooperative.h"
+#include "core/environment.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -68,8 +69,8 @@ constexpr std::pair<const char*, MatmulTier> kTiers[] = {
     {"plain", MatmulTier::Plain}, {"lanes", MatmulTier::Lanes}, {"shared", MatmulTier::Shared}, {"cooperative", MatmulTier::Cooperative}};
 
 MatmulTier forced_tier() {
-  const char* v = std::getenv("ANYGPU_VULKAN_MATMUL");
-  if (!v || !*v) return MatmulTier::Best;
+  const char* v = setting("ANYGPU_VULKAN_MATMUL");
+  if (!v) return MatmulTier::Best;
   std::string all;
   for (const auto& [name, tier] : kTiers) {
     if (std::strcmp(v, name) == 0) return tier;
@@ -80,8 +81,8 @@ MatmulTier forced_tier() {
 
 /// For tests: what a descriptor reaches at most.
 int64_t binding_limit() {
-  const char* v = std::getenv("ANYGPU_VULKAN_BINDING_LIMIT");
-  if (!v || !*v) return INT64_MAX;
+  const char* v = setting("ANYGPU_VULKAN_BINDING_LIMIT");
+  if (!v) return INT64_MAX;
   char* end = nullptr;
   const int64_t bytes = std::strtoll(v, &end, 10);
   if (*end || bytes < 256)
@@ -92,7 +93,7 @@ int64_t binding_limit() {
 void mask(Target& c) {
   c.matmul = forced_tier();
   c.max_binding_bytes = std::min(c.max_binding_bytes, binding_limit());
-  if (const char* profile = std::getenv("ANYGPU_VULKAN_PROFILE"); profile && *profile) {
+  if (const char* profile = setting("ANYGPU_VULKAN_PROFILE")) {
     if (std::strcmp(profile, "dzn") != 0)
       throw Error(ErrorKind::Value, std::string("[vulkan] ANYGPU_VULKAN_PROFILE is '") + profile + "'; the one profile that there is: dzn");
     mask_as_dzn(c);
@@ -120,11 +121,6 @@ std::string version_text(uint32_t v) {
 }
 
 }  // namespace
-
-bool switched_off(const char* variable) {
-  const char* v = std::getenv(variable);
-  return v && std::strcmp(v, "0") == 0;
-}
 
 void describe(const InstanceApi& vk, PhysicalDevice& d) {
   VkPhysicalDeviceProperties old{};

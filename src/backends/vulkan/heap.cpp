@@ -5,16 +5,15 @@
 #include <algorithm>
 #include <atomic>
 
+#include "core/environment.h"
+#include "core/numbers.h"
+
 namespace anygpu::vulkan {
 namespace {
 
 constexpr int64_t kAlign = 256;  // no device wants more of a storage buffer's offset
 constexpr int64_t kFirstBlock = int64_t{4} << 20, kLargestBlock = int64_t{64} << 20;
 constexpr int64_t kHugePage = 2 << 20;
-
-int64_t rounded(int64_t bytes, int64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 
 VkBufferCreateInfo buffer_info(const Gpu& gpu, int64_t bytes) {
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
@@ -108,7 +107,7 @@ Block* Heap::new_block(int64_t bytes) {
       block->mapped = static_cast<char*>(at);
       if (gpu_.can.software) {
         // The processor is the device: large pages spare it most of its page faults.
-        const auto begin = rounded(reinterpret_cast<int64_t>(at), kHugePage);
+        const auto begin = round_up(reinterpret_cast<int64_t>(at), kHugePage);
         const int64_t end = (reinterpret_cast<int64_t>(at) + bytes) / kHugePage * kHugePage;
         if (end > begin) madvise(reinterpret_cast<void*>(begin), static_cast<size_t>(end - begin), MADV_HUGEPAGE);
       }
@@ -136,7 +135,7 @@ Memory Heap::allocate(int64_t bytes) {
   if (bytes < 0 || bytes > capacity_)
     throw Error(ErrorKind::OutOfMemory,
                 "[allocate] " + gpu_.physical.name + " has no " + std::to_string(bytes) + " bytes: it has " + std::to_string(capacity_));
-  const int64_t want = rounded(std::max<int64_t>(bytes, 1), kAlign);
+  const int64_t want = round_up(std::max<int64_t>(bytes, 1), kAlign);
   std::lock_guard lock(mutex_);
   // The tightest hole: large ones stay whole.
   Block* found = nullptr;
@@ -149,7 +148,7 @@ Memory Heap::allocate(int64_t bytes) {
         length = free;
       }
   if (!found) {
-    const int64_t usual = std::clamp(rounded(taken_ / 2, kHugePage), kFirstBlock, kLargestBlock);
+    const int64_t usual = std::clamp(round_up(taken_ / 2, kHugePage), kFirstBlock, kLargestBlock);
     if (want > usual / 4) {
       found = new_block(want);
     } else {
@@ -172,7 +171,7 @@ void Heap::release(Memory m) {
   if (!m.handle) return;
   std::lock_guard lock(mutex_);
   auto* block = static_cast<Block*>(m.handle);
-  int64_t begin = m.offset, length = rounded(std::max<int64_t>(m.bytes, 1), kAlign);
+  int64_t begin = m.offset, length = round_up(std::max<int64_t>(m.bytes, 1), kAlign);
   auto next = block->free.lower_bound(begin);
   if (next != block->free.end() && next->first == begin + length) {
     length += next->second;

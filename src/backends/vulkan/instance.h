@@ -36,7 +36,5 @@ struct Instance {
 void describe(const InstanceApi&, PhysicalDevice&);
 /// The VkDevice with exactly the features that `can` names. Throws Error(Value).
 VkDevice create_device(const InstanceApi&, const PhysicalDevice&);
-/// Whether the variable is set to 0.
-bool switched_off(const char* variable);
 
 }  // namespace anygpu::vulkan

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "backends/gpu/halves.h"
+#include "core/numbers.h"
 #include "elements.h"
 #include "shaders.h"
 #include "spirv/builder.h"
@@ -25,7 +26,6 @@ using gpu::MatmulKernel;
 using gpu::MatmulProblem;
 using gpu::SharedTile;
 using gpu::Stages;
-using gpu::up;
 
 constexpr uint32_t kPlainFloat[] = {
 #include "matmul_float.inc"
@@ -63,7 +63,8 @@ std::vector<uint32_t> with_kinds(std::vector<uint32_t> constants, const MatmulPr
 
 /// Of sums, those computed for nothing included; what an invocation loads of rhs costs about as much as eight rows of sums.
 double cost(int64_t m, int64_t n, int64_t rows, int64_t lanes) {
-  return static_cast<double>(up(m, rows)) * (1 + 8.0 / static_cast<double>(rows)) * static_cast<double>(up(n, 4 * lanes));
+  return static_cast<double>(round_up<int64_t>(m, rows)) * (1 + 8.0 / static_cast<double>(rows)) *
+         static_cast<double>(round_up<int64_t>(n, 4 * lanes));
 }
 
 /// Rows an invocation. On the processor the sums lie in memory anyway; a GPU's registers hold eight rows without loss of occupancy.
@@ -85,7 +86,7 @@ struct Tile {
 Tile tile_for(MatmulProblem& p, bool software) {
   const int64_t vector = software ? 8 : 64;  // columns are given out to this many invocations at least
   if (cost(p.n, p.m, rows_for(p.n, software), vector) < cost(p.m, p.n, rows_for(p.m, software), vector)) transpose(p);
-  return {rows_for(p.m, software), std::clamp<int64_t>(up((p.n + 3) / 4, vector), vector, software ? 32 : 64)};
+  return {rows_for(p.m, software), std::clamp<int64_t>(round_up<int64_t>((p.n + 3) / 4, vector), vector, software ? 32 : 64)};
 }
 
 /// Instructions of matmul_lanes.comp, about: a load brings a vector of texels in 50, a row of sums takes 10 a k.
@@ -94,7 +95,8 @@ double lanes_cost(const MatmulProblem& p, const Tile& tile) {
   const auto rows = static_cast<double>(tile.rows), lanes = static_cast<double>(tile.lanes);
   const double lhs = 50 * (fours.lhs == 1 ? rows / lanes / 4 : std::ceil(rows / lanes / (fours.lhs == 2 ? 4 : 1)));
   const double rhs = fours.rhs ? 50 : 200, store = fours.dst ? 30 * lanes : 80 * lanes;
-  const auto tiles = static_cast<double>(up(p.m, tile.rows) / tile.rows * (up(p.n, 4 * tile.lanes) / (4 * tile.lanes)));
+  const auto tiles =
+      static_cast<double>(round_up<int64_t>(p.m, tile.rows) / tile.rows * (round_up<int64_t>(p.n, 4 * tile.lanes) / (4 * tile.lanes)));
   return tiles * ((lhs + rhs + 10 * rows) * static_cast<double>(p.k) + rows * store);
 }
 

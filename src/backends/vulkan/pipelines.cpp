@@ -1,6 +1,8 @@
 #include "pipelines.h"
 
 #include "backends/interface/backend.h"
+#include "core/environment.h"
+#include "core/hash.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -9,10 +11,7 @@ constexpr char kKey[] = "pipelines";
 constexpr double kSaveEvery = 1e6;  // microseconds: all of the driver's data is written each time
 
 uint64_t hash(const std::vector<uint32_t>& words, uint64_t h) {
-  for (const uint32_t w : words) {
-    h = (h ^ w) * 0x9e3779b97f4a7c15u;
-    h ^= h >> 32;
-  }
+  for (const uint32_t w : words) h = hashed(h, w);
   return h;
 }
 

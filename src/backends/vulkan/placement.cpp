@@ -5,13 +5,10 @@
 #include <cstring>
 
 #include "backends/gpu/hazards.h"
+#include "core/numbers.h"
 
 namespace anygpu::vulkan {
 namespace {
-
-int64_t rounded(int64_t bytes, int64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 
 /// A Scalar as the words that a shader reads. f: .f, i and b: .i, converted to the type.
 void put_scalar(const Scalar& s, DType t, uint32_t* to) {
@@ -123,7 +120,7 @@ Placement::Bound Placement::resolve(const Ready& r, const Binding& b, const Bind
   const int64_t begin = m.offset + b.begin, end = m.offset + std::min(b.end, m.bytes);
   const int64_t aligned = begin / on_.gpu.can.binding_alignment * on_.gpu.can.binding_alignment;
   // Whole words, through which shaders reach bytes, and whole texels.
-  const int64_t last = std::min(rounded(end, b.texel == Texel::Float4 ? 16 : 4), block.bytes);
+  const int64_t last = std::min(round_up<int64_t>(end, b.texel == Texel::Float4 ? 16 : 4), block.bytes);
   *rest = begin - aligned;
   const std::string& name = r.launch.shader->name;
   if ((b.word == -1 && *rest) || *rest % b.unit)

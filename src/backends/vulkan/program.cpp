@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/gpu/steps.h"
+#include "core/numbers.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -14,10 +15,6 @@ constexpr int64_t kScratchRing = int64_t{32} << 20;  // steps share scratch no s
 constexpr int kLaunchesPerSubmission = 192;
 constexpr int64_t kTimedRuns = 8, kTimedEvery = 16;
 
-int64_t rounded(int64_t bytes, int64_t to) {
-  return (bytes + to - 1) / to * to;
-}
-
 /// Puts Launches of steps one after another.
 class Preparing {
  public:
@@ -27,7 +24,7 @@ class Preparing {
     const auto step = static_cast<int32_t>(p_.names.size());
     p_.names.push_back(name);
     p_.fault_at.push_back(-1);
-    const int64_t need = rounded(made.scratch_bytes, kAlign);
+    const int64_t need = round_up(made.scratch_bytes, kAlign);
     if (scratch_end_ + need > kScratchRing) scratch_end_ = 0;
     p_.scratch_at.push_back({scratch_end_, made.scratch_bytes});
     scratch_end_ += need;
@@ -45,7 +42,7 @@ class Preparing {
         }
         if (b.slot == kParams && r.params_at < 0) {
           r.params_at = p_.params_bytes;
-          p_.params_bytes += rounded(4 * static_cast<int64_t>(r.launch.params.size()), kAlign);
+          p_.params_bytes += round_up(4 * static_cast<int64_t>(r.launch.params.size()), kAlign);
         }
       }
       p_.launches.push_back(std::move(r));

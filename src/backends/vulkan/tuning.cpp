@@ -1,8 +1,6 @@
 #include "tuning.h"
 
-#include <cstdlib>
-#include <cstring>
-
+#include "core/environment.h"
 #include "program.h"
 #include "transfer.h"
 
@@ -41,14 +39,12 @@ class VulkanBench : public gpu::Bench {
 }  // namespace
 
 bool tuning_wanted(const PhysicalDevice& d) {
-  const char* v = std::getenv(kSwitch);
-  return v && *v ? std::strcmp(v, "0") != 0 : !d.software();
+  return setting(kSwitch) ? switched_on(kSwitch) : !d.software();
 }
 
 std::unique_ptr<gpu::Tuner> make_tuner(Resources& on) {
   const PhysicalDevice& d = on.gpu.physical;
-  const char* file = std::getenv(kNamedFile);
-  if (!tuning_wanted(d) && !(file && *file)) return nullptr;
+  if (!tuning_wanted(d) && !setting(kNamedFile)) return nullptr;
   return std::make_unique<gpu::Tuner>(
       std::make_unique<VulkanBench>(on),
       gpu::Tuner::Settings{d.name + "; " + d.driver, tuning_wanted(d) && d.timestamp_bits != 0, "vulkan", kNamedFile});

@@ -3,9 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdlib>
-
 #include "anygpu/error.h"
+#include "core/environment.h"
 
 namespace anygpu::vulkan {
 namespace {
@@ -29,8 +28,7 @@ VkBool32 VKAPI_PTR report(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDeb
 }  // namespace
 
 bool Validation::wanted() {
-  const char* v = std::getenv(kVariable);
-  return v && *v;
+  return setting(kVariable) != nullptr;
 }
 
 void Validation::request(VkInstanceCreateInfo& info) {
@@ -45,7 +43,7 @@ void Validation::request(VkInstanceCreateInfo& info) {
 }
 
 void Validation::listen(const LoaderApi& loader, VkInstance instance) {
-  const char* name = std::getenv(kVariable);
+  const char* name = setting(kVariable);
   const int file = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);  // open as long as the process lives
   if (file < 0) throw Error(ErrorKind::Value, std::string("[vulkan] ") + kVariable + " is '" + name + "', which cannot be written to");
   const auto create =

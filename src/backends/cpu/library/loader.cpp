@@ -15,22 +15,17 @@
 #include "backends/cpu/library/module/module.h"
 #include "backends/cpu/library/rows.h"
 #include "backends/cpu/library/thread_pool.h"
+#include "core/environment.h"
 
 namespace anygpu::cpu {
 namespace {
 
 constexpr const char* kFile = "libanygpu_cpu_library.so";
 
-/// A positive count from the environment; 0 where there is none. OMP_NUM_THREADS may list one count a nesting level: the first holds.
-int count_in(const char* variable) {
-  const char* text = std::getenv(variable);
-  long n = text ? std::strtol(text, nullptr, 10) : 0;
-  return static_cast<int>(std::clamp<long>(n, 0, kMaxThreads));
-}
-
 int threads_wanted() {
-  if (int n = count_in("ANYGPU_NUM_THREADS")) return n;
-  if (int n = count_in("OMP_NUM_THREADS")) return n;
+  // OMP_NUM_THREADS may list one count a nesting level: the first holds.
+  for (const char* variable : {"ANYGPU_NUM_THREADS", "OMP_NUM_THREADS"})
+    if (const long n = count_setting(variable, kMaxThreads)) return static_cast<int>(n);
   cpu_set_t set;
   int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
   return std::clamp(n, 1, kMaxThreads);
@@ -52,8 +47,8 @@ std::filesystem::path own_folder() {
 /// In $ANYGPU_LIBRARY_DIR where that is set, else beside the object that holds this code, and nowhere else: who put that there is trusted.
 /// Programs of a build tree have a link beside them.
 std::string library_path() {
-  const char* dir = std::getenv("ANYGPU_LIBRARY_DIR");
-  return ((dir && *dir ? std::filesystem::path(dir) : own_folder()) / kFile).string();
+  const char* dir = setting("ANYGPU_LIBRARY_DIR");
+  return ((dir ? std::filesystem::path(dir) : own_folder()) / kFile).string();
 }
 
 /// Null, and `why`, where it cannot be had.

@@ -4,6 +4,7 @@
 
 #include "anygpu/error.h"
 #include "backends/gpu/math/math.h"
+#include "core/numbers.h"
 #include "emitter.h"
 
 namespace anygpu::gpu {
@@ -15,9 +16,6 @@ namespace {
 
 bool is_unsigned(DType t) {
   return t == DType::U8 || t == DType::Bool;
-}
-bool is_half(DType t) {
-  return t == DType::F16 || t == DType::BF16;
 }
 /// Whether the low 32 bits of the result need no more than those of the operands.
 bool low_suffices(ExprOp op) {
@@ -136,6 +134,8 @@ Value Emitter::emit(Scope& scope, int id) {
       const Value word = philox(scope, n);
       return is_narrow ? word : b_.zero_extend(word);
     }
+    case ExprOp::Repeat:
+      return is_narrow ? b_.to_u32(repeat(scope, n)) : repeat(scope, n);
     case ExprOp::Check:
       check(n, at(n.a));
       return at(n.a);
@@ -375,6 +375,53 @@ Value Emitter::philox(Scope& scope, const Node& n) {
   }
   scope.blocks[block] = c;
   return c[n.imm.i];
+}
+
+// What is carried lies in variables. i64 is carried whole: where it may lead, ranges do not tell.
+Value Emitter::repeat(Scope& scope, const Node& n) {
+  std::vector<int> nexts;
+  size_t wanted = 0;
+  for (int next = n.a; next >= 0; next = spec_.nodes[next].c) {
+    if (spec_.nodes[next].a == n.c) wanted = nexts.size();
+    nexts.push_back(next);
+  }
+  for (const Scope* s = &scope; s; s = s->outside) {
+    const auto it = s->loops.find({n.a, n.b});
+    if (it != s->loops.end()) return it->second[wanted];
+  }
+  auto whole = [&](Value v, int id) { return type_of(id) == DType::I64 ? b_.sign_extend(v) : v; };
+  std::vector<Variable> carried;
+  for (int next : nexts) {
+    const int carry = spec_.nodes[next].a, first = spec_.nodes[carry].a;
+    carried.push_back(b_.variable(register_type(type_of(carry), false)));
+    carried.back().set(whole(operand(scope, first), first));
+  }
+  const Variable count = b_.variable(Type::U32);
+  count.set(b_.u32(0));
+  const std::vector<int> iteration = stages_.iteration(spec_.nodes, n);
+  b_.repeat([&] {
+    Scope inside;
+    inside.outside = &scope;
+    inside.fours = scope.fours, inside.element = scope.element;
+    inside.bound = scope.bound;
+    inside.values.resize(spec_.nodes.size());
+    inside.bases = scope.bases;
+    for (size_t k = 0; k < nexts.size(); ++k) inside.values[spec_.nodes[nexts[k]].a] = carried[k].get();
+    for (int i : iteration) inside.values[i] = emit(inside, i);
+    const Value counts = operand(inside, n.b);
+    Values now;
+    for (int next : nexts) {
+      const int id = spec_.nodes[next].b;
+      now.push_back(b_.select(counts, whole(operand(inside, id), id), inside.values[spec_.nodes[next].a]));
+    }
+    for (size_t k = 0; k < nexts.size(); ++k) carried[k].set(now[k]);
+    const Value done = count.get() + b_.u32(1);
+    count.set(done);
+    return counts & (done < b_.u32(static_cast<uint32_t>(n.imm.i)));
+  });
+  Values results;
+  for (const Variable& v : carried) results.push_back(v.get());
+  return (scope.loops[{n.a, n.b}] = results)[wanted];
 }
 
 }  // namespace anygpu::gpu

@@ -1,4 +1,5 @@
 // Loads and stores. Memory is words of 32 bits, or what the device has: 64-bit elements beside them, 8 and 16 bits where it can.
+#include "core/numbers.h"
 #include "emitter.h"
 
 namespace anygpu::gpu {
@@ -77,7 +78,7 @@ void Emitter::write(int access, Value address, Value raw) {
 
 Value Emitter::combine(Combine how, DType t, Value old, Value value) {
   if (t == DType::Bool) return how == Combine::Add || how == Combine::Max ? old | value : old & value;
-  if (t == DType::F16 || t == DType::BF16) {
+  if (is_half(t)) {
     const bool brain = t == DType::BF16;
     return encode_half(brain, combine(how, DType::F32, decode_half(brain, old), decode_half(brain, value)));
   }

@@ -105,9 +105,9 @@ std::map<int, Value> Emitter::place(Value flat, int begin, int end) {
 void Emitter::settle(Scope& scope, const std::vector<bool>& wanted) {
   for (int i = 0; i < static_cast<int>(spec_.nodes.size()); ++i) {
     const Node& n = spec_.nodes[i];
-    if (!wanted[i] || n.op == ExprOp::Reduce || (stages_.dims[i] & ~scope.bound) || known(scope, i)) continue;
+    if (!wanted[i] || n.op == ExprOp::Reduce || stages_.loop[i] >= 0 || (stages_.dims[i] & ~scope.bound) || known(scope, i)) continue;
     bool ready = true;
-    ir::for_each_operand(n, [&](int id) { ready = ready && known(scope, id); });
+    stages_.for_each_input(spec_.nodes, n, [&](int id) { ready = ready && known(scope, id); });
     if (ready) scope.values[i] = emit(scope, i);  // else it waits for a Reduce
   }
 }

@@ -38,6 +38,7 @@ class Emitter {
     std::map<int, Value> indices;                             // of the dimensions bound here
     Values bases;                                             // per access: its address, as far as dimensions are bound
     std::map<std::vector<int>, std::array<Value, 4>> blocks;  // of Philox
+    std::map<std::pair<int, int>, Values> loops;              // what is carried, for a Repeat's (last Next, condition)
   };
   struct Accumulator {
     int node;
@@ -83,6 +84,7 @@ class Emitter {
   Value wrap(DType, Value);
   Value is_nan(Value);
   Value philox(Scope&, const ir::Node&);
+  Value repeat(Scope&, const ir::Node&);
   void check(const ir::Node&, Value condition);
   DType type_of(int id) const { return spec_.nodes[id].type; }
   bool narrow(int id) const { return spec_.narrow[id]; }

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "anygpu/error.h"
+#include "core/numbers.h"
 #include "ir/loop_nest.h"
 #include "kernel.h"
 #include "narrow.h"
@@ -29,11 +30,12 @@ constexpr int64_t kMostSteps = 50000;  // of all loops of an invocation: lavapip
 
 class Scheduler : private ir::LoopNest {
  public:
-  Scheduler(const ir::Generic& g, const Target& caps) : ir::LoopNest(g), caps_(caps) { out_.args = g.args; }
+  Scheduler(const ir::Generic& g, const Target& caps) : ir::LoopNest(g), caps_(caps) {}
 
   Schedule run(const ir::Generic& g) {
     out_.nothing = !simplify();
     if (out_.nothing) return out_;
+    out_.args = args_;
     share_stores();
     sort();
     collapse(kMostIndices);
@@ -262,7 +264,7 @@ class Scheduler : private ir::LoopNest {
     const int64_t length = spec.flat_reduction ? reduced : dims_[split].size;
     out_.chunk = (length + chunks - 1) / chunks;
     const int64_t whole = spec.fours ? 4 : spec.lanes;
-    if (spec.flat_reduction || split == inner) out_.chunk = (out_.chunk + whole - 1) / whole * whole;
+    if (spec.flat_reduction || split == inner) out_.chunk = round_up(out_.chunk, whole);
     out_.chunks = (length + out_.chunk - 1) / out_.chunk;
     if (out_.chunks > 1) spec.split_dim = split;
   }
@@ -280,7 +282,9 @@ class Scheduler : private ir::LoopNest {
   /// Steps of loops that one index takes, itself included.
   int64_t loop_weight() const {
     int64_t steps = 1;
+    const Node* last = nullptr;  // several Repeats of one loop stand together
     for (const Node& n : nodes_) {
+      if (n.op == ExprOp::Repeat && !(last && last->a == n.a && last->b == n.b)) steps += n.imm.i, last = &n;
       if (n.op == ExprOp::Rem && is_float(n.type)) steps += n.type == DType::F64 ? 200 : 40;
       if (n.op == ExprOp::Pow && !is_float(n.type)) steps += 64;
     }
@@ -311,7 +315,7 @@ class Scheduler : private ir::LoopNest {
   void estimate() {
     double cost = 1;
     for (const Node& n : nodes_) {
-      cost += n.op == ExprOp::Load ? 4 : n.op >= ExprOp::Exp && n.op <= ExprOp::Lgamma ? 16 : n.op == ExprOp::Philox ? 64 : 1;
+      cost += n.op == ExprOp::Load ? 4 : ir::info(n.op).libm && ir::arity(n.op) == 1 ? 16 : n.op == ExprOp::Philox ? 64 : 1;
     }
     out_.work = cost;
     for (const Dim& d : dims_) out_.work *= static_cast<double>(std::max<int64_t>(d.size, 1));
