@@ -8,14 +8,19 @@ if(ANYGPU_SANITIZE)
   target_compile_definitions(anygpu_options INTERFACE ANYGPU_SANITIZE_$<UPPER_CASE:${ANYGPU_SANITIZE}>=1)
 endif()
 
-# anygpu_room(NAME KNOWS room...): a static library from the .cpp files of the current folder. It sees the public headers,
+# anygpu_room(NAME [JOIN files at a time] KNOWS room...): a static library from the .cpp files of the current folder. It sees the public headers,
 # its own folder, and the folders of the rooms that it may know: others' headers do not even resolve.
 function(anygpu_room name)
-  cmake_parse_arguments(ARG "" "" "KNOWS" ${ARGN})
+  cmake_parse_arguments(ARG "" "JOIN" "KNOWS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   if(sources)
     set(scope PUBLIC)
     add_library(anygpu_${name} STATIC ${sources})
+    if(ARG_JOIN)
+      anygpu_join(anygpu_${name} ${ARG_JOIN})
+      # GCC 12 is wrong about moves of variants and vectors that it sees through whole files.
+      target_compile_options(anygpu_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds>)
+    endif()
   else()
     set(scope INTERFACE)
     add_library(anygpu_${name} INTERFACE)
