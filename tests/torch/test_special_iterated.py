@@ -32,7 +32,8 @@ def test_polynomials_over_a_grid(name, dtype):
     x = torch.cat([torch.linspace(-3, 3, 98, dtype=dtype), torch.tensor([0.0, -0.0, 1.0, -1.0, 1e3, -1e30, inf, -inf], dtype=dtype)])
     n = torch.tensor([-inf, -2, -0.5, 0, 0.5, 1, 1.9, 2, 3, 5, 6, 7, 8, 9, 10, 17, 40, 127, 128, 129, 300, 513, 1000], dtype=dtype)
     want, got = f(x[:, None], n), on_device(f, x[:, None], n)
-    early = (want.isnan() & ~got.isnan()) | (want.isinf() & got.isfinite())  # where PyTorch passes the largest number on the way to its value
+    # Where PyTorch passes the largest number on the way to its value:
+    early = (want.isnan() & ~got.isnan()) | (want.isinf() & got.isfinite())
     assert not early[x.abs() > 1e4].any() and not early[:, n < 100].any()
     want = want.where(~early, got)
     # cos(n acos x) of f32 is off by n ULP in PyTorch as here.
