@@ -55,17 +55,21 @@ void refuse_unprepared(std::vector<ir::Step>& steps, Backend& backend) {
 std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOptions& options, bool one_by_one) {
   auto plan = std::make_shared<Plan>();
   plan->calls = trace.calls();
-  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots);
+  std::vector<int32_t> calls;
+  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots, &calls);
   if (one_by_one) refuse_unprepared(steps, backend);
   if (options.keep_unfused)
     std::copy_if(steps.begin(), steps.end(), std::back_inserter(plan->unfused),
                  [](const ir::Step& s) { return !std::holds_alternative<ir::Refused>(s); });
   inline_uniform(steps);
-  drop_dead(steps, plan->slots);
+  const std::vector<int32_t> kept = drop_dead(steps, plan->slots);
+  std::erase_if(calls, [&, i = size_t{0}](int32_t) mutable { return kept[i++] < 0; });
   canonicalise_all(steps);
   for (const ir::Step& s : steps) {
+    const auto at = static_cast<int32_t>(plan->effects.size());
     plan->effects.push_back(effect_of(s));
-    plan->effects.back().step = static_cast<int32_t>(plan->effects.size()) - 1;
+    plan->effects.back().step = at;
+    plan->effects.back().call = calls[static_cast<size_t>(at)];
     plan->refuses |= plan->effects.back().refused != nullptr;
   }
   if (options.fuse && !one_by_one) fuse_steps(*plan, steps);
@@ -84,7 +88,7 @@ std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOp
   }
   const std::vector<StepGroup> groups = backend.groups(plan->steps);
   plan->arena_bytes = plan_memory(plan->touches, groups, plan->slots);
-  const Timeline::HostSpan span("prepare " + std::to_string(plan->steps.size()) + " steps");
+  const Timeline::HostSpan span("compile", static_cast<int64_t>(plan->steps.size()), "steps");
   plan->program = backend.prepare(plan->steps, groups);
   return plan;
 }
