@@ -33,7 +33,8 @@ struct Event {
   std::vector<Caller> callers;
 };
 
-/// Keeps events from now on, and forgets those of before.
+/// Flushes every device that is open and waits until all has run, so that what was recorded before is not in the profile; keeps events from
+/// then on, and forgets those of before.
 ANYGPU_API void start();
 /// Flushes every device that is open, waits until all has run, and returns what happened since start(), in no order. Errors stay where
 /// they are: with the tensors that they spoil.

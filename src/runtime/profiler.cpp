@@ -83,6 +83,7 @@ Caller Profiler::caller() {
 }
 
 void Profiler::start() {
+  settle_devices();
   std::lock_guard lock(mutex_);
   ran_.clear();
   did_.clear();

@@ -5,6 +5,7 @@ import torch
 from anygpu import _torch, explain, fallbacks, stats  # noqa: F401
 
 from .._devices import index as _index
+from .busy import utilization  # noqa: F401
 from .memory import (  # noqa: F401
     empty_cache,
     max_memory_allocated,
@@ -33,7 +34,6 @@ from .random import (  # noqa: F401
     set_rng_state_all,
 )
 from .streams import Event, Stream, current_stream, default_stream, set_stream, stream  # noqa: F401
-from .utilization import utilization  # noqa: F401
 
 
 def is_available():

@@ -1,5 +1,6 @@
 // What a device offers, what is taken away by switches, and a VkDevice with exactly the rest.
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <span>

@@ -95,14 +95,14 @@ void observe(const Block& b, bool made) noexcept {
   }
 }
 
-const bool observing = [] {
-  observe_blocks(&observe);
-  return true;
-}();
-
 }  // namespace
 
+void watch() {
+  observe_blocks(&observe);
+}
+
 void record(const Wanted& wanted, bool forget) {
+  watch();
   History::get().record(wanted, forget);
 }
 

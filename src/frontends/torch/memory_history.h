@@ -40,6 +40,9 @@ struct Live {
   Stack stack;  ///< may be null
 };
 
+/// From now on torch.profiler is told of what is allocated and freed where it asks; before the first profile nobody pays for the question.
+void watch();
+
 /// forget: what has been kept so far.
 void record(const Wanted&, bool forget);
 /// By device, the oldest first.

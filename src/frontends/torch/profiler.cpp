@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "anygpu/profile.h"
+#include "memory_history.h"
 #include "tensor.h"
 
 namespace anygpu::torch_frontend {
@@ -312,7 +313,9 @@ class Profiler final : public libkineto::IActivityProfiler {
                               ActivityType::PRIVATEUSE1_RUNTIME};
     return all;
   }
+  /// Asked before every profile, whatever it is of.
   std::unique_ptr<libkineto::IActivityProfilerSession> configure(const Types& wanted, const libkineto::Config&) override {
+    memory_history::watch();
     Types ours;
     std::ranges::set_intersection(wanted, availableActivities(), std::inserter(ours, ours.end()));
     if (ours.empty()) return nullptr;
@@ -338,8 +341,13 @@ std::vector<ProfiledKernel> take_profiled_kernels() {
 
 #else  // before 2.13, where a device outside PyTorch's tree cannot put events into a profile
 
+#include "memory_history.h"
+
 namespace anygpu::torch_frontend {
-const bool kProfilesKernels = false;
+const bool kProfilesKernels = [] {
+  memory_history::watch();
+  return false;
+}();
 std::vector<ProfiledKernel> take_profiled_kernels() {
   return {};
 }
