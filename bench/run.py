@@ -4,6 +4,7 @@
   ./run bench                                 everything, against eager PyTorch and torch.compile (an hour)
   ./run bench --only mlp,matmul --no-compile  problems or groups whose names have one of these parts
   ./run bench --group training --rounds 9     the four training steps
+  ./run bench --group distributed             several processes, against PyTorch on the CPU with Gloo
   ./run bench --group vulkan                  the Vulkan device against torchvulkan, which is installed into .venv-torchvulkan
   ./run bench --list                          what there is
   ./run bench --plot docs/bench.png           where the plot goes (default: OUT/bench.png)
@@ -19,7 +20,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-ORDER = "training matmul convolution attention normalise optimizer pointwise reduce index host dynamic memory first_step vulkan".split()
+ORDER = "training matmul convolution attention normalise optimizer pointwise reduce index host".split()
+ORDER += "dynamic memory first_step distributed vulkan".split()
 
 
 def problems():
@@ -68,6 +70,7 @@ def arguments():
 
 def measure_all(a, triad, results, failed):
     """Prints a row a problem as it is measured, and fills {group: {problem: result}} and the names of those that failed."""
+    import distributed
     import kinds
     import measure
     import report
@@ -75,7 +78,7 @@ def measure_all(a, triad, results, failed):
     import versus
 
     def how(problem):
-        return versus if "against" in problem else special if problem["kind"] == "special" else kinds
+        return versus if "against" in problem else {"special": special, "distributed": distributed}.get(problem["kind"], kinds)
 
     for group, (about, ps) in a.wanted.items():
         against = report.rivals(ps)

@@ -394,6 +394,7 @@ void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
     reading.emplace(executor, src, ticket);
   }
   executor.wait(ticket);
+  executor.wait_for_writers(src);
   if (src.poison) {
     src.poison->told = true;
     throw Error(src.poison->error);

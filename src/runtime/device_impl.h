@@ -6,6 +6,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "anygpu/loan.h"
 #include "runtime/executor.h"
 #include "runtime/plan.h"
 #include "runtime/pool.h"
@@ -55,6 +56,7 @@ class DeviceImpl {
   void record(const Op&, std::span<const ViewArg>, std::span<const Scalar>, std::span<const int64_t>, bool in_order = false);
   void upload(Buffer&, int64_t at, const void* src, int64_t bytes);
   void download(Buffer&, int64_t at, void* dst, int64_t bytes);
+  std::unique_ptr<Loan> lend(Buffer&, bool writes);
   void flush();
   void synchronize();
   /// Flushes and waits; what went wrong stays untold.
@@ -69,6 +71,7 @@ class DeviceImpl {
   std::atomic<int64_t> allocated{0}, allocated_peak{0}, allocations{0}, frees{0}, requested{0}, limit{0}, out_of_memory{0};
 
  private:
+  friend class LentBuffer;
   /// Under the lock. Returns the ticket of the last run, for which who asks waits at once if `awaited`. What cannot be planned is lost when
   /// its turn comes; nothing is thrown.
   uint64_t flush_locked(bool awaited = false);

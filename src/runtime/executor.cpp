@@ -1,5 +1,6 @@
 #include "runtime/executor.h"
 
+#include <algorithm>
 #include <cfenv>
 
 #include "runtime/flight.h"
@@ -63,8 +64,12 @@ void Executor::wait(uint64_t ticket) {
 }
 
 void Executor::retire() {
+  {
+    std::lock_guard lock(readers_mutex_);
+    retired_ = true;
+    reader_left_.notify_all();
+  }
   std::unique_lock lock(mutex_);
-  retired_ = true;
   done_.wait(lock, [&] { return !starting_ && flights_.empty(); });
   done_.notify_all();
 }
@@ -93,9 +98,9 @@ void Executor::throw_untold(bool withheld_only) {
     if ((p->withheld || !withheld_only) && !p->told.exchange(true)) throw Error(p->error);
 }
 
-Executor::Reading::Reading(Executor& e, const Buffer& b, uint64_t ticket) : executor_(e) {
+Executor::Reading::Reading(Executor& e, const Buffer& b, uint64_t ticket, bool writes) : executor_(e) {
   std::lock_guard lock(e.readers_mutex_);
-  at_ = e.readers_.insert(e.readers_.end(), {&b, ticket});
+  at_ = e.readers_.insert(e.readers_.end(), {&b, ticket, writes});
 }
 
 Executor::Reading::~Reading() {
@@ -105,14 +110,20 @@ Executor::Reading::~Reading() {
 }
 
 /// Readers of what earlier runs made come first. They wait for runs before this one only, so they all end.
-void Executor::wait_for_readers(const Run& run) {
+bool Executor::wait_for_readers(const Run& run) {
+  std::unique_lock lock(readers_mutex_);
+  const auto in_the_way = [&](const Reader& r) {
+    return r.ticket < run.ticket &&
+           std::any_of(run.buffers.begin(), run.buffers.end(), [&](const BufferPin& mine) { return mine.get() == r.buffer; });
+  };
+  reader_left_.wait(lock, [&] { return retired_ || std::none_of(readers_.begin(), readers_.end(), in_the_way); });
+  return !retired_;
+}
+
+void Executor::wait_for_writers(const Buffer& b) {
   std::unique_lock lock(readers_mutex_);
   reader_left_.wait(lock, [&] {
-    for (const auto& [buffer, ticket] : readers_)
-      if (ticket < run.ticket)
-        for (const BufferPin& mine : run.buffers)
-          if (mine.get() == buffer) return false;
-    return true;
+    return retired_ || std::none_of(readers_.begin(), readers_.end(), [&](const Reader& r) { return r.writes && r.buffer == &b; });
   });
 }
 
@@ -136,10 +147,12 @@ void Executor::start_next(std::unique_lock<std::mutex>& lock) {
   queue_.pop_front();
   starting_ = true;
   lock.unlock();
-  wait_for_readers(flight->run);
-  if (flight->run.plan) {
+  const bool may_start = wait_for_readers(flight->run);
+  if (flight->run.plan && may_start) {
     wait_for_flights(kFlights - 1);
     launch(*flight);
+  } else if (flight->run.plan) {
+    flight->failed = std::make_shared<Failure>(Error(ErrorKind::Value, "[device] the process is ending: this did not run"));
   }
   const uint64_t ticket = flight->run.ticket;
   const bool over = flight->withheld || flight->verification || !flight->completion || flight->completion->reached();

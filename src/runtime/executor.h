@@ -62,25 +62,33 @@ class Executor {
   void throw_untold(bool withheld_only);
   int64_t kernels_run() const { return kernels_run_.load(); }
 
+  struct Reader {
+    const Buffer* buffer;
+    uint64_t ticket;
+    bool writes;
+  };
   /// While one is held, runs after `ticket` that touch the Buffer wait: its memory, poison and bytes are the reader's. Made under the
-  /// recording lock; the reader then waits for the ticket.
+  /// recording lock; the reader then waits for the ticket. `writes`: others who read it wait too, wait_for_writers() being how.
   class Reading {
    public:
-    Reading(Executor&, const Buffer&, uint64_t ticket);
+    Reading(Executor&, const Buffer&, uint64_t ticket, bool writes = false);
     ~Reading();
     Reading(const Reading&) = delete;
 
    private:
     Executor& executor_;
-    std::list<std::pair<const Buffer*, uint64_t>>::iterator at_;
+    std::list<Reader>::iterator at_;
   };
+  /// Blocks while a Reading that writes is held of this Buffer.
+  void wait_for_writers(const Buffer&);
 
  private:
   void start_loop();
   void finish_loop();
   /// Takes the first of the queue and starts it.
   void start_next(std::unique_lock<std::mutex>&);
-  void wait_for_readers(const Run&);
+  /// Returns false where the process is ending: then the run must not start.
+  bool wait_for_readers(const Run&);
   /// Blocks until no more than so many runs are under way. Returns whether there were more.
   bool wait_for_flights(size_t most);
 
@@ -100,12 +108,13 @@ class Executor {
   const bool verify_;
   std::mutex readers_mutex_;
   std::condition_variable reader_left_;
-  std::list<std::pair<const Buffer*, uint64_t>> readers_;
+  std::list<Reader> readers_;
   std::mutex poison_mutex_;  // of Buffers that runs under way touch
   std::mutex mutex_;
   std::condition_variable work_, flown_, done_;
   std::deque<Run> queue_;
-  bool starting_ = false, retired_ = false;
+  bool starting_ = false;
+  std::atomic<bool> retired_{false};
   std::deque<std::unique_ptr<Flight>> flights_;  // under way, in order; the first is being finished
   uint64_t submitted_ = 0;
   std::atomic<uint64_t> finished_{0};

@@ -71,6 +71,7 @@ class CpuBackend : public Backend {
   void read(Memory src, int64_t at, void* dst, int64_t bytes) override {
     copy(dst, static_cast<const char*>(src.handle) + src.offset + at, bytes);
   }
+  char* host_address(Memory m) const override { return static_cast<char*>(m.handle) + m.offset; }
 
   bool supports(const ir::Named& n) const override { return library().supports(n); }
   // Only stores past the caches (kStreamBytes in schedule.cpp) ask for more than an element's own alignment.

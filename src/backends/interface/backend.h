@@ -99,6 +99,8 @@ class Backend {
   /// Host to device and back, `bytes` at byte offset `at`. The caller has seen to ordering.
   virtual void write(Memory dst, int64_t at, const void* src, int64_t bytes) = 0;
   virtual void read(Memory src, int64_t at, void* dst, int64_t bytes) = 0;
+  /// Where the host finds the first byte, to load and store it as it likes; null where it does not see this memory.
+  virtual char* host_address(Memory) const { return nullptr; }
 
   /// Whether a Named is done better here than by ir::lower. What is not supported is lowered before prepare().
   virtual bool supports(const ir::Named&) const = 0;

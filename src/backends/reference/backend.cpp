@@ -70,6 +70,7 @@ class ReferenceBackend : public Backend {
   void read(Memory src, int64_t at, void* dst, int64_t bytes) override {
     if (bytes) std::memcpy(dst, static_cast<const char*>(src.handle) + src.offset + at, static_cast<size_t>(bytes));
   }
+  char* host_address(Memory m) const override { return static_cast<char*>(m.handle) + m.offset; }
 
   int64_t moves_by(int64_t) const override { return 1; }
   bool supports(const ir::Named&) const override { return true; }

@@ -32,6 +32,7 @@ class VulkanBackend : public Backend {
   }
   void write(Memory dst, int64_t at, const void* src, int64_t bytes) override { transfer_.write(dst, at, src, bytes); }
   void read(Memory src, int64_t at, void* dst, int64_t bytes) override { transfer_.read(src, at, dst, bytes); }
+  char* host_address(Memory m) const override { return host_pointer(m); }
 
   bool supports(const ir::Named& n) const override { return gpu::supports_named(n, on_.gpu.can); }
   std::unique_ptr<Program> prepare(std::span<const ir::Step> steps, std::span<const StepGroup>) override {
