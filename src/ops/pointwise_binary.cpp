@@ -98,6 +98,11 @@ Val xlogy(Val x, Val y, Val log_y) {
   return select(isnan(y), y, select(x == 0.0, like(x, 0), x * log_y));
 }
 
+/// 0 where x is 0, whatever y is.
+Val zero_or(Val x, Val y) {
+  return select(x == 0.0, like(y, 0), y);
+}
+
 /// a + w (b - a), from the nearer end
 Val lerp(Val a, Val b, Val w) {
   Val d = b - a;
@@ -172,6 +177,14 @@ OpTable pointwise_binary() {
                        }),
       ANYGPU_POINTWISE("xlogy", 1, [](P& p) { return xlogy(p.in(0), p.in(1), log(p.in(1))); }),
       ANYGPU_POINTWISE("xlog1py", 1, [](P& p) { return xlogy(p.in(0), p.in(1), log1p(p.in(1))); }),
+      // TensorFlow's: quotients and products that are 0 where a 0 meets what has no number.
+      ANYGPU_POINTWISE("xdivy", 1, [](P& p) { return zero_or(p.in(0), p.in(0) / p.in(1)); }),
+      ANYGPU_POINTWISE("div_no_nan", 1, [](P& p) { return zero_or(p.in(1), p.in(0) / p.in(1)); }),
+      ANYGPU_POINTWISE("mul_no_nan", 1, [](P& p) { return zero_or(p.in(1), p.in(0) * p.in(1)); }),
+      /// Gradients by the result: dy, y
+      ANYGPU_POINTWISE("sqrt_grad", 1, [](P& p) { return p.in(0) * 0.5 / p.in(1); }),
+      ANYGPU_POINTWISE("rsqrt_grad", 1, [](P& p) { return p.in(0) * -0.5 * p.in(1) * p.in(1) * p.in(1); }),
+      ANYGPU_POINTWISE("reciprocal_grad", 1, [](P& p) { return -p.in(0) * p.in(1) * p.in(1); }),
       /// where: condition, a, b
       ANYGPU_POINTWISE("where", 1, [](P& p) { return select(p.truth(0), p.in(1), p.in(2)); }),
       /// masked_fill: x, mask, value
