@@ -1,7 +1,7 @@
 """What a problem of problems/*.json can be. Each kind gives, for a problem and a contestant, a function run(i).
 
 function    "call", an expression over "inputs", in which torch and F are known; with "gradient": its gradient for all float inputs too
-training    one AdamW step of "model"
+training    one AdamW step of "model"; "compiled": and of torch.compile(model) on the device
 optimizer   one step of torch.optim."optimizer" over parameters of these "shapes"
 many        "call" a thousand times, until the device has done them all (measure.many)
 host        "call" recorded only, the calling thread's time (measure.host); a compiler has nothing to do there
@@ -48,7 +48,7 @@ def function(problem, who):
 
 
 def training(problem, who):
-    return models.Training(problem["model"], measure.device_of(who), who == "compile").step
+    return models.Training(problem["model"], measure.device_of(who), who.startswith("compile")).step
 
 
 def optimizer(problem, who):
@@ -58,7 +58,7 @@ def optimizer(problem, who):
     for p in params:
         p.grad = torch.ones_like(p)
     step = getattr(torch.optim, problem["optimizer"])(params, lr=1e-3).step
-    step = torch.compile(step) if who == "compile" else step
+    step = torch.compile(step) if who.startswith("compile") else step
     return lambda i: step()
 
 
@@ -82,7 +82,8 @@ def least_bytes(problem):
 def run(problem, rounds, with_compile):
     """{who: median seconds}, and "bytes" where the problem is about bandwidth."""
     kind = problem["kind"]
-    who = [w for w in measure.RIVALS if w != "compile" or (with_compile and kind not in measure.THOUSANDS)]
+    rivals = ("anygpu", "compiled", *measure.RIVALS[1:]) if problem.get("compiled") else measure.RIVALS
+    who = [w for w in rivals if w != "compile" or (with_compile and kind not in measure.THOUSANDS)]
     contestants = {w: KINDS[kind](problem, w) for w in who}
     if kind in measure.THOUSANDS:
         result = measure.interleaved(contestants, rounds * 3, measure.THOUSANDS[kind], repeats=1000)

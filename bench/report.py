@@ -41,7 +41,11 @@ def _bold(text):
 
 def rivals(problems):
     """Who stands in a group's columns beside anygpu."""
-    return sorted({p["against"] for p in problems if "against" in p}) or ["eager", "compile"]
+    return sorted({p["against"] for p in problems if "against" in p}) or [
+        *(["compiled"] if any(p.get("compiled") for p in problems) else []),
+        "eager",
+        "compile",
+    ]
 
 
 def _cells(amounts, ratios, against):

@@ -19,7 +19,8 @@ struct DeviceInfo {
   std::string backend;  ///< "cpu", "vulkan", "reference"
   std::string driver;   ///< versions of what does the work: "LLVM 19.1.7, oneDNN 2.6.3"
   int64_t memory_bytes = 0;
-  std::string features;  ///< optional hardware features that it has, and those that it lacks
+  std::string features;     ///< optional hardware features that it has, and those that it lacks
+  std::string pci_address;  ///< "0000:03:00.0", where it is on PCI and the driver tells
 };
 
 struct MemoryStats {

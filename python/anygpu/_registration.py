@@ -28,12 +28,15 @@ def register():
 
         _load(torch)
         torch.utils.rename_privateuse1_backend("anygpu")
-        from anygpu import _optimizers, torch_device
+        from anygpu import _compile, _optimizers, torch_device
+        from anygpu.torch_device import profiler_results
 
         torch._register_device_module("anygpu", torch_device)
         torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
-        register_optimizer_step_post_hook(_flush_after_step)
+        register_optimizer_step_post_hook(torch._disable_dynamo(_flush_after_step))
         _optimizers.install(torch)
+        profiler_results.install(torch)
+        _compile.install(torch)
         _print_from_host(torch)
         atexit.register(_settle)
         _done = True

@@ -3,8 +3,11 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
+
+#include "anygpu/memory_events.h"
 
 namespace anygpu {
 
@@ -45,10 +48,12 @@ class BlockPool {
     return b;
   }
 
-  void give(Block* b) {
+  /// Returns the Buffer that it stood for.
+  BufferRef give(Block* b) {
     std::lock_guard<std::mutex> lock(mutex_);
     b->next = free_[b->size_class];
     free_[b->size_class] = b;
+    return std::move(b->buffer);
   }
 
   Block* find(const void* address) {
@@ -58,6 +63,14 @@ class BlockPool {
     Block* b = (--it)->second;
     const bool inside = static_cast<const char*>(address) < b->address + size_of_class(b->size_class);
     return inside && b->buffer ? b : nullptr;
+  }
+
+  std::vector<LiveBlock> live() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<LiveBlock> all;
+    for (const auto& [address, b] : by_address_)
+      if (b->buffer) all.push_back({address, b->buffer->bytes, static_cast<int64_t>(size_of_class(b->size_class)), b->buffer->device.index()});
+    return all;
   }
 
  private:
@@ -96,21 +109,38 @@ BlockPool& pool() {
   return *p;
 }
 
+std::atomic<BlockObserver> observer{nullptr};
+
+void tell(const Block& b, bool made) {
+  const BlockObserver f = observer.load(std::memory_order_relaxed);
+  if (f && b.address) f(b, made);
+}
+
 }  // namespace
 
+void observe_blocks(BlockObserver f) {
+  observer = f;
+}
+
+std::vector<LiveBlock> live_blocks() {
+  return pool().live();
+}
+
 Block* allocate_block(Device& device, int64_t bytes) {
-  return pool().take(device.allocate(bytes));
+  return block_of(device.allocate(bytes));
 }
 
 Block* block_of(BufferRef buffer) {
-  return pool().take(std::move(buffer));
+  Block* b = pool().take(std::move(buffer));
+  tell(*b, true);
+  return b;
 }
 
 void release_block(void* p) noexcept {
   // In a forked child any lock may be held by a thread that no longer exists, and there is nothing worth freeing.
   if (Device::inherited()) return;
   auto* b = static_cast<Block*>(p);
-  b->buffer = BufferRef();
+  tell(*b, false);
   pool().give(b);
 }
 

@@ -105,6 +105,25 @@ void retire_executors() {
     if (device) device->executor.retire();
 }
 
+}  // namespace
+
+void settle_devices() noexcept {
+  if (forked.load(std::memory_order_relaxed)) return;
+  std::vector<DeviceImpl*> open;
+  {
+    std::lock_guard lock(devices().mutex);
+    open = devices().made;
+  }
+  for (DeviceImpl* device : open) {
+    try {
+      if (device) device->settle();
+    } catch (...) {  // the process is ending
+    }
+  }
+}
+
+namespace {
+
 void refuse_in_child() {
   if (forked.load(std::memory_order_relaxed))
     throw Error(ErrorKind::Value, "[device] cannot use anygpu in a forked child process; start workers with the 'spawn' method instead");
@@ -247,6 +266,7 @@ void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<
   {
     std::lock_guard lock(mutex_);
     trace_.record(op, views, scalars, attrs, in_order);
+    if (Profiler::on()) trace_.note_caller(Profiler::caller());
     ++operators_;
     const bool full =
         trace_.calls() >= kMaxCalls || trace_.rewrites() >= kMaxRewrites || trace_.new_bytes() > info.memory_bytes / kMaxNewBytesDivisor;
@@ -264,7 +284,7 @@ std::shared_ptr<Plan> DeviceImpl::plan_locked() {
   PlanOptions options;
   options.fuse = !RuntimeOptions::get().eager;
   options.keep_unfused = RuntimeOptions::get().verify;
-  const Timeline::HostSpan span("plan " + std::to_string(trace_.calls()) + " operators");
+  const Timeline::HostSpan span("plan", trace_.calls(), "operators");
   std::shared_ptr<Plan> plan = make_plan(trace_, *backend, options);
   plans_.insert(trace_.words(), plan);
   ++plans_compiled_;
@@ -291,6 +311,7 @@ uint64_t DeviceImpl::flush_locked(bool awaited) {
     b.has_bytes |= run.plan && run.plan->slots[i].stored && run.plan->slots[i].live_after;
   }
   run.scalars = trace_.take_scalars();
+  if (Profiler::on()) run.callers = trace_.take_callers();
   run.buffers = run.lost ? trace_.take_written() : trace_.take_buffers();
   trace_.clear();
   last_ticket_ = executor.submit(std::move(run), awaited);
@@ -306,7 +327,7 @@ void DeviceImpl::flush() {
   executor.wait_for_room(kRunsInFlight);
 }
 
-void DeviceImpl::synchronize() {
+void DeviceImpl::settle() {
   refuse_in_child();
   uint64_t ticket;
   {
@@ -314,6 +335,10 @@ void DeviceImpl::synchronize() {
     ticket = flush_locked(true);
   }
   executor.wait(ticket);
+}
+
+void DeviceImpl::synchronize() {
+  settle();
   executor.throw_untold(false);
 }
 
@@ -339,6 +364,7 @@ void DeviceImpl::upload(Buffer& dst, int64_t at, const void* src, int64_t bytes)
     std::lock_guard lock(mutex_);
     if (at == 0 && bytes == dst.bytes && !dst.has_bytes && !trace_.mentions(dst) && dst.last_run == 0) {
       Memory m = pool.allocate(bytes);
+      const Timeline::HostSpan span(profile::Kind::Upload, bytes, index);
       backend->write(m, 0, src, bytes);
       dst.memory = m;
       dst.has_bytes = true;
@@ -380,6 +406,7 @@ void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
     if (!src.memory.handle) src.memory = pool.allocate(src.bytes);  // never written: any bytes will do
     memory = src.memory;
   }
+  const Timeline::HostSpan span(profile::Kind::Download, bytes, index);
   backend->read(memory, at, dst, bytes);
 }
 

@@ -38,6 +38,9 @@ struct RuntimeOptions {
   static const RuntimeOptions& get();  ///< throws where one is wrong: asked before anything is made
 };
 
+/// Flushes every device that has been opened, and waits until all has run; throws nothing.
+void settle_devices() noexcept;
+
 class DeviceImpl {
  public:
   DeviceImpl(int index, std::unique_ptr<Backend> backend);
@@ -54,6 +57,8 @@ class DeviceImpl {
   void download(Buffer&, int64_t at, void* dst, int64_t bytes);
   void flush();
   void synchronize();
+  /// Flushes and waits; what went wrong stays untold.
+  void settle();
   std::shared_ptr<Marker> mark();
   BufferRef allocate(int64_t bytes);
   void on_user_gone(Buffer& b);

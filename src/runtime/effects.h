@@ -28,6 +28,7 @@ Error error_of(const std::exception_ptr&);
 /// An unfused step.
 struct Effect {
   std::string name;                      ///< the operator that it came from
+  int32_t call = -1;                     ///< of the Trace's calls, the one that it came from
   int32_t step = -1;                     ///< of the Plan's steps, the one that it became a part of; -1: it never runs
   bool checks = false;                   ///< holds a Check
   std::shared_ptr<const Error> refused;  ///< why it never runs

@@ -3,6 +3,7 @@
 #include <cfenv>
 
 #include "runtime/flight.h"
+#include "runtime/timeline.h"
 
 namespace anygpu {
 
@@ -50,6 +51,7 @@ uint64_t Executor::submit(Run run, bool awaited) {
 
 void Executor::wait(uint64_t ticket) {
   if (finished() >= ticket) return;
+  const Timeline::HostSpan span("wait", 1, "run");
   std::unique_lock lock(mutex_);
   while (!starting_ && !retired_ && !queue_.empty() && queue_.front().ticket <= ticket && small(queue_.front())) {
     const PlainArithmetic plain;

@@ -23,6 +23,7 @@ struct Run {
   std::vector<int64_t> bases;  ///< where in its Buffer a slot begins, bytes
   Poison lost;                 ///< without a Plan: why `buffers` will never be written
   std::vector<Scalar> scalars;
+  std::vector<profile::Caller> callers;  ///< of the Plan's calls, where a profiler is on
   std::shared_ptr<class QueueMarker> marker;
   uint64_t ticket = 0;
 };

@@ -1,7 +1,6 @@
 #include "runtime/flight.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "runtime/timeline.h"
 
@@ -99,8 +98,7 @@ void Executor::bind(const Run& run, Memory& arena, std::vector<Memory>& slots) {
 void Executor::launch(Flight& f) {
   const Run& run = f.run;
   Plan& plan = *run.plan;
-  std::optional<Timeline::HostSpan> span;
-  if (Timeline::get().wants_times()) span.emplace("submit " + std::to_string(plan.steps.size()) + " steps");
+  const Timeline::HostSpan span("submit", static_cast<int64_t>(plan.steps.size()), "steps", profile::Kind::Background);
   Arena arena(pool_, run.ticket);
   bool bound = false;
   f.slots.resize(plan.slots.size());
@@ -169,6 +167,7 @@ void Executor::finish_plan(Flight& f, std::vector<Poison>& poison) {
   done.wait();
   plan.clock.add(done.times);
   if (Timeline& timeline = Timeline::get(); timeline.wants_times()) timeline.add(plan, done.times);
+  if (Profiler::on()) Profiler::get().add(f.run.plan, done.times, std::move(f.run.callers), f.run.buffers.front()->device.index());
   if (f.verification && done.failures.empty()) f.verification->compare(f.slots);
   if (any(poison) || plan.refuses || !done.failures.empty())
     for (const Poison& p : spread(plan.effects, whole_slots(f.run), done.failures, poison)) report(p);

@@ -52,20 +52,31 @@ void refuse_unprepared(std::vector<ir::Step>& steps, Backend& backend) {
   }
 }
 
+/// Those of `numbers`, one a step, whose step was not dropped. kept: of each step, its new place, or -1.
+std::vector<int32_t> of_kept(const std::vector<int32_t>& numbers, const std::vector<int32_t>& kept) {
+  std::vector<int32_t> left;
+  for (size_t i = 0; i < kept.size(); ++i)
+    if (kept[i] >= 0) left.push_back(numbers[i]);
+  return left;
+}
+
 std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOptions& options, bool one_by_one) {
   auto plan = std::make_shared<Plan>();
   plan->calls = trace.calls();
-  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots);
+  std::vector<int32_t> calls;
+  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots, &calls);
   if (one_by_one) refuse_unprepared(steps, backend);
   if (options.keep_unfused)
     std::copy_if(steps.begin(), steps.end(), std::back_inserter(plan->unfused),
                  [](const ir::Step& s) { return !std::holds_alternative<ir::Refused>(s); });
   inline_uniform(steps);
-  drop_dead(steps, plan->slots);
+  calls = of_kept(calls, drop_dead(steps, plan->slots));
   normalise_all(steps);
   for (const ir::Step& s : steps) {
+    const auto at = static_cast<int32_t>(plan->effects.size());
     plan->effects.push_back(effect_of(s));
-    plan->effects.back().step = static_cast<int32_t>(plan->effects.size()) - 1;
+    plan->effects.back().step = at;
+    plan->effects.back().call = calls[static_cast<size_t>(at)];
     plan->refuses |= plan->effects.back().refused != nullptr;
   }
   if (options.fuse && !one_by_one) fuse_steps(*plan, steps);
@@ -84,7 +95,7 @@ std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOp
   }
   const std::vector<StepGroup> groups = backend.groups(plan->steps);
   plan->arena_bytes = plan_memory(plan->touches, groups, plan->slots);
-  const Timeline::HostSpan span("prepare " + std::to_string(plan->steps.size()) + " steps");
+  const Timeline::HostSpan span("compile", static_cast<int64_t>(plan->steps.size()), "steps");
   plan->program = backend.prepare(plan->steps, groups);
   return plan;
 }

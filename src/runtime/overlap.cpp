@@ -8,7 +8,7 @@ namespace anygpu {
 
 namespace {
 
-struct Steps {
+struct Stretch {
   int64_t stride, size;
 };
 
@@ -22,11 +22,11 @@ void range_of(const ir::Access& a, const Dims& sizes, int64_t& low, int64_t& hig
 }
 
 /// Walked dimensions by falling stride, neighbours that form one run joined.
-std::vector<Steps> runs_of(const ir::Access& a, const Dims& sizes) {
-  std::vector<Steps> r;
+std::vector<Stretch> runs_of(const ir::Access& a, const Dims& sizes) {
+  std::vector<Stretch> r;
   for (int d = 0; d < sizes.size(); ++d)
     if (a.strides[d] != 0 && sizes[d] > 1) r.push_back({std::abs(a.strides[d]), sizes[d]});
-  std::sort(r.begin(), r.end(), [](const Steps& x, const Steps& y) { return x.stride > y.stride; });
+  std::sort(r.begin(), r.end(), [](const Stretch& x, const Stretch& y) { return x.stride > y.stride; });
   for (size_t i = r.size(); i-- > 1;)
     if (r[i - 1].stride == r[i].stride * r[i].size) {
       r[i - 1] = {r[i].stride, r[i - 1].size * r[i].size};
@@ -36,18 +36,18 @@ std::vector<Steps> runs_of(const ir::Access& a, const Dims& sizes) {
 }
 
 /// Boxes in one grid: rows of the same strides, such as two column blocks of one matrix.
-bool disjoint_boxes(const std::vector<Steps>& a, const std::vector<Steps>& b, int64_t a_low, int64_t b_low) {
+bool disjoint_boxes(const std::vector<Stretch>& a, const std::vector<Stretch>& b, int64_t a_low, int64_t b_low) {
   if (a_low > b_low) return disjoint_boxes(b, a, b_low, a_low);
   // Strides of either side, falling, each the multiple of the next: a mixed-radix system in which a start has digits.
   std::vector<int64_t> strides;
-  for (const Steps& r : a) strides.push_back(r.stride);
-  for (const Steps& r : b) strides.push_back(r.stride);
+  for (const Stretch& r : a) strides.push_back(r.stride);
+  for (const Stretch& r : b) strides.push_back(r.stride);
   std::sort(strides.rbegin(), strides.rend());
   strides.erase(std::unique(strides.begin(), strides.end()), strides.end());
   for (size_t i = 1; i < strides.size(); ++i)
     if (strides[i - 1] % strides[i]) return false;
-  auto size_in = [](const std::vector<Steps>& runs, int64_t stride) {
-    for (const Steps& r : runs)
+  auto size_in = [](const std::vector<Stretch>& runs, int64_t stride) {
+    for (const Stretch& r : runs)
       if (r.stride == stride) return r.size;
     return int64_t{1};
   };

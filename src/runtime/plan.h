@@ -75,8 +75,8 @@ std::shared_ptr<Plan> make_plan(const Trace&, Backend&, const PlanOptions&);
 // ---- its stages, apart for tests ----
 
 /// The calls of a Trace as steps; Nameds that the backend does not claim are lowered. Fills plan.slots. A call that breaks a rule of the IR
-/// is one Refused.
-std::vector<ir::Step> lower_trace(const Trace&, Backend&, std::vector<Slot>& slots);
+/// is one Refused. calls: null, or filled with the number of each step's call.
+std::vector<ir::Step> lower_trace(const Trace&, Backend&, std::vector<Slot>& slots, std::vector<int32_t>* calls = nullptr);
 /// Joins steps that may run as one kernel. Order of effects is kept. `effects`: one a step given; each is told which step it becomes part
 /// of.
 std::vector<ir::Step> fuse(std::vector<ir::Step>, std::vector<Effect>& effects, const std::vector<Slot>&, std::vector<Cut>& cuts);

@@ -51,15 +51,27 @@ void Timeline::add(const Plan& plan, const std::vector<StepTime>& times) {
 }
 
 Timeline::HostSpan::~HostSpan() {
+  if (start_us_ < 0) return;
+  const double end_us = now_us();
+  const std::string detail = std::to_string(count_) + " " + of_;
   Timeline& t = get();
-  if (!t.file_) return;
-  std::lock_guard lock(t.mutex_);
-  t.open_list();
-  t.write(kHost, name_, start_us_, now_us(), "");
-  t.close_list();
+  if (t.file_) {
+    std::lock_guard lock(t.mutex_);
+    t.open_list();
+    t.write(kHost, what_ + (" " + detail), start_us_, end_us, "");
+    t.close_list();
+  }
+  if (!Profiler::on()) return;
+  profile::Event e;
+  e.kind = kind_;
+  e.name = what_;
+  e.detail = detail;
+  e.device = device_;
+  if (device_ >= 0) e.bytes = count_;
+  Profiler::get().add(std::move(e), start_us_, end_us);
 }
 
-static std::string list(const Dims& d) {
+std::string list_of(const Dims& d) {
   std::string s = "[";
   for (int i = 0; i < d.size(); ++i) s += (i ? ", " : "") + std::to_string(d[i]);
   return s + "]";
@@ -67,7 +79,7 @@ static std::string list(const Dims& d) {
 
 std::string describe(const ir::Step& step) {
   if (auto* g = std::get_if<ir::Generic>(&step)) {
-    std::string s = "kernel  " + g->name + " " + list(g->sizes);
+    std::string s = "kernel  " + g->name + " " + list_of(g->sizes);
     if (g->reduce) {
       s += " reduces";
       for (int d = 0; d < g->rank(); ++d)
@@ -78,7 +90,7 @@ std::string describe(const ir::Step& step) {
   const auto& n = std::get<ir::Named>(step);
   std::string s = std::string("library ") + ir::name_of(n.kind) + " (" + n.name + ")";
   for (const ir::Operand& o : n.operands)
-    if (o.slot >= 0) s += " " + list(o.sizes);
+    if (o.slot >= 0) s += " " + list_of(o.sizes);
   return s;
 }
 

@@ -96,6 +96,11 @@ void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const
   ++calls_;
 }
 
+void Trace::note_caller(profile::Caller c) {
+  callers_.resize(static_cast<size_t>(calls_));  // what was recorded before the profiler came is nobody's
+  callers_.back() = c;
+}
+
 void Trace::seal(const Backend& backend) {
   for (size_t i = 0; i < seen_.size(); ++i) seen_[i].begin &= -std::max(seen_[i].item, backend.moves_by(buffers_[i]->bytes));
   for (size_t at : offsets_) {
@@ -120,6 +125,7 @@ void Trace::clear() {
   seen_.clear();
   offsets_.clear();
   scalars_.clear();
+  callers_.clear();
   calls_ = rewrites_ = 0;
   new_bytes_ = 0;
   id_ = next_id();

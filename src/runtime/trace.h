@@ -7,6 +7,7 @@
 
 #include "anygpu/buffer.h"
 #include "anygpu/ops.h"
+#include "anygpu/profile.h"
 #include "ir/named.h"
 
 namespace anygpu {
@@ -21,6 +22,9 @@ class Trace {
  public:
   /// Throws, and records nothing, where a count does not fit its place.
   void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs, bool in_order);
+
+  /// Says who recorded the last call.
+  void note_caller(profile::Caller);
 
   bool empty() const { return calls_ == 0; }
   int calls() const { return calls_; }
@@ -47,6 +51,8 @@ class Trace {
   /// Of these, what some call writes.
   std::vector<BufferPin> take_written();
   std::vector<Scalar> take_scalars() { return std::move(scalars_); }
+  /// By call; shorter than the calls where the last ones are not known.
+  std::vector<profile::Caller> take_callers() { return std::move(callers_); }
 
   /// Walks sealed words.
   struct Call {
@@ -77,6 +83,7 @@ class Trace {
   std::vector<Seen> seen_;        // by Buffer
   std::vector<size_t> offsets_;   // words that are offsets other than 0
   std::vector<Scalar> scalars_;
+  std::vector<profile::Caller> callers_;  // empty where no profiler is on
   int calls_ = 0, rewrites_ = 0;
   int64_t new_bytes_ = 0;
   uint64_t id_ = next_id();

@@ -5,6 +5,7 @@ import torch
 from anygpu import _torch, explain, fallbacks, stats  # noqa: F401
 
 from .._devices import index as _index
+from .busy import utilization  # noqa: F401
 from .memory import (  # noqa: F401
     empty_cache,
     max_memory_allocated,
@@ -12,8 +13,11 @@ from .memory import (  # noqa: F401
     mem_get_info,
     memory_allocated,
     memory_reserved,
+    memory_snapshot,
     memory_stats,
+    memory_stats_as_nested_dict,
     memory_summary,
+    reset_accumulated_memory_stats,
     reset_peak_memory_stats,
     set_memory_limit,
     set_per_process_memory_fraction,
@@ -107,10 +111,13 @@ class device_of(device):
 
 
 class _Properties:
-    """name, backend, driver, total_memory (bytes)."""
+    """name, backend, driver, total_memory (bytes), features, pci_address ("" where it has none)."""
 
     def __init__(self, info):
         self.__dict__.update(info)
+
+    def __getattr__(self, name):
+        raise AttributeError(f"anygpu's device properties have no '{name}'; they are {', '.join(self.__dict__)}")
 
     def __repr__(self):
         memory = f"{self.total_memory >> 20} MB"
@@ -123,6 +130,13 @@ def get_device_properties(device=None):
 
 def get_device_name(device=None):
     return _torch.info(_index(device))["name"]
+
+
+def get_device_capability(device=None):
+    """What the device is and has, as a dict: its properties, and the dtypes that operators compute in. (CUDA's two numbers are of CUDA's
+    processors only.)"""
+    i = _index(device)
+    return {**_torch.info(i), **torch.accelerator.get_device_capability(i)}
 
 
 def get_amp_supported_dtype():

@@ -15,7 +15,7 @@ class VulkanBackend : public Backend {
 
   DeviceInfo describe() const override {
     const PhysicalDevice& d = on_.gpu.physical;
-    DeviceInfo info{d.name, "vulkan", d.driver, on_.heap.capacity(), d.features};
+    DeviceInfo info{d.name, "vulkan", d.driver, on_.heap.capacity(), d.features, d.pci_address};
     if (d.software()) info.features += "; a software rasteriser";
     return info;
   }

@@ -1,5 +1,6 @@
 // What a device offers, what is taken away by switches, and a VkDevice with exactly the rest.
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <span>
@@ -120,6 +121,16 @@ std::string version_text(uint32_t v) {
   return std::to_string(VK_API_VERSION_MAJOR(v)) + "." + std::to_string(VK_API_VERSION_MINOR(v));
 }
 
+/// "0000:03:00.0", as sysfs and NVML name it.
+std::string pci_address(const InstanceApi& vk, VkPhysicalDevice d) {
+  VkPhysicalDevicePCIBusInfoPropertiesEXT pci{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
+  VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &pci};
+  vk.GetPhysicalDeviceProperties2(d, &properties);
+  char text[32];
+  std::snprintf(text, sizeof text, "%04x:%02x:%02x.%x", pci.pciDomain, pci.pciBus, pci.pciDevice, pci.pciFunction);
+  return text;
+}
+
 }  // namespace
 
 void describe(const InstanceApi& vk, PhysicalDevice& d) {
@@ -147,6 +158,7 @@ void describe(const InstanceApi& vk, PhysicalDevice& d) {
       std::to_string(old.vendorID) + " " + std::to_string(old.deviceID) + " " + std::to_string(old.driverVersion) + " " + d.driver;
 
   auto offers = [&](const char* extension) { return has_extension(vk, d.handle, extension); };
+  if (offers(VK_EXT_PCI_BUS_INFO_EXTENSION_NAME)) d.pci_address = pci_address(vk, d.handle);
   Features f(offers(kCooperativeMatrixExtension) && offers(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME));
   vk.GetPhysicalDeviceFeatures2(d.handle, &f.all);
   Target& c = d.can;

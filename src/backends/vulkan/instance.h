@@ -15,7 +15,8 @@ struct PhysicalDevice {
   std::string missing;       ///< why no Device can be made of it, or ""
   VkPhysicalDeviceType type = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   Target can;
-  std::string features;  ///< for people: those that it has, then those that it lacks
+  std::string features;     ///< for people: those that it has, then those that it lacks
+  std::string pci_address;  ///< "0000:03:00.0", empty where the driver does not tell
   uint32_t family = 0;   ///< of the queue
   uint32_t timestamp_bits = 0;
   double tick_ns = 1;  ///< of a timestamp

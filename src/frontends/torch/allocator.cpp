@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "anygpu/calls/pointwise.h"
+#include "memory_history.h"
 #include "tensor.h"
 
 namespace anygpu::torch_frontend {
@@ -89,6 +90,7 @@ c10::DataPtr allocate_on(c10::DeviceIndex index, size_t bytes) {
     Block* b = allocate_block(device, static_cast<int64_t>(bytes));
     return {b->address, b, &release_block, c10::Device(c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(device.index()))};
   } catch (const Error& e) {
+    if (e.kind() == ErrorKind::OutOfMemory) memory_history::refused(static_cast<c10::DeviceIndex>(device.index()), static_cast<int64_t>(bytes));
     rethrow_as_torch(e);
   }
 }

@@ -9,13 +9,14 @@
 #include <torch/headeronly/version.h>
 
 #include "fallback.h"
+#include "profiler.h"
+#include "python/module.h"
 #include "random.h"
 #include "tensor.h"
 
 namespace anygpu::torch_frontend {
 namespace {
 
-namespace py = pybind11;
 c10::DeviceIndex index(int64_t i) {
   return static_cast<c10::DeviceIndex>(i);
 }
@@ -45,6 +46,7 @@ py::dict info(int64_t i) {
   r["driver"] = d.driver;
   r["total_memory"] = d.memory_bytes;
   r["features"] = d.features;
+  r["pci_address"] = d.pci_address;
   return r;
 }
 
@@ -159,6 +161,13 @@ PYBIND11_MODULE(_torch, m) {
   define(
       m, "empty_cache", +[](int64_t i) { unlocked([&] { device_at(index(i)).empty_cache(); }); });
 
+  define_memory_history(m);
+  m.attr("PROFILES_KERNELS") = kProfilesKernels;
+  m.def("take_profiled_kernels", [] {
+    py::list list;
+    for (const ProfiledKernel& k : take_profiled_kernels()) list.append(py::make_tuple(k.id, k.operators, k.shapes));
+    return list;
+  });
   define(m, "begin_step", &begin_step);
   define(m, "run_stats", &run_stats);
   define(
