@@ -49,7 +49,7 @@ class CpuBackend : public Backend {
     const int cores = library().threads();
     info.name = processor() + ", " + std::to_string(cores) + (cores == 1 ? " core, " : " cores, ") + host_isa().name;
     info.backend = "cpu";
-    info.driver = llvm_version() + ", " + library().version();
+    info.driver = llvm::version() + ", " + library().version();
     info.memory_bytes = physical_bytes();
     return info;
   }

@@ -10,7 +10,7 @@ namespace {
 const FileCache& cache() {
   static const auto* made = new FileCache("cpu", [] {
     const Isa& isa = host_isa();
-    std::string s = std::string(kCodeVersion) + "\n" + llvm_version() + "\n" + isa.name + "\n" + isa.cpu + "\n" + isa.features + "\n";
+    std::string s = std::string(kCodeVersion) + "\n" + llvm::version() + "\n" + isa.name + "\n" + isa.cpu + "\n" + isa.features + "\n";
     for (const Helper& h : helpers()) s += std::string(h.name) + "\n";
     return s;
   }());

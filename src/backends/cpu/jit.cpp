@@ -1,35 +1,27 @@
 #include "jit.h"
 
 #include <dlfcn.h>
-#include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
 #include <llvm-c/Target.h>
-#include <llvm/Config/llvm-config.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <mutex>
 
-#include "anygpu/error.h"
 #include "core/environment.h"
 
 namespace anygpu::cpu {
 namespace {
-
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorKind::Internal, "[jit] " + what);
-}
 
 void check(LLVMErrorRef error) {
   if (!error) return;
   char* text = LLVMGetErrorMessage(error);
   const std::string message = text;
   LLVMDisposeErrorMessage(text);
-  fail(message);
+  llvm::fail(message);
 }
 
 void start_llvm() {
@@ -40,12 +32,6 @@ void start_llvm() {
   });
 }
 
-std::string take(char* text) {
-  const std::string s = text;
-  LLVMDisposeMessage(text);
-  return s;
-}
-
 bool has(const std::string& features, const char* name) {
   return (features + ",").find(std::string("+") + name + ",") != std::string::npos;
 }
@@ -53,8 +39,8 @@ bool has(const std::string& features, const char* name) {
 Isa find_isa() {
   start_llvm();
   Isa isa;
-  isa.cpu = take(LLVMGetHostCPUName());
-  isa.features = take(LLVMGetHostCPUFeatures());
+  isa.cpu = llvm::take(LLVMGetHostCPUName());
+  isa.features = llvm::take(LLVMGetHostCPUFeatures());
 #if defined(__x86_64__)
   isa.x86 = true;
   const char* limit = setting("ANYGPU_CPU_ISA");
@@ -85,57 +71,6 @@ Isa find_isa() {
 #endif
   return isa;
 }
-
-/// What generates code: one thread at a time.
-struct Machine {
-  LLVMTargetMachineRef machine = nullptr;
-  std::string triple, layout;
-
-  Machine() {
-    const Isa& isa = host_isa();
-    triple = take(LLVMGetDefaultTargetTriple());
-    LLVMTargetRef target = nullptr;
-    char* text = nullptr;
-    if (LLVMGetTargetFromTriple(triple.c_str(), &target, &text)) fail("no code generator for " + triple + ": " + take(text));
-    machine = LLVMCreateTargetMachine(target, triple.c_str(), isa.cpu.c_str(), isa.features.c_str(), LLVMCodeGenLevelDefault, LLVMRelocPIC,
-                                      LLVMCodeModelSmall);
-    if (!machine) fail("no code generator for " + isa.cpu);
-    LLVMTargetDataRef data = LLVMCreateTargetDataLayout(machine);
-    layout = take(LLVMCopyStringRepOfTargetData(data));
-    LLVMDisposeTargetData(data);
-  }
-};
-
-/// A Machine for as long as this lives: as many are made as threads compile at once.
-class MachineLease {
- public:
-  MachineLease() {
-    {
-      Idle& idle = machines();
-      std::lock_guard lock(idle.mutex);
-      if (!idle.machines.empty()) machine_ = std::move(idle.machines.back()), idle.machines.pop_back();
-    }
-    if (!machine_) machine_ = std::make_unique<Machine>();
-  }
-  ~MachineLease() {
-    Idle& idle = machines();
-    std::lock_guard lock(idle.mutex);
-    idle.machines.push_back(std::move(machine_));
-  }
-  MachineLease(const MachineLease&) = delete;
-  Machine* operator->() const { return machine_.get(); }
-
- private:
-  struct Idle {
-    std::mutex mutex;
-    std::vector<std::unique_ptr<Machine>> machines;
-  };
-  static Idle& machines() {
-    static Idle* idle = new Idle;  // leaked: kernels outlive static destructors
-    return *idle;
-  }
-  std::unique_ptr<Machine> machine_;
-};
 
 struct Linker {
   LLVMOrcLLJITRef jit = nullptr;
@@ -178,42 +113,31 @@ const Isa& host_isa() {
   return *isa;
 }
 
-std::string llvm_version() {
-  return "LLVM " LLVM_VERSION_STRING;
+const llvm::Codegen& host_codegen() {
+  static const auto* made = [] {
+    const Isa& isa = host_isa();
+    return new llvm::Codegen(llvm::take(LLVMGetDefaultTargetTriple()), isa.cpu, isa.features, LLVMRelocPIC);
+  }();
+  return *made;  // leaked: kernels outlive static destructors
 }
 
-std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef module) {
-  const MachineLease m;
-  LLVMSetTarget(module, m->triple.c_str());
-  LLVMSetDataLayout(module, m->layout.c_str());
+std::vector<char> compile_module(LLVMModuleRef module) {
   static const bool print = setting("ANYGPU_CPU_PRINT_IR") != nullptr;
   if (print) LLVMDumpModule(module);
   static const bool print_assembly = setting("ANYGPU_CPU_PRINT_ASM") != nullptr;
   if (print_assembly) {
     LLVMModuleRef copy = LLVMCloneModule(module);
-    char* message = nullptr;
-    LLVMMemoryBufferRef assembly = nullptr;
-    if (LLVMTargetMachineEmitToMemoryBuffer(m->machine, copy, LLVMAssemblyFile, &message, &assembly))
-      fail("code generation: " + take(message));
-    std::fwrite(LLVMGetBufferStart(assembly), 1, LLVMGetBufferSize(assembly), stderr);
-    LLVMDisposeMemoryBuffer(assembly);
+    const std::vector<char> assembly = host_codegen().emit(copy, LLVMAssemblyFile);
+    std::fwrite(assembly.data(), 1, assembly.size(), stderr);
     LLVMDisposeModule(copy);
   }
-  char* text = nullptr;
 #ifndef NDEBUG
   const bool verify = true;
 #else
   static const bool verify = setting("ANYGPU_CPU_VERIFY_IR") != nullptr;
 #endif
-  if (verify) {
-    if (LLVMVerifyModule(module, LLVMReturnStatusAction, &text)) fail("ill-formed code: " + take(text));
-    LLVMDisposeMessage(text), text = nullptr;
-  }
-  LLVMMemoryBufferRef buffer = nullptr;
-  if (LLVMTargetMachineEmitToMemoryBuffer(m->machine, module, LLVMObjectFile, &text, &buffer)) fail("code generation: " + take(text));
-  const char* start = LLVMGetBufferStart(buffer);
-  std::vector<char> object(start, start + LLVMGetBufferSize(buffer));
-  LLVMDisposeMemoryBuffer(buffer);
+  if (verify) llvm::verify(module);
+  std::vector<char> object = host_codegen().emit(module, LLVMObjectFile);
   LLVMDisposeModule(module);
   return object;
 }

@@ -1,13 +1,12 @@
-// The LLVM session: what the host can do, IR to object code, object code to addresses.
+// LLVM in this process: what the host can do, modules to object code, object code to addresses.
 #pragma once
-
-#include <llvm-c/Core.h>
-#include <llvm-c/TargetMachine.h>
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "backends/llvm/codegen.h"
 
 namespace anygpu::cpu {
 
@@ -25,11 +24,11 @@ struct Isa {
 };
 const Isa& host_isa();
 
-/// "LLVM 19.1.7"
-std::string llvm_version();
+/// Of this processor, as host_isa() has it.
+const llvm::Codegen& host_codegen();
 
 /// Machine code for one module, which it consumes. Any thread; several may compile at once, each in its own context.
-std::vector<char> compile_module(LLVMContextRef, LLVMModuleRef);
+std::vector<char> compile_module(LLVMModuleRef);
 
 /// Object code in the process, which is unloaded when the last copy of this goes.
 struct LinkedCode {

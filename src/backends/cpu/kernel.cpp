@@ -18,10 +18,10 @@ CachedObject compile(const KernelSpec& spec, const std::string& prefix) {
   LLVMModuleRef module = LLVMModuleCreateWithNameInContext("kernel", context);
   CachedObject made;
   {
-    IrBuilder builder(context, module);
+    IrBuilder builder(context, module, host_codegen());
     made.code = Emitter(builder, spec, host_isa()).run(prefix);
   }
-  made.object = compile_module(context, module);
+  made.object = compile_module(module);
   LLVMContextDispose(context);
   return made;
 }
