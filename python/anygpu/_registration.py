@@ -28,13 +28,14 @@ def register():
 
         _load(torch)
         torch.utils.rename_privateuse1_backend("anygpu")
-        from anygpu import _compile, _optimizers, torch_device
+        from anygpu import _compile, _optimizers, integrations, torch_device
 
         torch._register_device_module("anygpu", torch_device)
         torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
         register_optimizer_step_post_hook(torch._disable_dynamo(_flush_after_step))
         _optimizers.install(torch)
         _compile.install(torch)
+        integrations.install()
         _print_from_host(torch)
         atexit.register(_settle)
         _done = True
