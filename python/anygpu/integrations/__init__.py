@@ -16,8 +16,17 @@ import warnings
 _waiting = {}  # module name: functions of the module
 
 
+class _Spec(importlib.machinery.ModuleSpec):
+    """Python clears `_initializing` when a module has been executed, before whoever imports it goes on."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "_initializing" and not value and self.name in sys.modules:
+            _run(self.name, sys.modules[self.name])
+
+
 class _Finder(importlib.abc.MetaPathFinder):
-    """Lets the other finders find, and runs what waits once the module has been executed."""
+    """Lets the other finders find, and watches what is waited for."""
 
     def find_spec(self, name, path=None, target=None):
         if name not in _waiting:
@@ -25,18 +34,9 @@ class _Finder(importlib.abc.MetaPathFinder):
         for finder in sys.meta_path:
             spec = None if finder is self or not hasattr(finder, "find_spec") else finder.find_spec(name, path, target)
             if spec is not None:
-                break
-        else:
-            return None
-        if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-            execute = spec.loader.exec_module
-
-            def exec_module(module):
-                execute(module)
-                _run(name, module)
-
-            spec.loader.exec_module = exec_module
-        return spec
+                spec.__class__ = _Spec
+                return spec
+        return None
 
 
 def _run(name, module):
@@ -52,8 +52,11 @@ def when_imported(name):
 
     def register(function):
         _waiting.setdefault(name, []).append(function)
-        if name in sys.modules:
-            _run(name, sys.modules[name])
+        module = sys.modules.get(name)
+        if module is not None and getattr(module.__spec__, "_initializing", False):
+            module.__spec__.__class__ = _Spec  # it imports PyTorch, and is not ready yet
+        elif module is not None:
+            _run(name, module)
         return function
 
     return register

@@ -1,5 +1,5 @@
-"""transformers, accelerate and safetensors. `Accelerator()` and `Trainer` take the device that ACCELERATE_TORCH_DEVICE names; what is left are
-lists of devices that may compute in halves, of memory to place layers in, and pipeline's own choice."""
+"""transformers, accelerate and safetensors. `Accelerator()` and `Trainer` take the device that ACCELERATE_TORCH_DEVICE names; what is left
+are lists of devices that may compute in halves, of memory to place layers in, and pipeline's own choice."""
 
 import os
 
@@ -47,7 +47,7 @@ def memory(module):
 
 @when_imported("accelerate.accelerator")
 def half_precision(module):
-    """mixed_precision="fp16" is refused for devices that a list within Accelerator.__init__ does not name: it is made without, then told."""
+    """mixed_precision="fp16" is refused where Accelerator.__init__ does not list the device: it is made without, then told."""
     import inspect
 
     import torch

@@ -1,6 +1,6 @@
 """Libraries with one function that chooses: stable-baselines3, fastai, ultralytics. (Keras's torch backend reads KERAS_TORCH_DEVICE.)"""
 
-from anygpu.integrations import replace, when_imported
+from anygpu.integrations import replace, tell_once, when_imported
 
 
 @when_imported("stable_baselines3.common.utils")
@@ -26,13 +26,11 @@ def fastai(module):
 
 @when_imported("ultralytics.utils.torch_utils")
 def ultralytics(module):
-    import torch
+    """It takes a torch.device as it is, and reads a string as CUDA's indices."""
 
     @replace(module, "select_device")
     def select_device(original, device="", *args, **kw):
-        name = str(device).lower()
-        if name.startswith("anygpu"):
-            return torch.device(name)
-        if name in ("", "none", "0"):
-            return torch.device("anygpu", 0)
-        return original(device, *args, **kw)
+        found = original(device, *args, **kw)
+        if found.type == "cpu" and str(device or "") in ("", "None"):
+            tell_once("ultralytics", 'device=torch.device("anygpu") moves it there')
+        return found
