@@ -12,7 +12,42 @@ from anygpu import _optimizers
 
 def backend(graph, inputs, **options):
     """The Dynamo backend `anygpu`. `mode` and `options`, which choose among Inductor's ways, change nothing here."""
+    if _unpack_at_once(graph.graph):
+        graph.recompile()
     return graph.forward
+
+
+def _writes(node):
+    """Whether a node may write into a tensor: add_, operator.iadd, x[i] = y, out=, inplace=True."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    in_place = name.endswith("_") and not name.endswith("__") and node.op in ("call_method", "call_function")
+    operators = name == "setitem" or (getattr(node.target, "__module__", "") == "_operator" and name.startswith("i") and name != "invert")
+    return in_place or operators or "out" in node.kwargs or any(a is True for a in (*node.args, *node.kwargs.values()))
+
+
+def _unpack_at_once(graph):
+    """`q, k, v = x` is one unbind in eager mode, and in Dynamo's graphs x[0], x[1], x[2], whose gradients are filled with zeros, one by
+    one, and added. What unbind returns may not be written into: graphs that write are left alone. Returns whether anything changed."""
+    import operator
+
+    import torch
+
+    nodes, changed = list(graph.nodes), False
+    if any(map(_writes, nodes)):
+        return False
+    for x in nodes:
+        value = x.meta.get("example_value")
+        picks = [n for n in x.users if n.op == "call_function" and n.target is operator.getitem and type(n.args[1]) is int]
+        if not isinstance(value, torch.Tensor) or not value.requires_grad or value.dim() == 0 or type(value.shape[0]) is not int:
+            continue
+        if len(picks) < 2 or sorted(n.args[1] for n in picks) != list(range(value.shape[0])):
+            continue
+        with graph.inserting_after(x):
+            whole = graph.call_function(torch.unbind, (x,))
+        for n in picks:
+            n.replace_input_with(x, whole)
+        changed = True
+    return changed
 
 
 def touches_device(graph, inputs):

@@ -28,7 +28,7 @@ def register():
 
         _load(torch)
         torch.utils.rename_privateuse1_backend("anygpu")
-        from anygpu import _compile, _data_parallel, _optimizers, _process_groups, torch_device
+        from anygpu import _compile, _data_parallel, _optimizers, _process_groups, integrations, torch_device
         from anygpu.torch_device import profiler_results
 
         torch._register_device_module("anygpu", torch_device)
@@ -39,6 +39,7 @@ def register():
         _compile.install(torch)
         _process_groups.install(torch)
         _data_parallel.install(torch)
+        integrations.install()
         _print_from_host(torch)
         atexit.register(_settle)
         _done = True

@@ -9,6 +9,7 @@ The words after a block's fence say what it is:
     sh image        run by `./run container` (container_guide.py), where its engine is there
     powershell      for Windows
     python NAME     saved as NAME
+    python library  the same, where libraries are: by tests/ecosystem
     python          run when all else was typed, one after the other in one process
     text prints     what the block before it (plain text aside) prints: see `matches`
     text            anything else
@@ -22,10 +23,10 @@ import shlex
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "docs/guide"
-KINDS = {"sh", "sh install", "sh long", "sh container", "sh image", "powershell", "python", "text", "text prints"}
+KINDS = {"sh", "sh install", "sh long", "sh container", "sh image", "powershell", "python", "python library", "text", "text prints"}
 ELSEWHERE = ("in WSL", "with a GPU", "with two GPUs", "with an NVIDIA GPU", "on a cluster", "with docker")
 TYPED = ("sh", "sh install", "sh long")
-PRINTING = (*TYPED, "sh image", "python", "elsewhere")
+PRINTING = (*TYPED, "sh image", "python", "python library", "elsewhere")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def blocks(guide):
     found = []
     for match in re.finditer(r"^```([^`\n]*)\n(.*?)^```$", text, re.M | re.S):
         kind, body, name = match[1], match[2], ""
-        if kind.startswith("python "):
+        if kind.startswith("python ") and kind not in KINDS:
             kind, name = kind.split()
         only = re.match(r"# only (.*)\n", body)
         if kind == "sh" and only:

@@ -187,6 +187,33 @@ def test_compiled_adam_records_what_eager_does():
     assert recorded(True) == recorded(False)
 
 
+@pytest.mark.parametrize("writes", [False, True])
+def test_unpacking_records_what_eager_does(writes):
+    """One gradient of q, k, v = x, not three that are added; x[0] may be written into as ever."""
+    import anygpu
+
+    def unpacked(x):
+        q, k, v = (x * 2).unflatten(-1, (3, 4)).movedim(-2, 0)
+        return q * k + v
+
+    def written(x):
+        y = (x * 2).unflatten(-1, (3, 4)).movedim(-2, 0)
+        y[0].add_(1)
+        return y[0] * y[1] + y[2]
+
+    def recorded(f):
+        x = torch.arange(24.0, device=D).view(2, 12).requires_grad_()
+        before = anygpu.stats()["operators"]
+        f(x).sum().backward()
+        return anygpu.stats()["operators"] - before, x.grad.cpu()
+
+    f = written if writes else unpacked
+    compiled = torch.compile(f, fullgraph=True)
+    recorded(compiled)
+    (count, expected), (compiled_count, found) = recorded(f), recorded(compiled)
+    assert torch.equal(found, expected) and compiled_count == count
+
+
 def test_a_compiled_training_step_as_a_whole():
     """Forward, backward and optimizer in one compiled function."""
 
