@@ -109,7 +109,11 @@ def main():
     (a.out / f"digits_keras_{a.device}.json").write_text(json.dumps(progress.losses))
     plot(progress.losses, a.out / f"digits_keras_{a.device}.png", f"1,797 handwritten digits with Keras on {a.device}")
 
-    name = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get("device_name") if a.device == "gpu" else None
+    name = (
+        tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0]).get("device_name")
+        if a.device == "gpu"
+        else None
+    )
     rate = f"{progress.measured / progress.seconds:.1f}" if progress.measured else f"- (known from {WARM_UP_EPOCHS + 1} epochs on)"
     rows = {"device": f"{a.device} ({name})" if name else a.device, "test accuracy": f"{accuracy:.2%}", "steps per second": rate}
     for key, value in rows.items():

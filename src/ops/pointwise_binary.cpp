@@ -181,6 +181,13 @@ OpTable pointwise_binary() {
       ANYGPU_POINTWISE("xdivy", 1, [](P& p) { return zero_or(p.in(0), p.in(0) / p.in(1)); }),
       ANYGPU_POINTWISE("div_no_nan", 1, [](P& p) { return zero_or(p.in(1), p.in(0) / p.in(1)); }),
       ANYGPU_POINTWISE("mul_no_nan", 1, [](P& p) { return zero_or(p.in(1), p.in(0) * p.in(1)); }),
+      ANYGPU_POINTWISE("softsign", 1, [](P& p) { return p.in(0) / (abs(p.in(0)) + 1.0); }),
+      /// Gradient: dy, x
+      ANYGPU_POINTWISE("softsign_grad", 1,
+                       [](P& p) {
+                         Val d = abs(p.in(1)) + 1.0;
+                         return p.in(0) / (d * d);
+                       }),
       /// Gradients by the result: dy, y
       ANYGPU_POINTWISE("sqrt_grad", 1, [](P& p) { return p.in(0) * 0.5 / p.in(1); }),
       ANYGPU_POINTWISE("rsqrt_grad", 1, [](P& p) { return p.in(0) * -0.5 * p.in(1) * p.in(1) * p.in(1); }),

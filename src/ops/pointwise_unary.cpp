@@ -52,6 +52,7 @@ OpTable pointwise_unary() {
       ANYGPU_POINTWISE("neg", 1, [](P& p) { return -p.in(0); }),
       ANYGPU_POINTWISE("abs", 1, [](P& p) { return p.type == DType::U8 ? p.in(0) : abs(p.in(0)); }),
       ANYGPU_POINTWISE("sign", 1, sign),
+      ANYGPU_POINTWISE("sign_or_nan", 1, [](P& p) { return select(isnan(p.in(0)), p.in(0), sign(p)); }),
       ANYGPU_POINTWISE("square", 1,
                        [](P& p) {
                          Val x = p.in(0);

@@ -39,6 +39,26 @@ def resnet():
     return keras.Model(inputs, L.Dense(5)(L.GlobalAveragePooling2D()(x)))
 
 
+def lstm():
+    return keras.Sequential([keras.Input((6, 8)), L.LSTM(12, return_sequences=True), L.LSTM(12), L.Dense(5)])
+
+
+def gru():
+    return keras.Sequential([keras.Input((6, 8)), L.GRU(12, return_sequences=True), L.GRU(12, go_backwards=True), L.Dense(5)])
+
+
+def bidirectional():
+    return keras.Sequential([keras.Input((6, 8)), L.Bidirectional(L.LSTM(8, return_sequences=True)), L.Bidirectional(L.GRU(8)), L.Dense(5)])
+
+
+def transformer():
+    x = inputs = keras.Input((6, 16))
+    for _ in range(2):
+        x = L.LayerNormalization()(x + L.MultiHeadAttention(2, 8)(x, x))
+        x = L.LayerNormalization()(x + L.Dense(16)(L.Dense(32, activation="gelu")(x)))
+    return keras.Model(inputs, L.Dense(5)(L.GlobalAveragePooling1D()(x)))
+
+
 def branches():
     """Eight parallel branches: what TensorFlow's threads may run in any order."""
     inputs = keras.Input((16,))

@@ -43,7 +43,9 @@ def test_random_numbers_follow_the_seed():
 
         def draw():
             tf.random.set_seed(3)
-            return np.concatenate([tf.random.normal([1000]).numpy(), tf.random.uniform([1000]).numpy(), tf.random.truncated_normal([1000]).numpy()])
+            return np.concatenate(
+                [tf.random.normal([1000]).numpy(), tf.random.uniform([1000]).numpy(), tf.random.truncated_normal([1000]).numpy()]
+            )
 
         a, b = draw(), draw()
         assert np.array_equal(a, b)

@@ -10,30 +10,30 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, np.inf, -np.inf, np.nan]
 
 UNARY = (
     "Abs Neg Sign Square Sqrt Rsqrt Exp Expm1 Log Log1p Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Erf Erfc Sigmoid Relu "
-    "Floor Ceil Rint Round Reciprocal IsFinite IsInf IsNan Lgamma Digamma Erfinv Ndtri ZerosLike OnesLike Softplus Softsign Elu Selu Relu6"
+    "Floor Ceil Rint Round Reciprocal IsFinite IsInf IsNan Lgamma Digamma Erfinv Ndtri ZerosLike OnesLike"
 ).split()
 BINARY = (
-    "AddV2 Sub Mul RealDiv FloorDiv FloorMod Maximum Minimum Pow Atan2 SquaredDifference Xlogy Xlog1py Xdivy DivNoNan MulNoNan Equal NotEqual "
-    "Less LessEqual Greater GreaterEqual"
+    "AddV2 Sub Mul RealDiv FloorDiv FloorMod Maximum Minimum Pow Atan2 SquaredDifference Xlogy Xlog1py Xdivy DivNoNan MulNoNan Equal "
+    "NotEqual Less LessEqual Greater GreaterEqual"
 ).split()
 GRADIENTS = "SigmoidGrad TanhGrad RsqrtGrad SqrtGrad ReciprocalGrad".split()
-DONE_UNARY = set(UNARY) - {"Softplus", "Softsign", "Elu", "Selu", "Relu6"}
+NO_HALVES = {"Digamma", "Erfinv", "Lgamma", "Ndtri", "Rint"}  # on TensorFlow's CPU
 
 
 def values(rng, dtype, shape=(5, 7)):
     return tf.cast(rng.uniform(0.1, 0.9, shape), dtype).numpy()
 
 
-@pytest.mark.parametrize("name", sorted(DONE_UNARY))
+@pytest.mark.parametrize("name", UNARY)
 def test_unary(rng, name):
     f = getattr(tf.raw_ops, name)
     key = "features" if name == "Relu" else "x"
-    for dtype in FLOATS:
+    for dtype in ("float32", "float64") if name in NO_HALVES else FLOATS:
         x = values(rng, dtype)
         check(lambda x: f(**{key: x}), x, tolerance=1e-3 if name in ("Digamma", "Ndtri", "Erfinv") and dtype == "float32" else None)
 
 
-@pytest.mark.parametrize("name", sorted(DONE_UNARY - {"Ndtri", "Erfinv", "Digamma", "Lgamma"}))
+@pytest.mark.parametrize("name", sorted(set(UNARY) - {"Ndtri", "Erfinv", "Digamma", "Lgamma"}))
 def test_special_values(name):
     f = getattr(tf.raw_ops, name)
     key = "features" if name == "Relu" else "x"
@@ -47,10 +47,12 @@ def test_binary(rng, name):
         x, y, z = values(rng, dtype, (4, 1, 3)), values(rng, dtype, (5, 1)), values(rng, dtype, (4, 5, 3))
         check(lambda x, y: f(x=x, y=y), x, y)
         check(lambda x, y: f(x=x, y=y), z, x)
-        check(lambda x, y: f(x=x, y=y), z, values(rng, dtype, (0, 1, 1)) if False else z[:1, :1, :1])
+        check(lambda x, y: f(x=x, y=y), z[:0], z[:0, :1])
 
 
-@pytest.mark.parametrize("name", "AddV2 Sub Mul FloorDiv FloorMod Maximum Minimum Equal NotEqual Less LessEqual Greater GreaterEqual".split())
+@pytest.mark.parametrize(
+    "name", "AddV2 Sub Mul FloorDiv FloorMod Maximum Minimum Equal NotEqual Less LessEqual Greater GreaterEqual".split()
+)
 def test_integers(rng, name):
     f = getattr(tf.raw_ops, name)
     for dtype in ("int8", "uint8", "int16", "int64"):
@@ -71,6 +73,23 @@ def test_relus(rng):
     check(lambda dy, x: tf.raw_ops.ReluGrad(gradients=dy, features=x), dy, x)
     check(lambda x: tf.nn.leaky_relu(x, 0.3), x)
     check(lambda dy, x: tf.raw_ops.LeakyReluGrad(gradients=dy, features=x, alpha=0.3), dy, x)
+
+
+@pytest.mark.parametrize("name", ["elu", "selu", "softplus", "softsign", "relu6", "gelu", "silu"])
+def test_activations(rng, name):
+    f = getattr(tf.nn, name)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.reduce_sum(f(x) * f(x))
+        return tape.gradient(y, x)
+
+    for dtype in FLOATS:
+        x = tf.cast(rng.standard_normal(50) * 5, dtype).numpy()
+        check(f, x)
+        if dtype in ("float32", "float64"):
+            check(gradient, x)
 
 
 def test_casts(rng):

@@ -40,7 +40,10 @@ def test_reductions(x):
     for f in (tf.reduce_sum, tf.reduce_mean, tf.reduce_max, tf.reduce_min, tf.reduce_prod):
         check(lambda x: (f(x), f(x, 1), f(x, [0, 2], keepdims=True), f(x[:0], 0)), x)  # noqa: B023
     check(lambda x: (tf.reduce_any(x > 1, 1), tf.reduce_all(x > -2, [0, 1]), tf.argmax(x, 1), tf.argmin(x, -1, tf.int32)), x)
-    check(lambda x: (tf.cumsum(x, 1), tf.cumsum(x, 0, exclusive=True), tf.cumsum(x, 2, reverse=True, exclusive=True), tf.math.cumprod(x, 1)), x)
+    check(
+        lambda x: (tf.cumsum(x, 1), tf.cumsum(x, 0, exclusive=True), tf.cumsum(x, 2, reverse=True, exclusive=True), tf.math.cumprod(x, 1)),
+        x,
+    )
     check(lambda x: (tf.nn.softmax(x), tf.nn.log_softmax(x), tf.nn.l2_loss(x)), x)
 
 
@@ -50,6 +53,28 @@ def test_products(rng):
     c, d = rng.standard_normal((2, 1, 3, 4)).astype("float32"), rng.standard_normal((3, 4, 2)).astype("float32")
     check(lambda c, d: (c @ d, tf.matmul(d, c, transpose_a=True, transpose_b=True)), c, d)
     check(lambda a, b: tf.nn.bias_add(a @ b, b[0]), a, b)
+
+
+@pytest.mark.parametrize(
+    "equation", ["ab,bc->ac", "ab,bc->ca", "abc,dbe->adce", "a...b,b...->...a", "abc,abd->bcd", "ab,c->ab", "...ab,...bc->...ac"]
+)
+def test_einsum(rng, equation):
+    sizes = {"a": 2, "b": 3, "c": 4, "d": 5, "e": 2}
+    shapes = [[sizes[c] if c != "." else 2 for c in part.replace("...", ".")] for part in equation.split("->")[0].split(",")]
+    arrays = [rng.standard_normal(s).astype("float32") for s in shapes]
+
+    def gradients(*xs):
+        with tf.GradientTape() as tape:
+            tape.watch(xs)
+            y = tf.einsum(equation, *xs)
+            loss = tf.reduce_sum(y * y)
+        return [y, *tape.gradient(loss, xs)]
+
+    check(gradients, *arrays, tolerance=1e-4)
+
+
+def test_einsum_of_one_operand(rng, x):
+    check(lambda x: (tf.einsum("abc->cb", x), tf.einsum("aab->ab", x[:, :4]), tf.einsum("abc->a", x)), x)
 
 
 def test_losses(rng):
@@ -67,6 +92,9 @@ def test_indexing(rng, x):
     check(lambda x, i: tf.tensor_scatter_nd_update(x, i, x[:2, 0]), x, np.array([[0, 1], [3, 2]]))
     check(lambda x, i: tf.tensor_scatter_nd_add(x, i, x[:3]), x, np.array([[0], [3], [0]]))
     check(lambda x, i: tf.math.unsorted_segment_sum(x, i, 3), x, np.array([2, -1, 0, 2], "int32"))
+    check(lambda x, n: tf.reverse_sequence(x, n, seq_axis=1, batch_axis=0), x, np.array([0, 2, 5, 3], "int32"))
+    check(lambda x, n: tf.reverse_sequence(x, n, seq_axis=0, batch_axis=2), x, np.array([0, 2, 4, 3, 1, 1]))
+    check(lambda x: (tf.linalg.diag_part(x), tf.linalg.diag_part(x, k=1), tf.linalg.diag_part(x, k=-2)), x)
     check(lambda i: (tf.one_hot(i, 4), tf.one_hot(i, 4, 2.0, -1.0, axis=0)), i)
 
 

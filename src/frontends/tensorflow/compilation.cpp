@@ -1,5 +1,5 @@
-// Keras asks for XLA by default (jit_compile="auto"), which a pluggable device does not have, and TensorFlow then refuses the model. Here such a function
-// runs as any other: its kernels are recorded, fused and compiled all the same.
+// Keras asks for XLA by default (jit_compile="auto"), which a pluggable device does not have, and TensorFlow then refuses the model. Here
+// such a function runs as any other: its kernels are recorded, fused and compiled all the same.
 #include "kernel.h"
 #include "tensorflow/compiler/jit/xla_kernel_creator.h"
 #include "tensorflow/core/common_runtime/function.h"

@@ -13,9 +13,9 @@ struct TypeName {
   DType ours;
 };
 constexpr TypeName kTypeNames[] = {
-    {tf::DT_BOOL, DType::Bool},     {tf::DT_UINT8, DType::U8}, {tf::DT_INT8, DType::I8},       {tf::DT_INT16, DType::I16},
-    {tf::DT_INT32, DType::I32},     {tf::DT_INT64, DType::I64}, {tf::DT_HALF, DType::F16},      {tf::DT_BFLOAT16, DType::BF16},
-    {tf::DT_FLOAT, DType::F32},     {tf::DT_DOUBLE, DType::F64}, {tf::DT_COMPLEX64, DType::C64}, {tf::DT_COMPLEX128, DType::C128},
+    {tf::DT_BOOL, DType::Bool}, {tf::DT_UINT8, DType::U8},   {tf::DT_INT8, DType::I8},       {tf::DT_INT16, DType::I16},
+    {tf::DT_INT32, DType::I32}, {tf::DT_INT64, DType::I64},  {tf::DT_HALF, DType::F16},      {tf::DT_BFLOAT16, DType::BF16},
+    {tf::DT_FLOAT, DType::F32}, {tf::DT_DOUBLE, DType::F64}, {tf::DT_COMPLEX64, DType::C64}, {tf::DT_COMPLEX128, DType::C128},
 };
 
 }  // namespace
@@ -114,7 +114,8 @@ Array Call::as_array(const tf::Tensor& t) {
     return a;
   }
   const Place p = find_place(t.data());
-  if (!p.buffer) throw Error(ErrorKind::Internal, "[" + context.op_kernel().type_string() + "] a tensor that is not in the device's memory");
+  if (!p.buffer)
+    throw Error(ErrorKind::Internal, "[" + context.op_kernel().type_string() + "] a tensor that is not in the device's memory");
   a.buffer = BufferRef(p.buffer);
   a.offset = p.offset / size_of(a.dtype);
   return a;
@@ -258,6 +259,7 @@ void register_kernels() {
   register_indexing();
   register_random();
   register_recurrent();
+  register_einsum();
 }
 
 }  // namespace anygpu::tensorflow_frontend

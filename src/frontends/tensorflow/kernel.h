@@ -7,17 +7,18 @@
 //     };
 //   });
 // The outer function reads the node's attributes, once; the inner one is a call: it checks what TensorFlow would refuse, makes the outputs,
-// and says what is to be recorded, which happens later (recorder.h). So what is recorded may not look at the context, holds Arrays by value, and
-// may write nothing but outputs of its own: a variable that changes gets a new tensor (variable.cpp).
+// and says what is to be recorded, which happens later (recorder.h). So what is recorded may not look at the context, holds Arrays by
+// value, and may write nothing but outputs of its own: a variable that changes gets a new tensor (variable.cpp).
 // - An operator that is a function of elements is a line in elementwise.cpp's tables.
 // - Operands that must lie in host memory (shapes, axes) are named in add()'s list; c.host(i) and c.host_list(i) read them.
-// - int32: where TensorFlow has a kernel for any device that keeps it in host memory, there is none here. Of the others those that compute shapes
+// - int32: where TensorFlow has a kernel for any device that keeps it in host memory, there is none here. Of the others those that compute
+// shapes
 //   are in host.cpp's table.
 #pragma once
 
-#include "api.h"
 #include "anygpu/addresses.h"
 #include "anygpu/calls/pointwise.h"
+#include "api.h"
 #include "frontends/common/operators.h"
 #include "recorder.h"
 
@@ -150,6 +151,7 @@ void register_windows();
 void register_indexing();
 void register_random();
 void register_recurrent();
+void register_einsum();
 
 /// Functions that XLA should compile run without it (compilation.cpp).
 void run_compiled_functions_as_they_are();

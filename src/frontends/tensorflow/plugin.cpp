@@ -1,6 +1,6 @@
-// The device, as TensorFlow's StreamExecutor C API wants it: memory whose addresses are opaque, copies, one stream. What is queued runs in the order in
-// which it was recorded whatever the stream, copies to the host wait by themselves, and copies from it are done when they return: so an
-// event has nothing to wait for.
+// The device, as TensorFlow's StreamExecutor C API wants it: memory whose addresses are opaque, copies, one stream. What is queued runs in
+// the order in which it was recorded whatever the stream, copies to the host wait by themselves, and copies from it are done when they
+// return: so an event has nothing to wait for.
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -118,8 +118,7 @@ struct Bytes {
   DType unit;
   int64_t n;
   static constexpr int64_t one = 1;
-  Bytes(int64_t any, int64_t size)
-      : unit(any % 8 == 0 ? DType::I64 : any % 4 == 0 ? DType::I32 : DType::U8), n(size / size_of(unit)) {}
+  Bytes(int64_t any, int64_t size) : unit(any % 8 == 0 ? DType::I64 : any % 4 == 0 ? DType::I32 : DType::U8), n(size / size_of(unit)) {}
   ViewArg at(const Place& p) const { return ViewArg(p.buffer, unit, p.offset / size_of(unit), 1, &n, &one); }
 };
 

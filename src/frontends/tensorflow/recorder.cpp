@@ -45,7 +45,9 @@ void Recorder::record_locked(const std::vector<char>& chosen) {
   const auto before = needs(waiting_);
   std::vector<std::vector<int>> after(waiting_.size());
   std::vector<int> missing(waiting_.size());
-  const auto later = [&](int a, int b) { return std::tuple(rank(waiting_[static_cast<size_t>(a)]), a) > std::tuple(rank(waiting_[static_cast<size_t>(b)]), b); };
+  const auto later = [&](int a, int b) {
+    return std::tuple(rank(waiting_[static_cast<size_t>(a)]), a) > std::tuple(rank(waiting_[static_cast<size_t>(b)]), b);
+  };
   std::priority_queue<int, std::vector<int>, decltype(later)> ready(later);
   for (size_t i = 0; i < waiting_.size(); ++i) {
     if (!chosen[i]) continue;

@@ -1,6 +1,6 @@
-// The order in which TensorFlow's kernels are recorded. TensorFlow runs the kernels of a step on any of its threads, in any order that the graph allows;
-// equal steps must give equal Traces. So a kernel of a graph is not recorded as it runs, but when the step is over, or when something of
-// it is read: sorted by what needs what, and where that leaves a choice by the order of the graph's nodes.
+// The order in which TensorFlow's kernels are recorded. TensorFlow runs the kernels of a step on any of its threads, in any order that the
+// graph allows; equal steps must give equal Traces. So a kernel of a graph is not recorded as it runs, but when the step is over, or when
+// something of it is read: sorted by what needs what, and where that leaves a choice by the order of the graph's nodes.
 //
 // Every kernel writes Buffers that nobody has written before, so what needs what does not depend on who came first.
 #pragma once

@@ -28,10 +28,8 @@ void add_unary(const Elementwise& e) {
 void add_binary(const Elementwise& e) {
   const Op& entry = op(e.catalogue);
   const bool swapped = e.order == Elementwise::Order::Swapped;
-  add(e.tensorflow, {{"T", e.types}}, [&entry, swapped](const Node& node) {
-    const bool strict = !node.has("incompatible_shape_error") || node.attr<bool>("incompatible_shape_error");
-    return [&entry, swapped, strict](Call& c) {
-      (void)strict;
+  add(e.tensorflow, {{"T", e.types}}, [&entry, swapped](const Node&) {
+    return [&entry, swapped](Call& c) {
       const Array x = c.in(swapped ? 1 : 0), y = c.in(swapped ? 0 : 1), z = c.out(0, broadcast(x.sizes, y.sizes));
       if (z.elements()) c.record([&entry, x, y, z] { record(calls::Pointwise(entry, x.dtype).out(z).in(x).in(y)); });
     };
@@ -76,9 +74,55 @@ Body leaky_relu_grad(const Node& node) {
   const double slope = node.attr<float>("alpha");
   return [slope](Call& c) {
     const Array dy = c.in(0), x = c.in(1), dx = c.out(0, x.sizes);
-    require(dy.sizes == x.sizes, "Inputs to operation ", c.context.op_kernel().name(), " of type LeakyReluGrad must have the same size and shape.");
-    if (dx.elements()) c.record([=] { record(calls::Pointwise(ANYGPU_OP("leaky_relu_grad"), x.dtype).out(dx).in(x).in(dy).scalar(slope)); });
+    require(dy.sizes == x.sizes, "Inputs to operation ", c.context.op_kernel().name(),
+            " of type LeakyReluGrad must have the same size and shape.");
+    if (dx.elements())
+      c.record([=] { record(calls::Pointwise(ANYGPU_OP("leaky_relu_grad"), x.dtype).out(dx).in(x).in(dy).scalar(slope)); });
   };
+}
+
+/// Activations with numbers of their own: made for the type to compute in, given x, or dy and x (or y).
+using Activation = calls::Pointwise (*)(DType);
+
+void add_activation(const char* name, Activation make) {
+  add(name, {{"T", kFloats}}, [make](const Node&) {
+    return [make](Call& c) {
+      const Array x = c.in(0), y = c.out(0, x.sizes);
+      if (y.elements()) c.record([make, x, y] { record(make(x.dtype).out(y).in(x)); });
+    };
+  });
+}
+void add_activation_grad(const char* name, Activation make) {
+  add(name, {{"T", kFloats}}, [make](const Node&) {
+    return [make](Call& c) {
+      const Array dy = c.in(0), x = c.in(1), dx = c.out(0, x.sizes);
+      require(dy.sizes == x.sizes, "Inputs to operation ", c.context.op_kernel().name(), " must have the same size and shape.");
+      if (dx.elements()) c.record([=] { record(make(x.dtype).out(dx).in(dy).in(x)); });
+    };
+  });
+}
+
+constexpr double kSeluScale = 1.0507009873554804934193349852946, kSeluAlpha = 1.6732632423543772848170429916717;
+/// From here on softplus is its operand.
+double softplus_threshold(DType t) {
+  return t == DType::F64 ? 40 : 20;
+}
+
+void add_activations() {
+  add_activation("Elu", [](DType t) { return calls::elu(t, 1, 1, 1); });
+  add_activation("Selu", [](DType t) { return calls::elu(t, kSeluAlpha, kSeluScale, 1); });
+  add_activation("Softplus", [](DType t) { return calls::softplus(t, 1, softplus_threshold(t)); });
+  add_activation_grad("EluGrad", [](DType t) { return calls::elu_grad(t, 1, 1, 1, true); });
+  add_activation_grad("SeluGrad", [](DType t) { return calls::elu_grad(t, kSeluAlpha, kSeluScale, 1, true); });
+  add_activation_grad("SoftplusGrad", [](DType t) { return calls::softplus_grad(t, 1, softplus_threshold(t)); });
+  add_activation_grad("Relu6Grad", [](DType t) { return calls::hardtanh_grad(t, 0.0, 6.0); });
+  add("Relu6", {{"T", kFloats}}, [](const Node&) {
+    return [](Call& c) {
+      const Array x = c.in(0), y = c.out(0, x.sizes);
+      if (y.elements())
+        c.record([=] { record(calls::Pointwise(ANYGPU_OP("clamp"), x.dtype).out(y).in(x).in(Scalar(0.0)).in(Scalar(6.0))); });
+    };
+  });
 }
 
 Body fill(const Node&) {
@@ -110,10 +154,11 @@ Body select(const Node&) {
   return [](Call& c) {
     Array condition = c.in(0);
     const Array a = c.in(1), b = c.in(2), y = c.out(0, a.sizes);
-    require(a.sizes == b.sizes, "'then' and 'else' must have the same size.  but received: ", c.context.input(1).shape().DebugString(), " vs. ",
-            c.context.input(2).shape().DebugString());
+    require(a.sizes == b.sizes, "'then' and 'else' must have the same size.  but received: ", c.context.input(1).shape().DebugString(),
+            " vs. ", c.context.input(2).shape().DebugString());
     if (condition.rank() == 1 && a.rank() > 1) {
-      require(condition.sizes[0] == a.sizes[0], "Number of batches of 'then' must match size of 'cond', but saw: ", a.sizes[0], " vs. ", condition.sizes[0]);
+      require(condition.sizes[0] == a.sizes[0], "Number of batches of 'then' must match size of 'cond', but saw: ", a.sizes[0], " vs. ",
+              condition.sizes[0]);
       condition = common::along(condition, 0, a.sizes);
     } else {
       require(condition.rank() == 0 || condition.sizes == a.sizes, "'cond' must be a scalar or of the shape of 'then'");
@@ -145,20 +190,47 @@ void register_elementwise() {
   using Order = Elementwise::Order;
   const Types signed_numbers = kFloats + Types{tf::DT_INT8, tf::DT_INT16, tf::DT_INT64};
   const Elementwise unary[] = {
-      {"Abs", "abs", signed_numbers},       {"Neg", "neg", signed_numbers},     {"Sign", "sign", signed_numbers},
-      {"Square", "square", signed_numbers}, {"Sqrt", "sqrt", kFloats},          {"Rsqrt", "rsqrt", kFloats},
-      {"Exp", "exp", kFloats},              {"Expm1", "expm1", kFloats},        {"Log", "log", kFloats},
-      {"Log1p", "log1p", kFloats},          {"Sin", "sin", kFloats},            {"Cos", "cos", kFloats},
-      {"Tan", "tan", kFloats},              {"Asin", "asin", kFloats},          {"Acos", "acos", kFloats},
-      {"Atan", "atan", kFloats},            {"Sinh", "sinh", kFloats},          {"Cosh", "cosh", kFloats},
-      {"Tanh", "tanh", kFloats},            {"Asinh", "asinh", kFloats},        {"Acosh", "acosh", kFloats},
-      {"Atanh", "atanh", kFloats},          {"Erf", "erf", kFloats},            {"Erfc", "erfc", kFloats},
-      {"Erfinv", "erfinv", kFloats},        {"Ndtri", "ndtri", kFloats},        {"Lgamma", "lgamma", kFloats},
-      {"Digamma", "digamma", kFloats},      {"Sigmoid", "sigmoid", kFloats},    {"Relu", "relu", kNumbers + kInt32},
-      {"Floor", "floor", kFloats},          {"Ceil", "ceil", kFloats},          {"Rint", "round", kFloats},
-      {"Round", "round", kFloats},          {"Reciprocal", "reciprocal", kFloats}, {"Inv", "reciprocal", kFloats},
-      {"IsFinite", "isfinite", kFloats},    {"IsInf", "isinf", kFloats},        {"IsNan", "isnan", kFloats},
+      {"Abs", "abs", signed_numbers},
+      {"Neg", "neg", signed_numbers},
+      {"Sign", "sign_or_nan", signed_numbers},
+      {"Square", "square", signed_numbers},
+      {"Sqrt", "sqrt", kFloats},
+      {"Rsqrt", "rsqrt", kFloats},
+      {"Exp", "exp", kFloats},
+      {"Expm1", "expm1", kFloats},
+      {"Log", "log", kFloats},
+      {"Log1p", "log1p", kFloats},
+      {"Sin", "sin", kFloats},
+      {"Cos", "cos", kFloats},
+      {"Tan", "tan", kFloats},
+      {"Asin", "asin", kFloats},
+      {"Acos", "acos", kFloats},
+      {"Atan", "atan", kFloats},
+      {"Sinh", "sinh", kFloats},
+      {"Cosh", "cosh", kFloats},
+      {"Tanh", "tanh", kFloats},
+      {"Asinh", "asinh", kFloats},
+      {"Acosh", "acosh", kFloats},
+      {"Atanh", "atanh", kFloats},
+      {"Erf", "erf", kFloats},
+      {"Erfc", "erfc", kFloats},
+      {"Erfinv", "erfinv", kFloats},
+      {"Ndtri", "ndtri", kFloats},
+      {"Lgamma", "lgamma", kFloats},
+      {"Digamma", "digamma", kFloats},
+      {"Sigmoid", "sigmoid", kFloats},
+      {"Relu", "relu", kNumbers + kInt32},
+      {"Floor", "floor", kFloats},
+      {"Ceil", "ceil", kFloats},
+      {"Rint", "round", kFloats},
+      {"Round", "round", kFloats},
+      {"Reciprocal", "reciprocal", kFloats},
+      {"Inv", "reciprocal", kFloats},
+      {"IsFinite", "isfinite", kFloats},
+      {"IsInf", "isinf", kFloats},
+      {"IsNan", "isnan", kFloats},
       {"Invert", "bitwise_not", kInts + kInt32},
+      {"Softsign", "softsign", kFloats},
   };
   for (const Elementwise& e : unary) add_unary(e);
 
@@ -203,9 +275,11 @@ void register_elementwise() {
       {"ReciprocalGrad", "reciprocal_grad", kFloats, Order::Swapped},
       {"InvGrad", "reciprocal_grad", kFloats, Order::Swapped},
       {"ReluGrad", "relu_grad", kFloats},
+      {"SoftsignGrad", "softsign_grad", kFloats},
   };
   for (const Elementwise& e : binary) add_binary(e);
 
+  add_activations();
   add_logical("LogicalAnd", "logical_and", 2);
   add_logical("LogicalOr", "logical_or", 2);
   add_logical("LogicalNot", "logical_not", 1);

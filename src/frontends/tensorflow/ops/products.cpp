@@ -63,8 +63,9 @@ Body bias_add(const Node& node) {
     const Array x = c.in(0), bias = c.in(1);
     require(x.rank() >= 2, "Input tensor must be at least 2D: ", c.context.input(0).shape().DebugString());
     require(bias.rank() == 1, "Biases must be 1D: ", c.context.input(1).shape().DebugString());
-    require(bias.sizes[0] == x.size(axis), "Must provide as many biases as the last dimension of the input tensor: ",
-            c.context.input(1).shape().DebugString(), " vs. ", c.context.input(0).shape().DebugString());
+    require(bias.sizes[0] == x.size(axis),
+            "Must provide as many biases as the last dimension of the input tensor: ", c.context.input(1).shape().DebugString(), " vs. ",
+            c.context.input(0).shape().DebugString());
     const Array y = c.out(0, x.sizes);
     if (y.elements() == 0) return;
     c.record([=] {

@@ -1,10 +1,11 @@
-// Random numbers: a function of a key and a counter. Stateless operators are given them, stateful ones keep a generator each, seeded by the node. The
-// streams are not those of TensorFlow's CPU, but equal seeds give equal numbers.
+// Random numbers: a function of a key and a counter. Stateless operators are given them, stateful ones keep a generator each, seeded by the
+// node. The streams are not those of TensorFlow's CPU, but equal seeds give equal numbers.
+#include "anygpu/calls/random.h"
+
 #include <memory>
 #include <random>
 
 #include "../kernel.h"
-#include "anygpu/calls/random.h"
 
 namespace anygpu::tensorflow_frontend {
 

@@ -1,6 +1,7 @@
 // Whole recurrent layers: what Keras's LSTM and GRU become where there is a device of type GPU.
-#include "../kernel.h"
 #include "frontends/common/recurrent.h"
+
+#include "../kernel.h"
 
 namespace anygpu::tensorflow_frontend {
 
@@ -9,14 +10,16 @@ namespace {
 using common::RecurrentResult;
 using common::RecurrentWeights;
 
-/// One layer of one direction. Its parameters are one vector: input weights gate by gate [H, I], state weights [H, H], then the biases of both [H].
-/// An LSTM's gates are input, forget, cell, output; a GRU's are update, reset, new, as Keras orders them for a TensorFlow without CUDA.
+/// One layer of one direction. Its parameters are one vector: input weights gate by gate [H, I], state weights [H, H], then the biases of
+/// both [H]. An LSTM's gates are input, forget, cell, output; a GRU's are update, reset, new, as Keras orders them for a TensorFlow without
+/// CUDA.
 struct Layer {
   bool lstm, time_major;
 
   explicit Layer(const Node& node) : lstm(node.attr<std::string>("rnn_mode") == "lstm"), time_major(node.attr<bool>("time_major")) {
     const auto mode = node.attr<std::string>("rnn_mode"), direction = node.attr<std::string>("direction");
-    if ((mode != "lstm" && mode != "gru") || direction != "unidirectional" || node.attr<float>("dropout") != 0 || node.attr<int64_t>("num_proj") != 0)
+    if ((mode != "lstm" && mode != "gru") || direction != "unidirectional" || node.attr<float>("dropout") != 0 ||
+        node.attr<int64_t>("num_proj") != 0)
       throw Refusal(absl::UnimplementedError("CudnnRNNV3 on anygpu: " + mode + ", " + direction +
                                              ": only lstm and gru of one direction, without dropout and projection"));
   }
@@ -28,12 +31,13 @@ struct Layer {
 
   void check(Call& c, const Array& x, const Array& h, const Array& params) const {
     require(x.rank() == 3, "RNN input must be a 3-D vector.");
-    require(h.rank() == 3 && h.sizes[time_major ? 0 : 1] == 1 && h.sizes[time_major ? 1 : 0] == batch(x), "Invalid input_h shape: ",
-            c.context.input(1).shape().DebugString());
+    require(h.rank() == 3 && h.sizes[time_major ? 0 : 1] == 1 && h.sizes[time_major ? 1 : 0] == batch(x),
+            "Invalid input_h shape: ", c.context.input(1).shape().DebugString());
     const int64_t width = h.sizes[2], wanted = gates() * width * (x.sizes[2] + width + 2);
     require(params.elements() == wanted, "CudnnRNNV3 on anygpu: params of ", params.elements(), " numbers, where one layer has ", wanted);
     for (int64_t n : c.host_list(4))
-      if (n != steps(x)) throw Refusal(absl::UnimplementedError("CudnnRNNV3 on anygpu: sequences of different lengths (a mask); use_cudnn=False does them"));
+      if (n != steps(x))
+        throw Refusal(absl::UnimplementedError("CudnnRNNV3 on anygpu: sequences of different lengths (a mask); use_cudnn=False does them"));
   }
 };
 
@@ -111,7 +115,8 @@ Body forward(const Node& node) {
     if (n == 0) return;
     c.record([=] {
       const RecurrentWeights w = weights_in(layer, params, x.sizes[2], hidden);
-      RecurrentResult r = layer.lstm ? common::lstm(x, state(h0), state(c0), w, layer.order()) : common::gru(x, state(h0), w, layer.order());
+      RecurrentResult r =
+          layer.lstm ? common::lstm(x, state(h0), state(c0), w, layer.order()) : common::gru(x, state(h0), w, layer.order());
       common::copy_to(y, r.out);
       common::copy_to(state(h), r.h);
       if (layer.lstm)
@@ -125,7 +130,8 @@ Body forward(const Node& node) {
 
 Body backward(const Node& node) {
   return [layer = Layer(node)](Call& c) {
-    const Array x = c.in(0), h0 = c.in(1), c0 = c.in(2), params = c.in(3), y = c.in(5), dy = c.in(8), dh = c.in(9), dc = c.in(10), reserve = c.in(11);
+    const Array x = c.in(0), h0 = c.in(1), c0 = c.in(2), params = c.in(3), y = c.in(5), dy = c.in(8), dh = c.in(9), dc = c.in(10),
+                reserve = c.in(11);
     layer.check(c, x, h0, params);
     const Array dx = c.out(0, x.sizes), dh0 = c.out(1, h0.sizes), dc0 = c.out(2, c0.sizes), dparams = c.out(3, params.sizes);
     if (dparams.elements() == 0) return;

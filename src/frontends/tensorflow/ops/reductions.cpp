@@ -1,7 +1,7 @@
 // Reductions and softmax.
-#include "../kernel.h"
 #include <limits>
 
+#include "../kernel.h"
 #include "anygpu/calls/reduce.h"
 #include "anygpu/calls/scan.h"
 #include "anygpu/calls/softmax.h"
@@ -80,7 +80,8 @@ std::function<Body(const Node&)> place(Reduction kind) {
       const int64_t given = c.host_int(1);
       require(given >= -x.rank() && given < x.rank(), "Expected dimension in the range [", -x.rank(), ", ", x.rank(), "), but got ", given);
       const int64_t axis = given < 0 ? given + x.rank() : given;
-      require(x.sizes[static_cast<int>(axis)] > 0, "Reduction axis ", given, " is empty in shape ", c.context.input(0).shape().DebugString());
+      require(x.sizes[static_cast<int>(axis)] > 0, "Reduction axis ", given, " is empty in shape ",
+              c.context.input(0).shape().DebugString());
       const uint64_t mask = uint64_t{1} << axis;
       const Array y = c.out(0, without(x.sizes, mask, false));
       if (y.elements() == 0) return;
@@ -112,7 +113,8 @@ std::function<Body(const Node&)> scan(calls::Scanned kind) {
     return [=](Call& c) {
       const Array x = c.in(0), y = c.out(0, x.sizes);
       const int64_t given = c.host_int(1);
-      require(given >= -x.rank() && given < x.rank(), "ScanOp: Expected scan axis in the range [", -x.rank(), ", ", x.rank(), "), but got ", given);
+      require(given >= -x.rank() && given < x.rank(), "ScanOp: Expected scan axis in the range [", -x.rank(), ", ", x.rank(), "), but got ",
+              given);
       const int axis = static_cast<int>(given < 0 ? given + x.rank() : given);
       if (y.elements() == 0) return;
       c.record([=] {
@@ -207,8 +209,10 @@ void register_reductions() {
     Reduction kind;
     Types types;
   } reductions[] = {
-      {"Sum", Reduction::Sum, kFloats + Types{tf::DT_INT64}}, {"Mean", Reduction::Mean, kFloats},
-      {"Prod", Reduction::Prod, kFloats + Types{tf::DT_INT64}}, {"Max", Reduction::Max, kNumbers},
+      {"Sum", Reduction::Sum, kFloats + Types{tf::DT_INT64}},
+      {"Mean", Reduction::Mean, kFloats},
+      {"Prod", Reduction::Prod, kFloats + Types{tf::DT_INT64}},
+      {"Max", Reduction::Max, kNumbers},
       {"Min", Reduction::Min, kNumbers},
   };
   for (const auto& r : reductions) add(r.name, {{"T", r.types}, {"Tidx", kIndex}}, {"reduction_indices"}, reduce(r.kind));

@@ -20,8 +20,8 @@ Body transpose(const Node&) {
   return [](Call& c) {
     const Array x = c.in(0);
     const std::vector<int64_t> order = c.host_list(1);
-    require(static_cast<int>(order.size()) == x.rank(), "transpose expects a vector of size ", x.rank(), ". But input(1) is a vector of size ",
-            order.size());
+    require(static_cast<int>(order.size()) == x.rank(), "transpose expects a vector of size ", x.rank(),
+            ". But input(1) is a vector of size ", order.size());
     Array view = x;
     uint64_t seen = 0;
     for (size_t i = 0; i < order.size(); ++i) {
@@ -40,8 +40,8 @@ Body broadcast_to(const Node&) {
   return [](Call& c) {
     const Array x = c.in(0);
     const Dims sizes = dims(c.host_list(1));
-    require(x.rank() <= sizes.size() && broadcast(x.sizes, sizes) == sizes, "Incompatible shapes: ", c.context.input(0).shape().DebugString(), " vs. ",
-            shape_of(sizes).DebugString());
+    require(x.rank() <= sizes.size() && broadcast(x.sizes, sizes) == sizes,
+            "Incompatible shapes: ", c.context.input(0).shape().DebugString(), " vs. ", shape_of(sizes).DebugString());
     copy(c, c.out(0, sizes), common::expand(x, sizes));
   };
 }
@@ -50,8 +50,8 @@ Body tile(const Node&) {
   return [](Call& c) {
     const Array x = c.in(0);
     const std::vector<int64_t> times = c.host_list(1);
-    require(static_cast<int>(times.size()) == x.rank(), "Expected multiples argument to be a vector of length ", x.rank(), " but got length ",
-            times.size());
+    require(static_cast<int>(times.size()) == x.rank(), "Expected multiples argument to be a vector of length ", x.rank(),
+            " but got length ", times.size());
     // [a, b] as [1, a, 1, b] is repeated to [m, a, n, b].
     Dims sizes, apart, together;
     Array view = x;
@@ -81,11 +81,13 @@ Body slice(const Node&) {
   return [](Call& c) {
     const Array x = c.in(0);
     const std::vector<int64_t> begin = c.host_list(1), size = c.host_list(2);
-    require(static_cast<int>(begin.size()) == x.rank() && begin.size() == size.size(), "Expected begin and size arguments to be 1-D tensors of size ",
-            x.rank(), ", but got shapes ", c.host(1).shape().DebugString(), " and ", c.host(2).shape().DebugString(), " instead.");
+    require(static_cast<int>(begin.size()) == x.rank() && begin.size() == size.size(),
+            "Expected begin and size arguments to be 1-D tensors of size ", x.rank(), ", but got shapes ", c.host(1).shape().DebugString(),
+            " and ", c.host(2).shape().DebugString(), " instead.");
     Array view = x;
     for (int d = 0; d < x.rank(); ++d) {
-      const int64_t b = begin[static_cast<size_t>(d)], n = size[static_cast<size_t>(d)] == -1 ? x.sizes[d] - b : size[static_cast<size_t>(d)];
+      const int64_t b = begin[static_cast<size_t>(d)],
+                    n = size[static_cast<size_t>(d)] == -1 ? x.sizes[d] - b : size[static_cast<size_t>(d)];
       require(b >= 0 && b <= x.sizes[d], "Expected begin[", d, "] in [0, ", x.sizes[d], "], but got ", b);
       require(n >= 0 && b + n <= x.sizes[d], "Expected size[", d, "] in [0, ", x.sizes[d] - b, "], but got ", n);
       view = common::narrow(view, d, b, n);
@@ -96,9 +98,9 @@ Body slice(const Node&) {
 
 /// What a strided slice selects.
 struct Selection {
-  Dims sizes;       ///< of the operand's dimensions
-  Dims final;       ///< of the result: some dropped, some added
-  Dims begin, step; ///< in the operand; steps may be negative
+  Dims sizes;        ///< of the operand's dimensions
+  Dims final;        ///< of the result: some dropped, some added
+  Dims begin, step;  ///< in the operand; steps may be negative
   uint64_t flipped = 0;
 
   /// Where the selected elements are, in the order of the operand, and of positive strides.
@@ -129,9 +131,9 @@ Selection selection(Call& c, const Masks& m, const tf::TensorShape& shape, int i
   tf::TensorShape processing, final;
   bool is_identity, is_simple, dim0;
   absl::InlinedVector<int64_t, 4UL> begin, end, strides;
-  const absl::Status s = tf::ValidateStridedSliceOp(&c.host(input), &c.host(input + 1), c.host(input + 2), tf::PartialTensorShape(shape.dim_sizes()),
-                                                    m.begin, m.end, m.ellipsis, m.new_axis, m.shrink_axis, &processing, &final,
-                                                    &is_identity, &is_simple, &dim0, &begin, &end, &strides);
+  const absl::Status s = tf::ValidateStridedSliceOp(
+      &c.host(input), &c.host(input + 1), c.host(input + 2), tf::PartialTensorShape(shape.dim_sizes()), m.begin, m.end, m.ellipsis,
+      m.new_axis, m.shrink_axis, &processing, &final, &is_identity, &is_simple, &dim0, &begin, &end, &strides);
   if (!s.ok()) throw Refusal(s);
   Selection r{dims_of(processing), dims_of(final), {}, {}};
   for (size_t d = 0; d < begin.size(); ++d) {
@@ -167,7 +169,8 @@ Body strided_slice_grad(const Node& node) {
     const Selection s = selection(c, masks, shape_of(sizes), 1);
     Array dy = c.in(4);
     const Array dx = c.out(0, sizes);
-    require(dy.elements() == product(s.sizes), "shape of dy was ", c.context.input(4).shape().DebugString(), " instead of ", shape_of(s.final).DebugString());
+    require(dy.elements() == product(s.sizes), "shape of dy was ", c.context.input(4).shape().DebugString(), " instead of ",
+            shape_of(s.final).DebugString());
     dy.sizes = s.sizes;
     dy.strides = contiguous_strides(s.sizes);
     if (dx.elements() == 0) return;
@@ -204,7 +207,8 @@ std::function<Body(const Node&)> concat(bool axis_last) {
       for (int i = 0; i < n; ++i) parts.push_back(c.in(first + i));
       const int rank = parts[0].rank();
       const int64_t given = c.host_int(axis_last ? n : 0);
-      require(given >= -rank && given < rank, "ConcatOp : Expected concatenating dimensions in the range [", -rank, ", ", rank, "), but got ", given);
+      require(given >= -rank && given < rank, "ConcatOp : Expected concatenating dimensions in the range [", -rank, ", ", rank,
+              "), but got ", given);
       const int axis = static_cast<int>(given < 0 ? given + rank : given);
       Dims sizes = parts[0].sizes;
       sizes[axis] = 0;
@@ -212,8 +216,8 @@ std::function<Body(const Node&)> concat(bool axis_last) {
         const Array& p = parts[static_cast<size_t>(i)];
         bool fits = p.rank() == rank;
         for (int d = 0; fits && d < rank; ++d) fits = d == axis || p.sizes[d] == parts[0].sizes[d];
-        require(fits, "ConcatOp : Dimension ", axis, " in both shapes must be equal: shape[0] = ", shape_of(parts[0].sizes).DebugString(), " vs. shape[", i,
-                "] = ", shape_of(p.sizes).DebugString());
+        require(fits, "ConcatOp : Dimension ", axis, " in both shapes must be equal: shape[0] = ", shape_of(parts[0].sizes).DebugString(),
+                " vs. shape[", i, "] = ", shape_of(p.sizes).DebugString());
         sizes[axis] += p.sizes[axis];
       }
       join(c, parts, axis, c.out(0, sizes));
@@ -229,8 +233,9 @@ Body pack(const Node& node) {
     require(given >= -rank && given < rank, "axis = ", given, " not in [", -rank, ", ", rank, ")");
     const int axis = given < 0 ? given + rank : given;
     for (int i = 0; i < c.inputs(); ++i) {
-      require(c.context.input(i).shape() == c.context.input(0).shape(), "Shapes of all inputs must match: values[0].shape = ",
-              c.context.input(0).shape().DebugString(), " != values[", i, "].shape = ", c.context.input(i).shape().DebugString());
+      require(c.context.input(i).shape() == c.context.input(0).shape(),
+              "Shapes of all inputs must match: values[0].shape = ", c.context.input(0).shape().DebugString(), " != values[", i,
+              "].shape = ", c.context.input(i).shape().DebugString());
       parts.push_back(common::unsqueeze(c.in(i), axis));
     }
     Dims sizes = parts[0].sizes;
@@ -266,8 +271,8 @@ Body split(const Node& node) {
   return [n](Call& c) {
     const Array x = c.in(1);
     const int axis = split_axis(c.host_int(0), x.rank());
-    require(n > 0 && x.sizes[axis] % n == 0, "Number of ways to split should evenly divide the split dimension, but got split_dim ", axis, " (size = ",
-            x.sizes[axis], ") and num_split ", n);
+    require(n > 0 && x.sizes[axis] % n == 0, "Number of ways to split should evenly divide the split dimension, but got split_dim ", axis,
+            " (size = ", x.sizes[axis], ") and num_split ", n);
     split_into(c, x, axis, std::vector<int64_t>(static_cast<size_t>(n), x.sizes[axis] / n), false);
   };
 }
@@ -283,8 +288,10 @@ Body split_v(const Node&) {
       if (n == -1) n = x.sizes[axis] - known;
     int64_t sum = 0;
     for (int64_t n : lengths) sum += n;
-    require(sum == x.sizes[axis], "Determined shape must either match input shape along split_dim exactly if fully specified, or be less than the size of "
-                                  "the input along split_dim if not fully specified.  Got: ", sum);
+    require(sum == x.sizes[axis],
+            "Determined shape must either match input shape along split_dim exactly if fully specified, or be less than the size of "
+            "the input along split_dim if not fully specified.  Got: ",
+            sum);
     split_into(c, x, axis, lengths, false);
   };
 }
@@ -307,8 +314,8 @@ Body pad(const Node&) {
   return [](Call& c) {
     const Array x = c.in(0);
     const std::vector<int64_t> paddings = c.host_list(1);
-    require(static_cast<int>(paddings.size()) == 2 * x.rank(), "The first dimension of paddings must be the rank of inputs", c.host(1).shape().DebugString(), " ",
-            c.context.input(0).shape().DebugString());
+    require(static_cast<int>(paddings.size()) == 2 * x.rank(), "The first dimension of paddings must be the rank of inputs",
+            c.host(1).shape().DebugString(), " ", c.context.input(0).shape().DebugString());
     const Array value = c.inputs() > 2 ? c.in(2) : Array();
     Dims sizes, before;
     for (int d = 0; d < x.rank(); ++d) {
@@ -360,8 +367,8 @@ Body bitcast(const Node& node) {
     if (new_size < old_size) {
       shape.AddDim(old_size / new_size);
     } else if (new_size > old_size) {
-      require(shape.dims() > 0 && shape.dim_size(shape.dims() - 1) == new_size / old_size, "Cannot bitcast from ", tf::DataTypeString(from), " to ",
-              tf::DataTypeString(to), ": shape ", shape.DebugString());
+      require(shape.dims() > 0 && shape.dim_size(shape.dims() - 1) == new_size / old_size, "Cannot bitcast from ", tf::DataTypeString(from),
+              " to ", tf::DataTypeString(to), ": shape ", shape.DebugString());
       shape.RemoveDim(shape.dims() - 1);
     }
     tf::Tensor t;
@@ -375,7 +382,9 @@ Body range(const Node& node) {
   return [type](Call& c) {
     const auto number = [&](int i) -> double {
       const tf::Tensor& t = c.host(i);
-      return type == tf::DT_FLOAT ? t.scalar<float>()() : type == tf::DT_DOUBLE ? t.scalar<double>()() : static_cast<double>(t.scalar<int64_t>()());
+      return type == tf::DT_FLOAT    ? t.scalar<float>()()
+             : type == tf::DT_DOUBLE ? t.scalar<double>()()
+                                     : static_cast<double>(t.scalar<int64_t>()());
     };
     const double start = number(0), limit = number(1), delta = number(2);
     require(delta != 0, "Requires delta != 0: ", delta);

@@ -1,5 +1,5 @@
-// Variables. One that changes gets a new tensor: who has read it before keeps the old one, whoever runs first, and no kernel writes what another
-// has written (recorder.h). The old tensor's memory goes back when its last reader is done.
+// Variables. One that changes gets a new tensor: who has read it before keeps the old one, whoever runs first, and no kernel writes what
+// another has written (recorder.h). The old tensor's memory goes back when its last reader is done.
 #include "../kernel.h"
 
 namespace anygpu::tensorflow_frontend {

@@ -45,7 +45,8 @@ struct Fit {
       const auto i = static_cast<size_t>(d);
       int64_t count = 0, first = 0, last = 0;
       if (w.padding == tf::Padding::EXPLICIT) first = w.explicit_padding[2 * i], last = w.explicit_padding[2 * i + 1];
-      const absl::Status s = tf::GetWindowedOutputSizeVerbose(in[d], kernel[d], w.dilations[i], w.strides[i], w.padding, &count, &first, &last);
+      const absl::Status s =
+          tf::GetWindowedOutputSizeVerbose(in[d], kernel[d], w.dilations[i], w.strides[i], w.padding, &count, &first, &last);
       if (!s.ok()) throw Refusal(s);
       out.push_back(count);
       before.push_back(first);
@@ -127,8 +128,8 @@ struct Convolution {
   void check(Call& c, const Array& x, const Array& weight, int input) const {
     require(x.rank() == w.n() + 2, "input must be ", w.n() + 2, "-dimensional", c.context.input(input).shape().DebugString());
     if (!depthwise)
-      require(weight.sizes[1] > 0 && x.sizes[1] % weight.sizes[1] == 0, "input depth must be evenly divisible by filter depth: ", x.sizes[1], " vs ",
-              weight.sizes[1]);
+      require(weight.sizes[1] > 0 && x.sizes[1] % weight.sizes[1] == 0,
+              "input depth must be evenly divisible by filter depth: ", x.sizes[1], " vs ", weight.sizes[1]);
   }
   calls::ConvGeometry geometry(const Dims& padding, const Array& x, const Array& weight) const {
     return calls::conv_geometry(w.n(), list(w.strides), padding, list(w.dilations), x.sizes[1] / weight.sizes[1]);
@@ -168,8 +169,8 @@ std::function<Body(const Node&)> conv_input_grad(bool depthwise) {
       c.record([=] {
         if (dy.elements() == 0) return record(calls::fill(dx, 0.0));
         if (fit.even)
-          return record(calls::ConvSrcGrad{
-              .dsrc = dx, .ddst = dy, .weight = weight, .bias = {}, .geometry = k.geometry(fit.before, dx, weight)});
+          return record(
+              calls::ConvSrcGrad{.dsrc = dx, .ddst = dy, .weight = weight, .bias = {}, .geometry = k.geometry(fit.before, dx, weight)});
         const Padded p(dx, fit, k.w.channels_last);
         const Dims none = Dims::filled(k.w.n(), 0);
         record(calls::ConvSrcGrad{.dsrc = p.whole, .ddst = dy, .weight = weight, .bias = {}, .geometry = k.geometry(none, dx, weight)});
