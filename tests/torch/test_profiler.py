@@ -5,6 +5,7 @@ import glob
 import json
 import math
 import pickle
+import threading
 
 import pytest
 import torch
@@ -228,6 +229,46 @@ def test_optimizer_and_model_step():
     assert given == pytest.approx(sum(e.time_range.elapsed_us() for e in kernels))
     ranges = {e.name for e in p.events() if e.device_type == DeviceType.PrivateUse1 and e.is_user_annotation}
     assert "Optimizer.step#AdamW.step" in ranges
+
+
+def test_two_devices(python, tmp_path):
+    """Each in a row group of its own, under its name; also what no one has waited for, of the device that is not current."""
+    path = tmp_path / "trace.json"
+    python(
+        f"""
+        import torch, anygpu
+        from torch.profiler import ProfilerActivity, profile
+        x, y = torch.randn(8).to("anygpu:0"), torch.randn(8).to("anygpu:1")
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.PrivateUse1]) as p:
+            a, b = torch.exp(x), torch.cos(y)
+        p.export_chrome_trace({str(path)!r})
+        """,
+        ANYGPU_DEVICES="cpu,cpu",
+    )
+    events = json.loads(path.read_text())["traceEvents"]
+    assert {e["name"]: e["pid"] for e in events if e.get("cat") == "kernel"} == {"exp": 0, "cos": 1}
+    names = {e["pid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "process_name"}
+    assert (names[0], names[1]) == ("anygpu:0", "anygpu:1")
+
+
+def test_threads_beside_the_profiled_one():
+    x = torch.randn(8, 9).to("anygpu")
+    stop = threading.Event()
+
+    def beside():
+        while not stop.wait(0.01):
+            torch.sin(x).cpu()
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    try:
+        for _ in range(3):
+            p = profiled(lambda: torch.cos(x).cpu())
+            owned = [e.name for e in on_device(p) if e.linked_correlation_id > 0 and "Memcpy" not in e.name]
+            assert sum("cos" in name for name in owned) == 1
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_errors_are_raised_where_they_would_be():
