@@ -1,6 +1,7 @@
 """Makes PyTorch know the device: its name, its module torch.anygpu, the methods of tensors, and a flush after optimizer steps."""
 
 import atexit
+import os
 import threading
 
 _lock = threading.RLock()
@@ -28,12 +29,14 @@ def register():
 
         _load(torch)
         torch.utils.rename_privateuse1_backend("anygpu")
-        from anygpu import _optimizers, torch_device
+        from anygpu import _dlpack, _optimizers, _processes, _torch, torch_device
 
+        _torch.answer_for_python([os.path.dirname(package) + os.sep for package in (torch.__file__, __file__)])
         torch._register_device_module("anygpu", torch_device)
         torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
         register_optimizer_step_post_hook(_flush_after_step)
-        _optimizers.install(torch)
+        for part in (_optimizers, _processes, _dlpack):
+            part.install(torch)
         _print_from_host(torch)
         atexit.register(_settle)
         _done = True

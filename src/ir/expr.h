@@ -79,7 +79,8 @@ enum class ExprOp : uint8_t {
   Philox,   ///< Philox 4x32-10: a = counter (i64), b = key (i64), c = stream (i64); imm.i = word 0..3 of the block; result: the u32
             ///< zero-extended to i64
   Reduce,   ///< a reduced over the Generic's reduction dimensions: imm.i = ReduceKind; b = i64 index node for ArgMax/ArgMin
-  Check,    ///< a (bool) must hold, else the step fails with error code imm.i (Fault), and goes on: what needs no Check is right. Result: a
+  Check,    ///< a (bool) must hold, else the step fails with imm.i (fault_code), and goes on: what needs no Check is right. Result: a. b and c,
+            ///< where there are: the i64 that breaks it, which the failure tells, and its bound (a number)
 };
 
 enum class ReduceKind : uint8_t {
@@ -93,11 +94,25 @@ enum class ReduceKind : uint8_t {
   ArgMin,  ///< i64: the b of the greatest (least) a; NaN counts as greatest (least); of equals the smallest b
 };
 
-/// What a Check may report. Its message is fault_message(fault).
+/// What a Check may report.
 enum class Fault : uint8_t { None, IndexOutOfRange, BadProbability, DivisionByZero, TargetOutOfRange, BadArgument, OutOfBounds };
 const char* fault_message(Fault);
-/// What a frontend is told where a Check of the step `name` has failed: kind Index or Value.
-Error fault_error(Fault, const std::string& name);
+/// Imm.i of a Check, and the dimension that it is about (-1: none). Of several that fail, the greatest code is told.
+constexpr int64_t fault_code(Fault fault, int dim = -1) {
+  return static_cast<int64_t>(fault) << 8 | (dim + 1);
+}
+
+/// Which Check failed, and on what.
+struct FaultReport {
+  static constexpr int64_t kUnknown = INT64_MIN;
+  int64_t code = 0;          ///< 0: none failed
+  int64_t value = kUnknown;  ///< the Check's b
+  Fault fault() const { return static_cast<Fault>(code >> 8); }
+  int dim() const { return static_cast<int>(code & 0xff) - 1; }
+  explicit operator bool() const { return code != 0; }
+};
+/// What a frontend is told where a Check of the step `name` has failed: kind Index or Value. bound: the Check's c, or kUnknown.
+Error fault_error(const FaultReport&, const std::string& name, int64_t bound = FaultReport::kUnknown);
 
 struct Node {
   ExprOp op;
@@ -109,8 +124,12 @@ struct Node {
   } imm{.i = 0};
 };
 
-/// How many of a, b, c are nodes. (Load's a is an access, not a node; its b is a node if >= 0; Reduce's b likewise.)
+/// How many of a, b, c are nodes. (Load's a is an access, not a node; its b is a node if >= 0; Reduce's b likewise; Check's b and c.)
 int arity(ExprOp);
+inline int arity(const Node& n) {
+  if (n.b >= 0 && (n.op == ExprOp::Reduce || n.op == ExprOp::Check)) return n.op == ExprOp::Reduce ? 2 : 3;
+  return arity(n.op);
+}
 const char* name_of(ExprOp);
 const char* name_of(ReduceKind);
 
@@ -121,7 +140,7 @@ void for_each_operand(const Node& n, F&& f) {
     if (n.b >= 0) f(n.b);
     return;
   }
-  const int count = n.op == ExprOp::Reduce && n.b >= 0 ? 2 : arity(n.op);
+  const int count = arity(n);
   if (count > 0) f(n.a);
   if (count > 1) f(n.b);
   if (count > 2) f(n.c);
@@ -170,7 +189,8 @@ Val load(Body&, DType, int access, Val extra_offset);
 Val reduce(ReduceKind, Val);
 Val reduce_arg(ReduceKind, Val value, Val index);
 Val philox(Val counter, Val key, Val stream, int word);
-Val check(Val cond, Fault);
+/// `value`: what is told where it does not hold, and the bound that it broke, in dimension `dim` (-1: of the whole).
+Val check(Val cond, Fault, Val value = {}, Val bound = {}, int dim = -1);
 
 inline Val operator+(Val a, Val b) {
   return binary(ExprOp::Add, a, b);

@@ -138,8 +138,10 @@ class Verifier {
         return reduce(n, i);
       case ExprOp::Check:
         has_check_ = true;
-        operands_are(DType::Bool);
-        require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::OutOfBounds),
+        require(g_.body[n.a].type == DType::Bool, [&] { return name() + " is of no truth value"; });
+        require(n.b < 0 ? n.c < 0 : n.c >= 0 && g_.body[n.b].type == DType::I64 && g_.body[n.c].type == DType::I64,
+                [&] { return name() + " tells no integer and its bound"; });
+        require(FaultReport{n.imm.i}.fault() > Fault::None && FaultReport{n.imm.i}.fault() <= Fault::OutOfBounds,
                 [&] { return name() + " reports fault " + std::to_string(n.imm.i); });
         return type_is(t == DType::Bool);
       default:  // the functions of one float
@@ -220,7 +222,7 @@ std::string text_of(const Node& n) {
     separator = ", ";
   });
   if (n.op == ExprOp::Philox) s += " word " + std::to_string(n.imm.i);
-  if (n.op == ExprOp::Check) s += std::string(" or \"") + fault_message(static_cast<Fault>(n.imm.i)) + "\"";
+  if (n.op == ExprOp::Check) s += std::string(" or \"") + fault_message(FaultReport{n.imm.i}.fault()) + "\"";
   return s;
 }
 

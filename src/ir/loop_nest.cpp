@@ -132,7 +132,7 @@ void LoopNest::drop_reduction_of_nothing() {
       if (n.op == ExprOp::Load) {
         if (n.b >= 0) n.b = same[n.b];
       } else {
-        const int count = n.op == ExprOp::Reduce && n.b >= 0 ? 2 : arity(n.op);
+        const int count = arity(n);
         if (count > 0) n.a = same[n.a];
         if (count > 1) n.b = same[n.b];
         if (count > 2) n.c = same[n.c];
@@ -176,7 +176,7 @@ void LoopNest::drop_unused() {
       n.a = keep_access(n.a);
       if (n.b >= 0) n.b = node_at[n.b];
     } else {
-      const int count = n.op == ExprOp::Reduce && n.b >= 0 ? 2 : arity(n.op);
+      const int count = arity(n);
       n.a = count > 0 ? node_at[n.a] : -1;
       n.b = count > 1 ? node_at[n.b] : -1;
       n.c = count > 2 ? node_at[n.c] : -1;

@@ -4,6 +4,7 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "runtime/executor.h"
@@ -32,7 +33,8 @@ class PlanCache {
 };
 
 struct RuntimeOptions {
-  bool eager = false;                  // ANYGPU_EAGER
+  bool eager = false;                  // ANYGPU_EAGER, or blocking
+  bool blocking = false;               // ANYGPU_BLOCKING
   bool verify = false;                 // ANYGPU_VERIFY
   int64_t limit = 0;                   // ANYGPU_MEMORY_LIMIT, 0: none
   static const RuntimeOptions& get();  ///< throws where one is wrong: asked before anything is made
@@ -52,6 +54,7 @@ class DeviceImpl {
   void record(const Op&, std::span<const ViewArg>, std::span<const Scalar>, std::span<const int64_t>, bool in_order = false);
   void upload(Buffer&, int64_t at, const void* src, int64_t bytes);
   void download(Buffer&, int64_t at, void* dst, int64_t bytes);
+  void* host_bytes(Buffer&);
   void flush();
   void synchronize();
   std::shared_ptr<Marker> mark();
@@ -64,6 +67,8 @@ class DeviceImpl {
   std::atomic<int64_t> allocated{0}, allocated_peak{0}, allocations{0}, frees{0}, requested{0}, limit{0}, out_of_memory{0};
 
  private:
+  /// Waits for what touches the Buffer, and gives it memory. Throws where it is poisoned. `reading`: others wait meanwhile.
+  Memory settle(Buffer&, std::optional<Executor::Reading>& reading);
   /// Under the lock. Returns the ticket of the last run, for which who asks waits at once if `awaited`. What cannot be planned is lost when
   /// its turn comes; nothing is thrown.
   uint64_t flush_locked(bool awaited = false);

@@ -110,8 +110,9 @@ class StepSink : public ops::Lowering::Sink {
 
 }  // namespace
 
-std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vector<Slot>& slots) {
+std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vector<Slot>& slots, std::vector<int32_t>& calls) {
   slots.clear();
+  calls.clear();
   for (size_t i = 0; i < trace.buffers().size(); ++i) {
     Slot s;
     s.bytes = trace.extent(static_cast<int>(i));
@@ -122,6 +123,7 @@ std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vec
   }
   std::vector<ir::Step> steps;
   StepSink sink(backend, slots, steps);
+  int32_t number = 0;
   for (const Trace::Call& call : trace.decode()) {
     const size_t before = sink.steps();
     sink.in_order(call.in_order);
@@ -132,6 +134,7 @@ std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vec
       if (e.kind() == ErrorKind::OutOfMemory) throw;
       sink.refuse(before, call, e);
     }
+    calls.resize(steps.size(), number++);
   }
   return steps;
 }

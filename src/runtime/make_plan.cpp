@@ -55,16 +55,20 @@ void refuse_unprepared(std::vector<ir::Step>& steps, Backend& backend) {
 std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOptions& options, bool one_by_one) {
   auto plan = std::make_shared<Plan>();
   plan->calls = trace.calls();
-  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots);
+  std::vector<int32_t> calls;
+  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots, calls);
   if (one_by_one) refuse_unprepared(steps, backend);
   if (options.keep_unfused)
     std::copy_if(steps.begin(), steps.end(), std::back_inserter(plan->unfused),
                  [](const ir::Step& s) { return !std::holds_alternative<ir::Refused>(s); });
   inline_uniform(steps);
-  drop_dead(steps, plan->slots);
+  const std::vector<int32_t> at = drop_dead(steps, plan->slots);
+  for (size_t i = 0; i < at.size(); ++i)
+    if (at[i] >= 0) calls[static_cast<size_t>(at[i])] = calls[i];
   canonicalise_all(steps);
   for (const ir::Step& s : steps) {
     plan->effects.push_back(effect_of(s));
+    plan->effects.back().call = calls[plan->effects.size() - 1];
     plan->effects.back().step = static_cast<int32_t>(plan->effects.size()) - 1;
     plan->refuses |= plan->effects.back().refused != nullptr;
   }

@@ -70,6 +70,7 @@ class CpuBackend : public Backend {
   void read(Memory src, int64_t at, void* dst, int64_t bytes) override {
     copy(dst, static_cast<const char*>(src.handle) + src.offset + at, bytes);
   }
+  bool is_host_memory() const override { return true; }
 
   bool supports(const ir::Named& n) const override { return library().supports(n); }
   // Only stores past the caches (kStreamBytes in schedule.cpp) ask for more than an element's own alignment.
