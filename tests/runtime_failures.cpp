@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "anygpu/calls/index.h"
+#include "anygpu/calls/matmul.h"
+#include "anygpu/host.h"
 #include "ops/op.h"
 #include "runtime.h"
 
@@ -198,6 +200,132 @@ TEST_F(RuntimeFailures, AnUpdateThatDidNotHappenIsToldToTheNextReader) {
   device().mark()->wait();
   EXPECT_THROW(values(other), Error);
   EXPECT_EQ(values(weight), (std::vector<float>{5}));
+}
+
+/// Weights of which the last step fails: grad = src[at] . src, weight += grad, count += 1. The product keeps the update out of the kernel that
+/// fails.
+struct FailingStep {
+  View src = make({4}, {1, 2, 3, 4}), weight = make({4}, {5, 6, 7, 8}), count = make({1}, {1}), one = make({1}, {1});
+  View picked = make({1, 4}), grad = make({1, 1});
+
+  /// In as many Plans as there are operators, or in one.
+  void run(bool flushes) {
+    device().synchronize();
+    View flat = part(picked, 0, 4), column = src;
+    gather(flat, src, indices({0, 1, 2, 99}));
+    if (flushes) device().flush();
+    column.sizes = {4, 1}, column.strides = {1, 1};
+    calls::record(calls::Matmul{.dst = grad, .lhs = picked, .rhs = column});
+    if (flushes) device().flush();
+    record("add", {weight, weight, part(grad, 0, 1)});
+    record("add", {count, count, one});
+  }
+};
+
+TEST_F(RuntimeFailures, AFailedStepWritesNoWeights) {
+  for (const bool flushes : {false, true}) {
+    FailingStep step;
+    step.run(flushes);
+    EXPECT_THROW(values(step.grad), Error) << "told once";
+    EXPECT_EQ(values(step.weight), (std::vector<float>{5, 6, 7, 8})) << "flushes: " << flushes;
+    EXPECT_EQ(values(step.count), (std::vector<float>{2})) << "what does not depend on it did happen";
+    record("add", {step.weight, step.weight, step.one});
+    EXPECT_EQ(values(step.weight), (std::vector<float>{6, 7, 8, 9})) << "training goes on";
+  }
+}
+
+TEST_F(RuntimeFailures, WhoReadsAWeightThatWasNotWrittenIsToldFirst) {
+  for (const bool flushes : {false, true}) {
+    FailingStep step;
+    step.run(flushes);
+    EXPECT_THROW(values(step.count), Error) << "flushes: " << flushes;
+    EXPECT_EQ(values(step.weight), (std::vector<float>{5, 6, 7, 8}));
+  }
+}
+
+TEST_F(RuntimeFailures, WhatHasNoOldContentsIsLost) {
+  View src = make({4}, {1, 2, 3, 4}), picked = make({4}), fresh = make({4});
+  gather(picked, src, indices({99, 0, 0, 0}));
+  record("copy", {fresh, picked});
+  EXPECT_THROW(values(fresh), Error);
+}
+
+/// The words of the first error that reading it raises.
+std::string words(const View& v) {
+  try {
+    values(v);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST_F(RuntimeFailures, AFailureNamesTheValueAndItsBound) {
+  View x = make({2, 3}, {1, 2, 3, 4, 5, 6});
+  View row = make({1, 3}), column = make({2, 1}), one = make({1});
+  View at = indices({7, 7, 7});
+  at.sizes = {1, 3}, at.strides = {3, 1};
+  calls::record(calls::Gather{.dst = row, .src = x, .index = at, .dim = 0});
+  EXPECT_EQ(words(row), "[gather] index 7 is out of bounds for dimension 0 with size 2");
+  View negative = indices({-1, 0});
+  negative.sizes = {2, 1}, negative.strides = {1, 1};
+  calls::record(calls::Gather{.dst = column, .src = x, .index = negative, .dim = 1});
+  EXPECT_EQ(words(column), "[gather] index -1 is out of bounds for dimension 1 with size 3");
+  calls::record(calls::Take{.dst = one, .src = x, .index = indices({-7})});
+  EXPECT_EQ(words(one), "[take] index out of range: tried to access index -7 on a tensor of 6 elements");
+  View picked = make({1});
+  const View rows = indices({1}), columns = indices({3});
+  const ViewArg both[] = {rows, columns};
+  calls::record(calls::Index{.dst = picked, .src = x, .indices = both, .before = 0, .wraps = true});
+  EXPECT_EQ(words(picked), "[index] index out of range: index 3 is out of bounds for dimension 1 with size 3");
+}
+
+std::string here(bool all) {
+  return all ? "  outside\n  here" : "  here";
+}
+
+TEST_F(RuntimeFailures, AFailureTellsWhereItWasRecorded) {
+  View x = make({4}, {1, 2, 3, 4}), y = make({1}), z = make({4});
+  set_host_hooks({here, nullptr});
+  record("add", {z, x, x});
+  gather(y, x, indices({9}));
+  EXPECT_NE(words(y).find("with size 4\nIt was recorded at\n  here"), std::string::npos) << words(y);
+  EXPECT_EQ(device().explain(1).find("here"), std::string::npos) << "only what may fail asks, and explain() shows none";
+  keep_stacks(true);
+  record("mul", {z, x, x});
+  EXPECT_EQ(values(z), (std::vector<float>{1, 4, 9, 16}));
+  EXPECT_NE(device().explain(1).find("mul at\n"), std::string::npos) << device().explain(1);
+  EXPECT_NE(device().explain(1).find("outside\n"), std::string::npos);
+  keep_stacks(false);
+  set_host_hooks({});
+}
+
+struct Stop {};
+
+TEST_F(RuntimeFailures, AnInterruptEndsTheWaitAndDropsWhatIsQueued) {
+  const int64_t n = 1 << 21;  // longer than a look at the host's signals takes, on the interpreter
+  View x = make({n}, std::vector<float>(static_cast<size_t>(n), 1)), kept = make({1}, {3}), fresh = make({n});
+  device().synchronize();
+  set_host_hooks({nullptr, [] { throw Stop(); }});
+  EXPECT_THROW(
+      {
+        for (int i = 0; i < 3; ++i) {
+          record("add", {x, x, x});
+          device().flush();
+        }
+        record("copy", {fresh, x});
+        record("add", {kept, kept, kept});
+        device().synchronize();
+      },
+      Stop);
+  set_host_hooks({});
+  EXPECT_NO_THROW(device().synchronize()) << "who interrupts knows of it";
+  EXPECT_EQ(values(kept), (std::vector<float>{3})) << "it did not happen";
+  EXPECT_NE(words(fresh).find("interrupted"), std::string::npos) << "nothing was ever there";
+  const float first = values(x)[0];
+  EXPECT_LT(first, 8) << "some of it was dropped";
+  record("add", {x, x, x});
+  EXPECT_EQ(values(x)[0], 2 * first) << "the device goes on";
 }
 
 TEST_F(RuntimeFailures, ReadersSeeTheirOwnMoment) {

@@ -73,6 +73,14 @@ def stats(device=None):
     return _torch.run_stats(_index_of(device))
 
 
+def keep_stacks(yes=True):
+    """Whether each operator keeps the Python stack that recorded it, for explain() and for what is raised later; ANYGPU_STACKS=1 has it from
+    the start. It costs about as much as recording the operator does. Without it, operators that may fail keep one line. Returns what was."""
+    from anygpu import _torch
+
+    return _torch.keep_stacks(yes)
+
+
 def explain(n=1, device=None, colour=None):
     """What the last `n` Plans did, latest first, as a table for people: kernels, library calls, bytes, the time of each step (a running
     mean) and its share, and why fusion was cut.

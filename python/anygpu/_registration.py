@@ -1,6 +1,7 @@
 """Makes PyTorch know the device: its name, its module torch.anygpu, the methods of tensors, and a flush after optimizer steps."""
 
 import atexit
+import os
 import threading
 
 _lock = threading.RLock()
@@ -28,17 +29,15 @@ def register():
 
         _load(torch)
         torch.utils.rename_privateuse1_backend("anygpu")
-        from anygpu import _compile, _data_parallel, _optimizers, _process_groups, integrations, torch_device
+        from anygpu import _compile, _data_parallel, _dlpack, _optimizers, _process_groups, _processes, _torch, integrations, torch_device
         from anygpu.torch_device import profiler_results
 
+        _torch.answer_for_python([os.path.dirname(package) + os.sep for package in (torch.__file__, __file__)])
         torch._register_device_module("anygpu", torch_device)
         torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
         register_optimizer_step_post_hook(torch._disable_dynamo(_flush_after_step))
-        _optimizers.install(torch)
-        profiler_results.install(torch)
-        _compile.install(torch)
-        _process_groups.install(torch)
-        _data_parallel.install(torch)
+        for part in (_optimizers, profiler_results, _compile, _process_groups, _data_parallel, _processes, _dlpack):
+            part.install(torch)
         integrations.install()
         _print_from_host(torch)
         atexit.register(_settle)

@@ -196,9 +196,33 @@ const char* fault_message(Fault fault) {
   return "unknown fault";
 }
 
-Error fault_error(Fault fault, const std::string& name) {
-  const bool index = fault == Fault::IndexOutOfRange || fault == Fault::TargetOutOfRange;
-  return Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + name + "] " + fault_message(fault));
+namespace {
+
+/// With the numbers, in PyTorch's words.
+std::string fault_text(const FaultReport& r, int64_t bound) {
+  const std::string value = std::to_string(r.value), size = std::to_string(bound);
+  const std::string index = r.dim() >= 0
+                                ? "index " + value + " is out of bounds for dimension " + std::to_string(r.dim()) + " with size " + size
+                                : "tried to access index " + value + " on a tensor of " + size + " elements";
+  switch (r.fault()) {
+    case Fault::IndexOutOfRange:
+      return std::string(fault_message(r.fault())) + ": " + index;
+    case Fault::OutOfBounds:
+      return index;
+    case Fault::TargetOutOfRange:
+      return std::string(fault_message(r.fault())) + ": Target " + value + " is out of bounds for " + size + " classes";
+    default:
+      return fault_message(r.fault());
+  }
+}
+
+}  // namespace
+
+Error fault_error(const FaultReport& r, const std::string& name, int64_t bound) {
+  const bool index = r.fault() == Fault::IndexOutOfRange || r.fault() == Fault::TargetOutOfRange;
+  // Threads that fail at once may leave the code of one and the value of another: a value that breaks no bound is not told.
+  const bool known = r.value != FaultReport::kUnknown && bound >= 0 && (r.value < 0 || r.value >= bound);
+  return Error(index ? ErrorKind::Index : ErrorKind::Value, "[" + name + "] " + (known ? fault_text(r, bound) : fault_message(r.fault())));
 }
 
 std::vector<int> loops_of(const std::vector<Node>& nodes) {
@@ -379,9 +403,9 @@ std::vector<Val> repeat(int64_t most, const std::vector<Val>& first, const std::
   return results;
 }
 
-Val check(Val cond, Fault fault) {
-  Node n{ExprOp::Check, DType::Bool, cond.id};
-  n.imm.i = static_cast<int64_t>(fault);
+Val check(Val cond, Fault fault, Val value, Val bound, int dim) {
+  Node n{ExprOp::Check, DType::Bool, cond.id, value.id, bound.id};
+  n.imm.i = fault_code(fault, dim);
   return make(*cond.body, n);
 }
 

@@ -23,8 +23,8 @@ enum class TypeRule : uint8_t { Own, Number, Float, Integer, Bits, Comparison };
 
 struct ExprInfo {
   const char* name;
-  int arity;  ///< how many of a, b, c are nodes. (Load's a is an access, not a node; its b, Reduce's b
-              ///< and Next's c are nodes if >= 0.)
+  int arity;  ///< how many of a, b, c are nodes. (Load's a is an access, not a node; its b, Reduce's b,
+              ///< Next's c, Check's b and c are nodes if >= 0.)
   TypeRule types;
   bool libm = false;  ///< C's mathematics library has it under this name
 };
@@ -54,11 +54,25 @@ enum class ReduceKind : uint8_t {
   ArgMin,  ///< i64: the b of the greatest (least) a; NaN counts as greatest (least); of equals the smallest b
 };
 
-/// What a Check may report. Its message is fault_message(fault).
+/// What a Check may report.
 enum class Fault : uint8_t { None, IndexOutOfRange, BadProbability, DivisionByZero, TargetOutOfRange, BadArgument, OutOfBounds };
 const char* fault_message(Fault);
-/// What a frontend is told where a Check of the step `name` has failed: kind Index or Value.
-Error fault_error(Fault, const std::string& name);
+/// Imm.i of a Check, and the dimension that it is about (-1: none). Of several that fail, the greatest code is told.
+constexpr int64_t fault_code(Fault fault, int dim = -1) {
+  return static_cast<int64_t>(fault) << 8 | (dim + 1);
+}
+
+/// Which Check failed, and on what.
+struct FaultReport {
+  static constexpr int64_t kUnknown = INT64_MIN;
+  int64_t code = 0;          ///< 0: none failed
+  int64_t value = kUnknown;  ///< the Check's b
+  Fault fault() const { return static_cast<Fault>(code >> 8); }
+  int dim() const { return static_cast<int>(code & 0xff) - 1; }
+  explicit operator bool() const { return code != 0; }
+};
+/// What a frontend is told where a Check of the step `name` has failed: kind Index or Value. bound: the Check's c, or kUnknown.
+Error fault_error(const FaultReport&, const std::string& name, int64_t bound = FaultReport::kUnknown);
 
 struct Node {
   ExprOp op;
@@ -82,7 +96,8 @@ void for_each_operand(const Node& n, F&& f) {
 /// Whether the operands that it cannot do without are there, and none that mean nothing.
 inline bool has_operands(const Node& n) {
   const int least = arity(n.op);
-  const bool b_is_free = n.op == ExprOp::Load || n.op == ExprOp::Reduce, c_is_free = n.op == ExprOp::Next;
+  const bool b_is_free = n.op == ExprOp::Load || n.op == ExprOp::Reduce || n.op == ExprOp::Check;
+  const bool c_is_free = n.op == ExprOp::Next || n.op == ExprOp::Check;
   return (n.op == ExprOp::Load || (n.a >= 0) == (least > 0)) && (b_is_free || (n.b >= 0) == (least > 1)) &&
          (c_is_free || (n.c >= 0) == (least > 2));
 }
@@ -133,7 +148,8 @@ Val load(Body&, DType, int access, Val extra_offset);
 Val reduce(ReduceKind, Val);
 Val reduce_arg(ReduceKind, Val value, Val index);
 Val philox(Val counter, Val key, Val stream, int word);
-Val check(Val cond, Fault);
+/// `value`: what is told where it does not hold, and the bound that it broke, in dimension `dim` (-1: of the whole).
+Val check(Val cond, Fault, Val value = {}, Val bound = {}, int dim = -1);
 
 /// What one iteration of a loop says: whether its values count, and those of the next.
 struct Iteration {

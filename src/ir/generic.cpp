@@ -116,8 +116,10 @@ class Verifier {
         return type_is(t == g_.body[n.c].type);
       case ExprOp::Check:
         has_check_ = true;
-        operands_are(DType::Bool);
-        require(n.imm.i > 0 && n.imm.i <= static_cast<int64_t>(Fault::OutOfBounds),
+        require(g_.body[n.a].type == DType::Bool, [&] { return name() + " is of no truth value"; });
+        require(n.b < 0 ? n.c < 0 : n.c >= 0 && g_.body[n.b].type == DType::I64 && g_.body[n.c].type == DType::I64,
+                [&] { return name() + " tells no integer and its bound"; });
+        require(FaultReport{n.imm.i}.fault() > Fault::None && FaultReport{n.imm.i}.fault() <= Fault::OutOfBounds,
                 [&] { return name() + " reports fault " + std::to_string(n.imm.i); });
         return type_is(t == DType::Bool);
       default:
@@ -252,7 +254,7 @@ std::string text_of(const Node& n) {
   });
   if (n.op == ExprOp::Repeat) s += " most " + std::to_string(n.imm.i);
   if (n.op == ExprOp::Philox) s += " word " + std::to_string(n.imm.i);
-  if (n.op == ExprOp::Check) s += std::string(" or \"") + fault_message(static_cast<Fault>(n.imm.i)) + "\"";
+  if (n.op == ExprOp::Check) s += std::string(" or \"") + fault_message(FaultReport{n.imm.i}.fault()) + "\"";
   return s;
 }
 

@@ -31,14 +31,16 @@ bool empty(const ViewArg& v) {
   return false;
 }
 
-/// All that types in the description can depend on: operator, dtypes, ranks, what is empty, attrs. Never 0.
+constexpr uint64_t kFails = 2;  ///< of a signature that is known: the call holds a Check
+
+/// All that types in the description can depend on: operator, dtypes, ranks, what is empty, attrs. Never 0; kFails is free.
 uint64_t signature_of(const CallArgs& call) {
   uint64_t h = hashed(reinterpret_cast<uintptr_t>(&call.op), call.views.size() << 32 | call.scalars.size());
   for (const ViewArg& v : call.views)
     h = hashed(h, uint64_t{v.buffer != nullptr} << 17 | uint64_t{empty(v)} << 16 | static_cast<uint64_t>(v.dtype) << 8 |
                       static_cast<uint64_t>(v.rank));
   for (int64_t a : call.attrs) h = hashed(h, static_cast<uint64_t>(a));
-  return h | 1;
+  return (h | 1) & ~kFails;
 }
 
 /// Signatures known to be right; a place is overwritten by the next that wants it.
@@ -53,7 +55,10 @@ class Verify : public Lowering::Sink {
     if (const auto* g = std::get_if<ir::Generic>(&step)) {
       ir::verify(*g);
       // Of i64, indices may be computed in 32 bits, but what is stored is stored.
-      for (const ir::Node& n : g->body.nodes()) types_ |= n.type == DType::I64 ? 0 : bit(n.type);
+      for (const ir::Node& n : g->body.nodes()) {
+        types_ |= n.type == DType::I64 ? 0 : bit(n.type);
+        fails_ |= n.op == ir::ExprOp::Check;
+      }
       for (const ir::Store& s : g->stores) types_ |= bit(g->accesses[static_cast<size_t>(s.access)].dtype);
     } else if (const auto* n = std::get_if<ir::Named>(&step)) {
       ir::verify(*n);
@@ -62,15 +67,16 @@ class Verify : public Lowering::Sink {
   }
   explicit Verify(int slots) : slots_(slots) {}
   uint32_t types() const { return types_; }
+  bool fails() const { return fails_; }
 
  private:
   static uint32_t bit(DType t) { return 1u << static_cast<int>(t); }
   int32_t slots_;
   uint32_t types_ = 0;
+  bool fails_ = false;
 };
 
-/// Returns the dtypes that the call computes in, a bit each.
-uint32_t describe(const CallArgs& call) {
+Verify describe(const CallArgs& call) {
   std::vector<ir::Operand> operands;
   operands.reserve(call.views.size());
   for (const ViewArg& v : call.views) {
@@ -85,20 +91,24 @@ uint32_t describe(const CallArgs& call) {
   Verify sink(static_cast<int>(operands.size()));
   Lowering lowering(call.op, operands, call.attrs, 0, static_cast<int>(call.scalars.size()), false, sink);
   call.op.lower(lowering);
-  return sink.types();
+  return sink;
 }
 
 }  // namespace
 
-void check_call(const CallArgs& call, uint32_t lacking) {
+bool check_call(const CallArgs& call, uint32_t lacking) {
   if (call.op.check) call.op.check(call);
-  const uint64_t signature = lacking ? hashed(signature_of(call), lacking) | 1 : signature_of(call);
-  std::atomic<uint64_t>& place = known[signature / 2 % kKnown];
-  if (place.load(std::memory_order_relaxed) == signature) [[likely]]
-    return;
+  const uint64_t signature = lacking ? (hashed(signature_of(call), lacking) | 1) & ~kFails : signature_of(call);
+  std::atomic<uint64_t>& place = known[signature / 4 % kKnown];
+  const uint64_t there = place.load(std::memory_order_relaxed);
+  if ((there & ~kFails) == signature) [[likely]]
+    return there & kFails;
   uint32_t types = 0;
+  bool fails = false;
   try {
-    types = describe(call);
+    const Verify described = describe(call);
+    types = described.types();
+    fails = described.fails();
   } catch (const Error& e) {
     const std::string why = e.what();
     throw Error(ErrorKind::NotImplemented, "[" + std::string(call.op.name) + "] cannot be done: " + why.substr(0, why.find('\n')));
@@ -106,8 +116,9 @@ void check_call(const CallArgs& call, uint32_t lacking) {
   for (int t = 0; t < kDTypes; ++t)
     if (types & lacking & 1u << t)  // no TypeError in Python, where `x + x` would forget its words
       throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] this device cannot compute in " + name_of(static_cast<DType>(t)) +
-                                        ": convert the tensors to another dtype first");
-  place.store(signature, std::memory_order_relaxed);
+                                       ": convert the tensors to another dtype first");
+  place.store(signature | (fails ? kFails : 0), std::memory_order_relaxed);
+  return fails;
 }
 
 }  // namespace anygpu::ops

@@ -56,7 +56,7 @@ struct Problem {
     Val k = s / loop.i64(2);
     Val y = cast(loop.load_at(labels, {clamp(at(loop, starts, n) + k, 0, count - 1)}), DType::I64);
     Val is_label = ((s % loop.i64(2)) == 1.0) & (k < at(loop, target_lengths, n));
-    Val ok = ir::check((!is_label) | within(y, 0, classes), ir::Fault::TargetOutOfRange);
+    Val ok = ir::check((!is_label) | within(y, 0, classes), ir::Fault::TargetOutOfRange, y, loop.size(classes));
     return clamp(select(is_label & ok, y, blank(loop)), 0, classes - 1);
   }
   Val log_prob(Loop& loop, Val step, Val n, Val cls) const { return cast(loop.load_at(log_probs, {step, n, cls}), t); }

@@ -18,11 +18,12 @@ struct Place {
   Val ok;  ///< whether the index was
 };
 
-/// `i` checked against [0, n), or [-n, n) where it may wrap.
-Place checked(Loop& loop, Val i, int64_t n, bool wraps, Fault fault = Fault::IndexOutOfRange) {
+/// `i` checked against [0, n), or [-n, n) where it may wrap. dim: that n is the size of; -1: n counts all elements.
+Place checked(Loop& loop, Val i, int64_t n, int dim, bool wraps, Fault fault = Fault::IndexOutOfRange) {
   i = cast(i, DType::I64);
+  const Val given = i;
   if (wraps) i = select(i < 0.0, i + loop.size(n), i);
-  Val ok = check((i >= 0.0) & (i < loop.size(n)), fault);
+  Val ok = check((i >= 0.0) & (i < loop.size(n)), fault, given, loop.size(n), dim);
   return {select(ok, i, loop.i64(0)), ok};
 }
 
@@ -48,7 +49,7 @@ void lower_gather(Lowering& l, const calls::Gather<Reading>& c) {
   const int dim = static_cast<int>(c.dim);
   const Operand& src = c.src;
   Loop loop(l, c.dst.sizes);
-  Place p = checked(loop, loop.load(c.index), src.sizes[dim], false, Fault::OutOfBounds);
+  Place p = checked(loop, loop.load(c.index), src.sizes[dim], dim, false, Fault::OutOfBounds);
   loop.store(c.dst, loop.load_beside(without(src, dim, loop.sizes()), p.at * loop.size(src.strides[dim])));
   loop.done();
 }
@@ -56,7 +57,7 @@ void lower_gather(Lowering& l, const calls::Gather<Reading>& c) {
 /// Stores `v` at the indices of a Scatter or ScatterValue.
 void scatter(Loop& loop, const auto& c, Val v) {
   const int dim = static_cast<int>(c.dim);
-  Place p = checked(loop, loop.load(c.index), c.dst.sizes[dim], c.wraps, c.wraps ? Fault::IndexOutOfRange : Fault::OutOfBounds);
+  Place p = checked(loop, loop.load(c.index), c.dst.sizes[dim], dim, c.wraps, c.wraps ? Fault::IndexOutOfRange : Fault::OutOfBounds);
   loop.store_beside(without(c.dst, dim, loop.sizes()), p.at * loop.size(c.dst.strides[dim]), v, combined(c.combine), p.ok);
   loop.may_repeat();
   loop.done();
@@ -94,7 +95,7 @@ Advanced advanced(Loop& loop, const Operand& o, const auto& c) {
     Operand index = c.indices[static_cast<size_t>(i)];
     for (int d = 0; d < before; ++d) index = unsqueezed(index, 0);
     for (int d = 0; d < after; ++d) index = unsqueezed(index, index.rank());
-    Place p = checked(loop, loop.load(index), o.sizes[before + i], c.wraps);
+    Place p = checked(loop, loop.load(index), o.sizes[before + i], before + i, c.wraps);
     Val term = p.at * loop.size(o.strides[before + i]);
     r.offset = i ? r.offset + term : term;
     r.ok = i ? r.ok & p.ok : p.ok;
@@ -154,7 +155,7 @@ Operand point(const Operand& o, const Dims& sizes) {
 void lower_take(Lowering& l, const calls::Take<Reading>& c) {
   const Operand& src = c.src;
   Loop loop(l, c.dst.sizes);
-  Place p = checked(loop, loop.load(c.index), product(src.sizes), true);
+  Place p = checked(loop, loop.load(c.index), product(src.sizes), -1, true);
   loop.store(c.dst, loop.load_beside(point(src, loop.sizes()), offset_of_position(loop, src, p.at)));
   loop.done();
 }
@@ -162,7 +163,7 @@ void lower_take(Lowering& l, const calls::Take<Reading>& c) {
 void lower_put(Lowering& l, const calls::Put<Reading>& c) {
   const Operand& dst = c.dst;
   Loop loop(l, c.index.sizes);
-  Place p = checked(loop, loop.load(c.index), product(dst.sizes), true);
+  Place p = checked(loop, loop.load(c.index), product(dst.sizes), -1, true);
   loop.store_beside(point(dst, loop.sizes()), offset_of_position(loop, dst, p.at), loop.load(c.src), combined(c.combine), p.ok);
   loop.may_repeat();
   loop.done();
@@ -270,7 +271,7 @@ void lower_embedding_grad(Lowering& l, const calls::EmbeddingGrad<Reading>& c) {
   const int last = loop.sizes().size() - 1;
   Val i = cast(loop.load(unsqueezed(c.index, last)), DType::I64);
   Val padding = i == loop.scalar(c.padding, DType::I64);
-  Val ok = check(padding | ((i >= 0.0) & (i < loop.size(dst.sizes[0]))), Fault::IndexOutOfRange);
+  Val ok = check(padding | ((i >= 0.0) & (i < loop.size(dst.sizes[0]))), Fault::IndexOutOfRange, i, loop.size(dst.sizes[0]), 0);
   Val row = select(ok & !padding, i, loop.i64(0));
   Val g = loop.load(grad);
   if (c.counts) {

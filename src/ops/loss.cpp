@@ -34,10 +34,9 @@ struct Target {
   Val cls, counts;
   Target(Loop& loop, Val t, Val ignored_class, int64_t classes) {
     Val ignored = t == ignored_class;
-    Val ok = ir::check(ignored | within(t, 0, classes), ir::Fault::TargetOutOfRange);
+    Val ok = ir::check(ignored | within(t, 0, classes), ir::Fault::TargetOutOfRange, t, loop.size(classes));
     counts = (!ignored) & ok;
     cls = clamp(t, 0, classes > 0 ? classes - 1 : 0);
-    (void)loop;
   }
 };
 
@@ -165,7 +164,7 @@ Operand label_counts(Lowering& l, const Operand& target) {
   Loop loop(l, {n, c, c}, 0b100);
   Val t = loop.load(unsqueezed(target, 1), DType::I64);
   Val in_list = loop.index(2) < loop.load(unsqueezed(ends, 1));
-  Val ok = ir::check((!in_list) | within(t, 0, c), ir::Fault::TargetOutOfRange);
+  Val ok = ir::check((!in_list) | within(t, 0, c), ir::Fault::TargetOutOfRange, t, loop.size(c));
   Val hit = in_list & (t == loop.index(1)) & ok;
   loop.store(unsqueezed(counts, 2), sum(cast(hit, DType::F32)));
   loop.done();

@@ -25,8 +25,9 @@ struct CallArgs {
 };
 
 /// What Device::record asks of every call: the contract of its operator, and whether the operator is defined on these dtypes.
-/// Throws Error(NotImplemented) where it is not, Error(Value) where it needs a dtype of `lacking` (bit t: DType t).
-void check_call(const CallArgs&, uint32_t lacking = 0);
+/// Throws Error(NotImplemented) where it is not, Error(Value) where it needs a dtype of `lacking` (bit t: DType t). Returns whether it
+/// may fail when it runs: it holds a Check.
+bool check_call(const CallArgs&, uint32_t lacking = 0);
 
 }  // namespace ops
 

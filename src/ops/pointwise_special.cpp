@@ -39,6 +39,9 @@ Val i0e(Val x) {
   Val a = abs(x);
   return select(a <= 8.0, chebyshev(kI0Low, a * 0.25 - 1.0), chebyshev(kI0High, 16.0 / max(a, 8.0) - 1.0) / sqrt(a));
 }
+Val i0(Val x) {
+  return i0e(x) * exp(abs(x));
+}
 /// e^-|x| I1(x)
 Val i1e(Val x) {
   Val a = abs(x);
@@ -218,10 +221,11 @@ Val log_ndtr(Val x) {
 
 OpTable pointwise_special() {
   static const Op table[] = {
-      ANYGPU_POINTWISE("i0", 1,
+      ANYGPU_POINTWISE("i0", 1, [](P& p) { return i0(p.in(0)); }),
+      ANYGPU_POINTWISE("kaiser_window", 1,
                        [](P& p) {
-                         Val x = p.in(0);
-                         return i0e(x) * exp(abs(x));
+                         Val x = (p.in(0) - p.s(0)) / p.s(0);
+                         return i0(p.s(1) * sqrt(1.0 - x * x)) / i0(p.s(1));
                        }),
       ANYGPU_POINTWISE("i0e", 1, [](P& p) { return i0e(p.in(0)); }),
       ANYGPU_POINTWISE("i1", 1,

@@ -213,7 +213,7 @@ void lower_max_unpool(Lowering& l, const calls::MaxUnpool<Reading>& c) {
   const int64_t plane = product(slice(dst.sizes, 2, n));
   Loop loop(l, src.sizes);
   Val i = loop.load(indices, DType::I64);
-  Val ok = ir::check(within(i, 0, plane), ir::Fault::IndexOutOfRange);
+  Val ok = ir::check(within(i, 0, plane), ir::Fault::IndexOutOfRange, i, loop.size(plane));
   std::vector<Val> at(2 + n);
   at[0] = loop.index(0);
   at[1] = loop.index(1);
@@ -384,7 +384,7 @@ void lower_scatter_pool_grad(Lowering& l, const calls::ScatterPoolGrad<Reading>&
   const int64_t plane = product(slice(dx.sizes, 2, n));
   Loop loop(l, dy.sizes);
   Val i = loop.load(indices, DType::I64);
-  Val ok = ir::check(within(i, 0, plane), ir::Fault::IndexOutOfRange);
+  Val ok = ir::check(within(i, 0, plane), ir::Fault::IndexOutOfRange, i, loop.size(plane));
   std::vector<Val> at(2 + n);
   at[0] = loop.index(0);
   at[1] = loop.index(1);

@@ -8,14 +8,15 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
 #include <sstream>
 
 #include "anygpu/calls/pointwise.h"
+#include "anygpu/visible.h"
 #include "backends/table/table.h"
 #include "core/environment.h"
 #include "ops/op.h"
 #include "runtime/device_impl.h"
+#include "runtime/host.h"
 #include "runtime/timeline.h"
 
 namespace anygpu {
@@ -132,7 +133,9 @@ void refuse_in_child() {
 }  // namespace
 
 const RuntimeOptions& RuntimeOptions::get() {
-  static const RuntimeOptions o{switched_on("ANYGPU_EAGER"), switched_on("ANYGPU_VERIFY"), bytes_named(setting("ANYGPU_MEMORY_LIMIT"))};
+  static const bool blocking = switched_on("ANYGPU_BLOCKING");
+  static const RuntimeOptions o{switched_on("ANYGPU_EAGER") || blocking, blocking, switched_on("ANYGPU_VERIFY"),
+                                bytes_named(setting("ANYGPU_MEMORY_LIMIT"))};
   return o;
 }
 
@@ -186,6 +189,9 @@ void Device::flush() {
 }
 void Device::synchronize() {
   impl_->synchronize();
+}
+void* host_bytes(Buffer& b) {
+  return b.device.impl().host_bytes(b);
 }
 std::shared_ptr<Marker> Device::mark() {
   return impl_->mark();
@@ -261,11 +267,11 @@ void DeviceImpl::on_user_gone(Buffer& b) {
 void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
                         bool in_order) {
   refuse_in_child();
-  ops::check_call({op, views, scalars, attrs}, lacking_);
+  std::string where = origin_of_call(ops::check_call({op, views, scalars, attrs}, lacking_));
   bool flushed = false;
   {
     std::lock_guard lock(mutex_);
-    trace_.record(op, views, scalars, attrs, in_order);
+    trace_.record(op, views, scalars, attrs, in_order, std::move(where));
     if (Profiler::on()) trace_.note_caller(Profiler::caller());
     ++operators_;
     const bool full =
@@ -275,6 +281,7 @@ void DeviceImpl::record(const Op& op, std::span<const ViewArg> views, std::span<
       flushed = true;
     }
   }
+  if (RuntimeOptions::get().blocking) return synchronize();
   if (flushed) executor.wait_for_room(kRunsInFlight);
 }
 
@@ -312,6 +319,9 @@ uint64_t DeviceImpl::flush_locked(bool awaited) {
   }
   run.scalars = trace_.take_scalars();
   if (Profiler::on()) run.callers = trace_.take_callers();
+  if (std::vector<Origin> origins = trace_.take_origins(); !origins.empty())
+    run.origins = std::make_shared<const std::vector<Origin>>(std::move(origins));
+  if (run.plan) run.plan->origins = run.origins;
   run.buffers = run.lost ? trace_.take_written() : trace_.take_buffers();
   trace_.clear();
   last_ticket_ = executor.submit(std::move(run), awaited);
@@ -385,30 +395,41 @@ void DeviceImpl::download(Buffer& src, int64_t at, void* dst, int64_t bytes) {
   if (at < 0 || bytes < 0 || at + bytes > src.bytes)
     throw Error(ErrorKind::Internal, "[download] bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of a buffer of " +
                                          std::to_string(src.bytes));
-  uint64_t ticket;
   std::optional<Executor::Reading> reading;
-  {
-    std::lock_guard lock(mutex_);
-    if (trace_.mentions(src)) flush_locked(true);
-    ticket = src.last_run;
-    reading.emplace(executor, src, ticket);
-  }
-  executor.wait(ticket);
-  executor.wait_for_writers(src);
-  if (src.poison) {
-    src.poison->told = true;
-    throw Error(src.poison->error);
-  }
-  executor.throw_untold(true);
+  const Memory memory = settled(src, reading);
   if (bytes == 0) return;
-  Memory memory;
-  {
-    std::lock_guard lock(mutex_);                                   // other readers may be here
-    if (!src.memory.handle) src.memory = pool.allocate(src.bytes);  // never written: any bytes will do
-    memory = src.memory;
-  }
   const Timeline::HostSpan span(profile::Kind::Download, bytes, index);
   backend->read(memory, at, dst, bytes);
+}
+
+Memory DeviceImpl::settled(Buffer& b, std::optional<Executor::Reading>& reading) {
+  uint64_t ticket;
+  {
+    std::lock_guard lock(mutex_);
+    if (trace_.mentions(b)) flush_locked(true);
+    ticket = b.last_run;
+    reading.emplace(executor, b, ticket);
+  }
+  executor.wait(ticket);
+  executor.wait_for_writers(b);
+  if (b.poison) {
+    b.poison->told = true;
+    throw Error(b.poison->error);
+  }
+  executor.throw_untold(true);
+  std::lock_guard lock(mutex_);  // other readers may be here
+  if (!b.memory.handle && b.bytes > 0) b.memory = pool.allocate(b.bytes);  // never written: any bytes will do
+  return b.memory;
+}
+
+void* DeviceImpl::host_bytes(Buffer& b) {
+  refuse_in_child();
+  if (!backend->is_host_memory()) return nullptr;
+  std::optional<Executor::Reading> reading;
+  const Memory memory = settled(b, reading);
+  std::lock_guard lock(mutex_);
+  b.has_bytes = true;  // the host may write them
+  return backend->host_address(memory);
 }
 
 MemoryStats DeviceImpl::memory_stats() const {

@@ -4,6 +4,7 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "anygpu/loan.h"
@@ -33,7 +34,8 @@ class PlanCache {
 };
 
 struct RuntimeOptions {
-  bool eager = false;                  // ANYGPU_EAGER
+  bool eager = false;                  // ANYGPU_EAGER, or blocking
+  bool blocking = false;               // ANYGPU_BLOCKING
   bool verify = false;                 // ANYGPU_VERIFY
   int64_t limit = 0;                   // ANYGPU_MEMORY_LIMIT, 0: none
   static const RuntimeOptions& get();  ///< throws where one is wrong: asked before anything is made
@@ -57,6 +59,7 @@ class DeviceImpl {
   void upload(Buffer&, int64_t at, const void* src, int64_t bytes);
   void download(Buffer&, int64_t at, void* dst, int64_t bytes);
   std::unique_ptr<Loan> lend(Buffer&, bool writes);
+  void* host_bytes(Buffer&);
   void flush();
   void synchronize();
   /// Flushes and waits; what went wrong stays untold.
@@ -72,6 +75,8 @@ class DeviceImpl {
 
  private:
   friend class LentBuffer;
+  /// Waits for what touches the Buffer, and gives it memory. Throws where it is poisoned. `reading`: others wait meanwhile.
+  Memory settled(Buffer&, std::optional<Executor::Reading>& reading);
   /// Under the lock. Returns the ticket of the last run, for which who asks waits at once if `awaited`. What cannot be planned is lost when
   /// its turn comes; nothing is thrown.
   uint64_t flush_locked(bool awaited = false);

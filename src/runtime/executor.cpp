@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <cfenv>
+#include <chrono>
 
 #include "runtime/flight.h"
 #include "runtime/timeline.h"
+#include "runtime/host.h"
 
 namespace anygpu {
 
 namespace {
 
 constexpr size_t kFlights = 3;              // Plans under way: their Buffers are held, and a device that has the next never waits for us
+constexpr auto kBetweenInterrupts = std::chrono::milliseconds(50);
 constexpr int64_t kSmallBytes = 256 << 10;  // to wake a thread takes longer than a Plan that moves no more
 
 /// Whether it is over sooner than another thread would have begun.
@@ -59,8 +62,25 @@ void Executor::wait(uint64_t ticket) {
     start_next(lock);
   }
   if (!queue_.empty()) work_.notify_one();
-  done_.wait(lock, [&] { return finished() >= ticket || retired_; });
+  const auto over = [&] { return finished() >= ticket || retired_; };
+  const auto interrupt = host_hooks().interrupt;
+  if (!interrupt) done_.wait(lock, over);
+  while (!done_.wait_for(lock, kBetweenInterrupts, over)) {
+    lock.unlock();
+    try {
+      interrupt();
+    } catch (...) {
+      stop();
+      throw;
+    }
+    lock.lock();
+  }
   if (finished() < ticket) throw Error(ErrorKind::Value, "[device] the process is ending: what was recorded last did not run");
+}
+
+void Executor::stop() {
+  std::lock_guard lock(mutex_);
+  stopped_until_ = submitted_;
 }
 
 void Executor::retire() {
@@ -70,6 +90,7 @@ void Executor::retire() {
     reader_left_.notify_all();
   }
   std::unique_lock lock(mutex_);
+  stopped_until_ = submitted_;
   done_.wait(lock, [&] { return !starting_ && flights_.empty(); });
   done_.notify_all();
 }

@@ -24,12 +24,14 @@ struct Run {
   Poison lost;                 ///< without a Plan: why `buffers` will never be written
   std::vector<Scalar> scalars;
   std::vector<profile::Caller> callers;  ///< of the Plan's calls, where a profiler is on
+  std::shared_ptr<const std::vector<Origin>> origins;  ///< of its calls, where they are kept
   std::shared_ptr<class QueueMarker> marker;
   uint64_t ticket = 0;
 };
 
 class Withheld;
 class Verification;
+class StepGate;
 
 /// A run that has been started, with what it needs until it is finished.
 struct Flight {
@@ -39,6 +41,7 @@ struct Flight {
   Run run;
   std::unique_ptr<Withheld> withheld;
   std::unique_ptr<Verification> verification;
+  std::unique_ptr<StepGate> gate;
   std::vector<Memory> slots;
   std::unique_ptr<Completion> completion;  ///< null where no Plan was submitted
   Poison failed;                           ///< why not
@@ -50,11 +53,16 @@ class Executor {
 
   /// Queues a run. Tickets count from 1. `awaited`: wait() follows at once.
   uint64_t submit(Run, bool awaited = false);
-  /// Blocks until the run with this ticket has finished. Small runs are started by the thread that waits, where no other does.
+  /// Blocks until the run with this ticket has finished. Small runs are started by the thread that waits, where no other does. The host may
+  /// interrupt it (HostHooks): then all that was submitted is stopped, and what it threw is thrown.
   void wait(uint64_t ticket);
+  /// Nothing of what was submitted so far is started any more; what depends on that does not happen.
+  void stop();
+  /// Whether a run is to start no more steps.
+  bool stopped(uint64_t ticket) const { return ticket <= stopped_until_.load(std::memory_order_relaxed); }
   /// Blocks while more than `runs` are unfinished: a loop without reads must not run ahead for ever.
   void wait_for_room(int runs);
-  /// Starts nothing more, and returns when all that has been started is over: static objects that kernels and LLVM use are about to be
+  /// Stops, and returns when all that has been started is over: static objects that kernels and LLVM use are about to be
   /// destroyed. To wait for what was queued behind it is an error from now on.
   void retire();
   uint64_t finished() const { return finished_.load(std::memory_order_acquire); }
@@ -94,7 +102,7 @@ class Executor {
 
   // flight.cpp: the way of one run.
   void launch(Flight&);
-  bool meets_withheld(const Run&);
+  bool meets_poison(const Run&);
   /// Waits for what is under way, and puts by what is compared or restored when the run is over.
   void surround(Flight&);
   void bind(const Run&, Memory& arena, std::vector<Memory>& slots);
@@ -115,6 +123,7 @@ class Executor {
   std::deque<Run> queue_;
   bool starting_ = false;
   std::atomic<bool> retired_{false};
+  std::atomic<uint64_t> stopped_until_{0};
   std::deque<std::unique_ptr<Flight>> flights_;  // under way, in order; the first is being finished
   uint64_t submitted_ = 0;
   std::atomic<uint64_t> finished_{0};

@@ -1,8 +1,10 @@
 // Device::explain(): Plans as tables for people.
 #include <algorithm>
 #include <cstdio>
+#include <sstream>
 
 #include "runtime/device_impl.h"
+#include "runtime/host.h"
 #include "runtime/timeline.h"
 
 namespace anygpu {
@@ -76,9 +78,30 @@ std::string explain(const Plan& plan) {
             right(total > 0 ? format("%.1f %%", 100 * t / total) : "-", 8) +
             right(t > 0 ? format("%.1f", static_cast<double>(moved) / t / 1000) : "-", 7) + right(bytes_text(moved), 11) + "  " +
             describe(plan.steps[i]) + "\n";
+    if (keeps_stacks()) {
+      std::stringstream lines(origin_of_step(plan, plan.origins.get(), static_cast<int32_t>(i)));
+      for (std::string line; std::getline(lines, line);) text += std::string(46, ' ') + line + "\n";
+    }
     for (const Cut& c : plan.cuts)
       if (c.step == static_cast<int32_t>(i)) text += std::string(46, ' ') + "not fused: " + c.why + "\n";
   }
+  return text;
+}
+
+std::string origin_of_step(const Plan& plan, const std::vector<Origin>* origins, int32_t step) {
+  if (!origins) return {};
+  std::vector<std::pair<std::string, std::string>> places;  // where, whose
+  for (const Effect& e : plan.effects) {
+    if (e.step != step) continue;
+    const auto o = std::find_if(origins->begin(), origins->end(), [&](const Origin& x) { return x.call == e.call; });
+    if (o == origins->end()) continue;
+    auto same = std::find_if(places.begin(), places.end(), [&](const auto& p) { return p.first == o->where; });
+    if (same == places.end()) same = places.insert(places.end(), {o->where, ""});
+    const std::string name = e.name.substr(0, e.name.find('+'));
+    if ((", " + same->second + ",").find(", " + name + ",") == std::string::npos) same->second += (same->second.empty() ? "" : ", ") + name;
+  }
+  std::string text;
+  for (const auto& [where, whose] : places) text += whose + " at\n" + where + "\n";
   return text;
 }
 

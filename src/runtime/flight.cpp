@@ -1,6 +1,7 @@
 #include "runtime/flight.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/timeline.h"
 
@@ -31,6 +32,28 @@ bool any(const std::vector<Poison>& poison) {
   return std::any_of(poison.begin(), poison.end(), [](const Poison& p) { return p != nullptr; });
 }
 
+Course course_of(const Run& run, std::vector<Poison> poison) {
+  Course course{run.plan->effects, whole_slots(run), {}, std::move(poison), {}, nullptr, {}, {}};
+  for (const Slot& s : run.plan->slots) course.has_bytes.push_back(s.has_bytes);
+  return course;
+}
+
+/// Who reads what was to be computed hears of it; nobody else needs to.
+Poison interruption() {
+  auto why = std::make_shared<Failure>(Error(ErrorKind::Value, "[device] interrupted before this was computed"), true);
+  why->told = true;
+  return why;
+}
+
+/// Adds where the call was recorded, if that is known.
+void add_origin(Failure& failure, const Run& run) {
+  if (!run.origins || failure.call < 0) return;
+  const auto o = std::lower_bound(run.origins->begin(), run.origins->end(), failure.call,
+                                  [](const Origin& origin, int32_t call) { return origin.call < call; });
+  if (o == run.origins->end() || o->call != failure.call) return;
+  failure.error = Error(failure.error.kind(), std::string(failure.error.what()) + "\nIt was recorded at\n" + o->where);
+}
+
 /// A run's temporaries. Runs come one after another on the device, so the next may have them as soon as this one is submitted.
 class Arena {
  public:
@@ -52,20 +75,38 @@ Flight::~Flight() = default;
 Withheld::Withheld(Backend& backend, const Run& run, const std::vector<Memory>& slots, const std::vector<Poison>& before)
     : backend_(backend) {
   const Plan& plan = *run.plan;
-  std::vector<Poison> after = before;
-  spread(plan.effects, whole_slots(run), {}, after);
+  Course course = course_of(run, before);
+  spread(course, {});
   for (size_t i = 0; i < slots.size(); ++i) {
-    if (!after[i] || !after[i]->withheld || before[i] || !plan.slots[i].has_bytes || !slots[i].handle) continue;
+    if (!course.poison[i] || before[i] || !plan.slots[i].has_bytes || !slots[i].handle) continue;
     kept_.push_back({i, slots[i], std::vector<std::byte>(static_cast<size_t>(plan.slots[i].bytes))});
     backend_.read(slots[i], 0, kept_.back().bytes.data(), plan.slots[i].bytes);
   }
 }
 
-void Withheld::put_back(std::vector<Poison>& poison) const {
+std::vector<Poison> Withheld::put_back(std::vector<Poison>& poison) const {
+  std::vector<Poison> undone;
   for (const Kept& k : kept_) {
     backend_.write(k.memory, 0, k.bytes.data(), static_cast<int64_t>(k.bytes.size()));
-    poison[k.slot] = nullptr;
+    if (Poison p = std::exchange(poison[k.slot], nullptr)) undone.push_back(std::move(p));
   }
+  return undone;
+}
+
+bool StepGate::leaves_out(int32_t first, int32_t steps, std::span<const StepFailure> so_far) {
+  const bool stop = executor_.stopped(run_.ticket);
+  if (!stop && so_far.empty() && !run_.plan->refuses) return false;
+  left_out_.resize(run_.plan->steps.size());
+  if (!stop && (to_leave_.empty() || so_far.size() != failures_)) {
+    failures_ = so_far.size();
+    Course course = course_of(run_, poison_of(run_));
+    course.left_out = left_out_;
+    to_leave_ = dependents(std::move(course), {so_far.begin(), so_far.end()}, first);
+  }
+  for (int32_t i = first; !stop && i < first + steps; ++i)
+    if (!to_leave_[static_cast<size_t>(i)]) return false;
+  std::fill_n(left_out_.begin() + first, steps, true);
+  return true;
 }
 
 /// All that the Plan writes is lost; if nothing ran, only what held nothing before.
@@ -98,6 +139,11 @@ void Executor::bind(const Run& run, Memory& arena, std::vector<Memory>& slots) {
 void Executor::launch(Flight& f) {
   const Run& run = f.run;
   Plan& plan = *run.plan;
+  if (stopped(run.ticket)) {
+    f.failed = interruption();
+    wait_for_flights(0);  // so that it is known before the next run starts
+    return;
+  }
   const Timeline::HostSpan span("submit", static_cast<int64_t>(plan.steps.size()), "steps", profile::Kind::Background);
   Arena arena(pool_, run.ticket);
   bool bound = false;
@@ -110,8 +156,9 @@ void Executor::launch(Flight& f) {
       bind(run, arena.memory, f.slots);
     }
     bound = true;
-    if (verify_ || meets_withheld(run)) surround(f);
-    f.completion = plan.program->submit({f.slots, run.scalars}, true);
+    if (verify_ || meets_poison(run)) surround(f);
+    f.gate = std::make_unique<StepGate>(*this, run);
+    f.completion = plan.program->submit({f.slots, run.scalars, f.gate.get()}, true);
     kernels_run_.fetch_add(plan.program->launches(), std::memory_order_relaxed);
   } catch (...) {
     f.failed = std::make_shared<Failure>(error_of(std::current_exception()), !bound);
@@ -119,10 +166,17 @@ void Executor::launch(Flight& f) {
   if (f.failed && f.failed->withheld) wait_for_flights(0);  // so that it is known before the next run starts
 }
 
-/// A run under way withholds nothing: each was started with all before it known.
-bool Executor::meets_withheld(const Run& run) {
+/// Whether what an earlier failure would do to old contents is to be undone. Always where that was withheld before; of other failures where no
+/// run is under way, which would have to be waited for.
+bool Executor::meets_poison(const Run& run) {
+  bool alone;
+  {
+    std::lock_guard lock(mutex_);
+    alone = flights_.empty();
+  }
   std::lock_guard lock(poison_mutex_);
-  return std::any_of(run.buffers.begin(), run.buffers.end(), [](const BufferPin& b) { return b->poison && b->poison->withheld; });
+  return std::any_of(run.buffers.begin(), run.buffers.end(),
+                     [&](const BufferPin& b) { return b->poison && (alone || b->poison->withheld); });
 }
 
 void Executor::surround(Flight& f) {
@@ -168,10 +222,24 @@ void Executor::finish_plan(Flight& f, std::vector<Poison>& poison) {
   plan.clock.add(done.times);
   if (Timeline& timeline = Timeline::get(); timeline.wants_times()) timeline.add(plan, done.times);
   if (Profiler::on()) Profiler::get().add(f.run.plan, done.times, std::move(f.run.callers), f.run.buffers.front()->device.index());
-  if (f.verification && done.failures.empty()) f.verification->compare(f.slots);
-  if (any(poison) || plan.refuses || !done.failures.empty())
-    for (const Poison& p : spread(plan.effects, whole_slots(f.run), done.failures, poison)) report(p);
-  if (f.withheld) f.withheld->put_back(poison);
+  const std::vector<bool>& left_out = f.gate->left_out();
+  if (f.verification && done.failures.empty() && left_out.empty()) f.verification->compare(f.slots);
+  std::vector<Poison> began, withheld;
+  if (any(poison) || plan.refuses || !done.failures.empty() || !left_out.empty()) {
+    Course course = course_of(f.run, std::move(poison));
+    course.left_out = left_out;
+    if (!left_out.empty()) course.stopped = interruption();
+    began = spread(course, done.failures);
+    withheld = std::move(course.withheld);
+    poison = std::move(course.poison);
+  }
+  if (f.withheld)
+    for (Poison& p : f.withheld->put_back(poison)) withheld.push_back(std::move(p));
+  for (const Poison& p : began) add_origin(*p, f.run);
+  for (const Poison& p : withheld) p->withheld = true;
+  for (const std::vector<Poison>* all : {&began, &withheld})
+    for (const Poison& p : *all)
+      if (!p->told) report(p);
 }
 
 }  // namespace anygpu

@@ -5,13 +5,14 @@
 
 namespace anygpu {
 
-/// Contents of slots that a withheld failure would spoil, put by before the run and put back after it: what depends on such a failure does
+/// Contents of slots that an earlier failure would spoil, put by before the run and put back after it: what depends on such a failure does
 /// not happen.
 class Withheld {
  public:
   /// `before`: poison by slot.
   Withheld(Backend&, const Run&, const std::vector<Memory>& slots, const std::vector<Poison>& before);
-  void put_back(std::vector<Poison>& poison) const;
+  /// Returns the failures whose doing was undone.
+  std::vector<Poison> put_back(std::vector<Poison>& poison) const;
 
  private:
   struct Kept {
@@ -21,6 +22,20 @@ class Withheld {
   };
   Backend& backend_;
   std::vector<Kept> kept_;
+};
+
+/// Leaves out the steps of a run that depend on a failure of the same run, or that come after it was stopped.
+class StepGate : public Gate {
+ public:
+  StepGate(Executor& executor, const Run& run) : executor_(executor), run_(run) {}
+  bool leaves_out(int32_t first, int32_t steps, std::span<const StepFailure> so_far) override;
+  const std::vector<bool>& left_out() const { return left_out_; }
+
+ private:
+  Executor& executor_;
+  const Run& run_;
+  std::vector<bool> left_out_, to_leave_;  // by step; empty before the first failure
+  size_t failures_ = 0;
 };
 
 /// Runs the Plan's unfused steps on the reference backend over copies of its slots, and says where the results differ.

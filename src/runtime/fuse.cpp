@@ -38,14 +38,14 @@ class Fuser {
     int at = latest_dependency(touches);
     if (auto* g = std::get_if<Generic>(&step)) {
       const size_t told = cuts_.size();
-      if (at >= 0 && join(at, *g, touches, part, effect.checks, true)) return;
-      if (join_sibling(at, *g, touches, part, effect.checks)) {
+      if (at >= 0 && join(at, *g, touches, part, !effect.checks.empty(), true)) return;
+      if (join_sibling(at, *g, touches, part, !effect.checks.empty())) {
         cuts_.erase(cuts_.begin() + static_cast<int64_t>(told), cuts_.end());  // of a group that there is not
         return;
       }
     }
     int32_t id = static_cast<int32_t>(groups_.size());
-    groups_.push_back({std::move(step), false, effect.checks, {}, {part}});
+    groups_.push_back({std::move(step), false, !effect.checks.empty(), {}, {part}});
     close_old();
     remember(id, touches);
     if (std::holds_alternative<Generic>(groups_.back().step)) pull_producers(id, touches);

@@ -111,8 +111,9 @@ class StepSink : public ops::Lowering::Sink {
 
 }  // namespace
 
-std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vector<Slot>& slots, std::vector<int32_t>* calls) {
+std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vector<Slot>& slots, std::vector<int32_t>& calls) {
   slots.clear();
+  calls.clear();
   for (size_t i = 0; i < trace.buffers().size(); ++i) {
     Slot s;
     s.bytes = trace.extent(static_cast<int>(i));
@@ -134,8 +135,7 @@ std::vector<ir::Step> lower_trace(const Trace& trace, Backend& backend, std::vec
       if (e.kind() == ErrorKind::OutOfMemory) throw;
       sink.refuse(before, call, e);
     }
-    if (calls) calls->resize(steps.size(), number);
-    ++number;
+    calls.resize(steps.size(), number++);
   }
   return steps;
 }

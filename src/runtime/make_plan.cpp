@@ -64,7 +64,7 @@ std::shared_ptr<Plan> plan_of(const Trace& trace, Backend& backend, const PlanOp
   auto plan = std::make_shared<Plan>();
   plan->calls = trace.calls();
   std::vector<int32_t> calls;
-  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots, &calls);
+  std::vector<ir::Step> steps = lower_trace(trace, backend, plan->slots, calls);
   if (one_by_one) refuse_unprepared(steps, backend);
   if (options.keep_unfused)
     std::copy_if(steps.begin(), steps.end(), std::back_inserter(plan->unfused),

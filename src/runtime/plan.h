@@ -57,6 +57,7 @@ struct Plan {
   int calls = 0;
   std::unique_ptr<Program> program;
   std::unique_ptr<Program> oracle;  ///< of `unfused`, on the reference backend
+  std::shared_ptr<const std::vector<Origin>> origins;  ///< of the latest run's calls; under the recording lock
   StepClock clock;
 };
 
@@ -64,6 +65,9 @@ struct PlanOptions {
   bool fuse = true;
   bool keep_unfused = false;
 };
+
+/// Where the calls were recorded that have become part of a step, each place once: "add, mul at" and its lines. Empty where none is known.
+std::string origin_of_step(const Plan&, const std::vector<Origin>*, int32_t step);
 
 /// The Plan as a table for people.
 std::string explain(const Plan&);
@@ -75,8 +79,8 @@ std::shared_ptr<Plan> make_plan(const Trace&, Backend&, const PlanOptions&);
 // ---- its stages, apart for tests ----
 
 /// The calls of a Trace as steps; Nameds that the backend does not claim are lowered. Fills plan.slots. A call that breaks a rule of the IR
-/// is one Refused. calls: null, or filled with the number of each step's call.
-std::vector<ir::Step> lower_trace(const Trace&, Backend&, std::vector<Slot>& slots, std::vector<int32_t>* calls = nullptr);
+/// is one Refused. `calls`: by step, which call of the Trace it comes from.
+std::vector<ir::Step> lower_trace(const Trace&, Backend&, std::vector<Slot>& slots, std::vector<int32_t>& calls);
 /// Joins steps that may run as one kernel. Order of effects is kept. `effects`: one a step given; each is told which step it becomes part
 /// of.
 std::vector<ir::Step> fuse(std::vector<ir::Step>, std::vector<Effect>& effects, const std::vector<Slot>&, std::vector<Cut>& cuts);

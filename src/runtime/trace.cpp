@@ -61,7 +61,7 @@ void Trace::note_view(int32_t buffer, const ViewArg& v) {
 }
 
 void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs,
-                   bool in_order) {
+                   bool in_order, std::string where) {
   check_fits(op, "operands and buffers", views.size() + buffers_.size());
   check_fits(op, "attributes", attrs.size());
   check_fits(op, "scalars", scalars.size() + scalars_.size());
@@ -93,6 +93,7 @@ void Trace::record(const Op& op, std::span<const ViewArg> views, std::span<const
   }
   for (int64_t a : attrs) *w++ = a;
   scalars_.insert(scalars_.end(), scalars.begin(), scalars.end());
+  if (!where.empty()) origins_.push_back({calls_, std::move(where)});
   ++calls_;
 }
 
@@ -126,6 +127,7 @@ void Trace::clear() {
   offsets_.clear();
   scalars_.clear();
   callers_.clear();
+  origins_.clear();
   calls_ = rewrites_ = 0;
   new_bytes_ = 0;
   id_ = next_id();

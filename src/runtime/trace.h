@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "anygpu/buffer.h"
@@ -14,14 +16,21 @@ namespace anygpu {
 
 class Backend;
 
+/// Where a call was recorded, for people.
+struct Origin {
+  int32_t call;
+  std::string where;
+};
+
 /// Words of one call: the Op's address; how many views and attrs (32 bits each); how many scalars, and below whether it runs in order; per
 /// view {buffer number (32 bits; -1: absent), dtype (8), rank (8)}, offset, sizes, strides; attrs. Buffers are numbered by first appearance, and once
 /// sealed, offsets count from the first byte that a Trace sees of a Buffer: so two rounds of a training loop give equal words though their
 /// Buffers differ, and so do x[3] += 1 and x[5] += 1.
 class Trace {
  public:
-  /// Throws, and records nothing, where a count does not fit its place.
-  void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs, bool in_order);
+  /// Throws, and records nothing, where a count does not fit its place. `where`: empty, or kept beside the words.
+  void record(const Op&, std::span<const ViewArg> views, std::span<const Scalar> scalars, std::span<const int64_t> attrs, bool in_order,
+              std::string where = {});
 
   /// Says who recorded the last call.
   void note_caller(profile::Caller);
@@ -53,6 +62,7 @@ class Trace {
   std::vector<Scalar> take_scalars() { return std::move(scalars_); }
   /// By call; shorter than the calls where the last ones are not known.
   std::vector<profile::Caller> take_callers() { return std::move(callers_); }
+  std::vector<Origin> take_origins() { return std::move(origins_); }
 
   /// Walks sealed words.
   struct Call {
@@ -84,6 +94,7 @@ class Trace {
   std::vector<size_t> offsets_;   // words that are offsets other than 0
   std::vector<Scalar> scalars_;
   std::vector<profile::Caller> callers_;  // empty where no profiler is on
+  std::vector<Origin> origins_;   // of the calls that have one, in order
   int calls_ = 0, rewrites_ = 0;
   int64_t new_bytes_ = 0;
   uint64_t id_ = next_id();

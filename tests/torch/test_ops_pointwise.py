@@ -210,6 +210,22 @@ def test_losses_and_gradients_of_corner_cases():
     on_both(prelu, torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0)))
 
 
+WINDOWS = ["bartlett", "blackman", "hamming", "hann", "kaiser"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows(name, dtype):
+    window = getattr(torch, f"{name}_window")
+    for n in (0, 1, 2, 7, 100):
+        for periodic in (True, False):
+            for more in ((), (3.5,)) if name == "kaiser" else ((),):
+                got, want = (window(n, periodic, *more, dtype=dtype, device=d) for d in (DEV, "cpu"))
+                # PyTorch's own sums in the halves round after each operator, some of them below 0.
+                close = 2e-2 if dtype in (torch.float16, torch.bfloat16) else 1e-5
+                torch.testing.assert_close(got.cpu(), want, rtol=close, atol=close)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int32, torch.int64])
 def test_factories(dtype):
     def both(f):

@@ -235,6 +235,20 @@ def test_histograms():
         torch.bincount(torch.tensor([-1], device=DEVICE))
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_histc_of_integers(dtype):
+    """As PyTorch's other devices have it; its CPU refuses integers. Experts of a mixture are counted so."""
+    experts = torch.tensor([0, 1, 1, 2, 3, 3, 3, 7, 8, 100])
+    x = experts.to(dtype).to(DEVICE)
+    got = torch.histc(x, bins=8, min=0, max=7)
+    assert got.dtype == dtype and got.tolist() == torch.histc(experts.float(), bins=8, min=0, max=7).tolist()
+    assert torch.histc(x, bins=4).tolist() == torch.histc(experts.float(), bins=4).tolist()
+    assert torch.histc(x, bins=3, min=0.5, max=3.9).tolist() == torch.histc(experts.float(), bins=3, min=0, max=3).tolist()
+    assert torch.histc(x[:1], bins=2).tolist() == [0, 1]
+    with pytest.raises(RuntimeError, match="bins must be > 0"):
+        torch.histc(x, bins=0)
+
+
 def test_gradients_of_extrema():
     for f in (
         lambda t: t.amax(1),

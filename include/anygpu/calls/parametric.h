@@ -126,6 +126,10 @@ inline Pointwise linspace(DType type, double start, double end, int64_t n) {
 inline Pointwise logspace(DType type, double start, double end, int64_t n, double base) {
   return detail::with(ANYGPU_ENTRY("logspace"), type, {start, end, (end - start) / static_cast<double>(n - 1), base});
 }
+/// Kaiser's window over `length` points, at point a: i0(beta sqrt(1 - ((a - c) / c)^2)) / i0(beta), c being the middle. In: a.
+inline Pointwise kaiser_window(DType type, int64_t length, double beta) {
+  return detail::with(ANYGPU_ENTRY("kaiser_window"), type, {static_cast<double>(length - 1) / 2, beta});
+}
 /// src below (above) the k-th diagonal and on it, else 0. Out: dst[..,n,m]; in: src.
 inline Pointwise tril(DType type, int64_t k) {
   return detail::with(ANYGPU_ENTRY("tril"), type, {k});

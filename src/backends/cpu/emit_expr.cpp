@@ -277,8 +277,15 @@ void Emitter::check(Scope& scope, const Node& n, Value condition) {
   Value fails = b_.bit_not(condition);
   if (b_.lanes_of(fails) > 1 && scope.lanes && scope.lanes->mask) fails = b_.bit_and(fails, scope.lanes->mask);
   b_.branch(b_.any(fails), {}, [&](const Values&) {
-    LLVMBuildAtomicRMW(b_.b, LLVMAtomicRMWBinOpUMax, pointer_parameter(ParameterLayout::FaultCode), b_.index(n.imm.i),
-                       LLVMAtomicOrderingMonotonic, false);
+    const Value place = pointer_parameter(ParameterLayout::Fault);
+    LLVMBuildAtomicRMW(b_.b, LLVMAtomicRMWBinOpUMax, place, b_.index(n.imm.i), LLVMAtomicOrderingMonotonic, false);
+    if (n.b < 0) return Values{};
+    const int lanes = b_.lanes_of(fails);
+    Value value = operand(scope, n.b, lanes);
+    if (lanes > 1) value = b_.intrinsic("llvm.vector.reduce.smax", {b_.select(fails, value, b_.like(value, INT64_MIN))});
+    const Value store = LLVMBuildStore(b_.b, value, b_.element(place, b_.i64, b_.index(1)));
+    LLVMSetOrdering(store, LLVMAtomicOrderingMonotonic);
+    LLVMSetAlignment(store, 8);
     return Values{};
   });
 }

@@ -55,13 +55,13 @@ bool GenericStep::is_one_function() const {
   return entries_ && entries_->size() == 1 && partials_ == 0 && ((*entries_)[0].over == Over::Blocks || launch_.chunks == 1);
 }
 
-ir::Fault GenericStep::run(CpuLibrary& library, const Bindings& bindings) const {
-  if (!entries_) return ir::Fault::None;
+ir::FaultReport GenericStep::run(CpuLibrary& library, const Bindings& bindings) const {
+  if (!entries_) return {};
   thread_local std::vector<int64_t> p;  // kept: a small kernel takes less time than an allocation
   p.resize(words());
   bind(bindings, p.data());
-  int64_t fault = 0;
-  p[ParameterLayout::FaultCode] = reinterpret_cast<int64_t>(&fault);
+  int64_t failed[2] = {0, ir::FaultReport::kUnknown};  // the code, and the value that one of the Checks has left
+  p[ParameterLayout::Fault] = reinterpret_cast<int64_t>(failed);
   std::unique_ptr<char[]> scratch;
   if (partials_) {
     scratch.reset(new char[partials_ * partial_bytes_ + 64]);
@@ -78,7 +78,7 @@ ir::Fault GenericStep::run(CpuLibrary& library, const Bindings& bindings) const 
     }
     parallel_for(library, n, launch_.grain, [&](int64_t begin, int64_t end) { e.function(words, begin, end); });
   }
-  return static_cast<ir::Fault>(fault);
+  return {failed[0], failed[1]};
 }
 
 }  // namespace anygpu::cpu

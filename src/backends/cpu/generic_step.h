@@ -17,8 +17,8 @@ class GenericStep {
   /// Throws Error(Internal) where there is no kernel.
   void wait();
 
-  /// Returns the fault, or Fault::None. Any thread.
-  ir::Fault run(CpuLibrary&, const Bindings&) const;
+  /// Returns which Check has failed, if any. Any thread.
+  ir::FaultReport run(CpuLibrary&, const Bindings&) const;
 
   const std::string& name() const { return name_; }
 

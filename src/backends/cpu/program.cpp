@@ -63,6 +63,10 @@ class CpuProgram : public BlockingProgram {
     if (times) times->resize(steps_);
     for (const Part& part : parts_) {
       const double start = times ? now_us() : 0;
+      if (bindings.leaves_out(part.first, part.steps, failures)) {
+        for (size_t i = 0; times && i < part.steps; ++i) (*times)[part.first + i] = {start, start};
+        continue;
+      }
       auto failed = [&](const Error& error) {
         for (size_t i = 0; i < part.steps; ++i) failures.push_back({static_cast<int32_t>(part.first + i), error});
       };
@@ -76,8 +80,8 @@ class CpuProgram : public BlockingProgram {
           continue;
         }
         if (part.generic) {
-          const ir::Fault fault = part.generic->run(library(), bindings);
-          if (fault != ir::Fault::None) failures.push_back(failed_check(static_cast<int32_t>(part.first), part.generic->name(), fault));
+          if (const ir::FaultReport report = part.generic->run(library(), bindings))
+            failures.push_back(failed_check(static_cast<int32_t>(part.first), part.generic->name(), report));
         } else {
           part.named->run(bindings.slots.data());
         }

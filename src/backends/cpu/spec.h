@@ -78,7 +78,7 @@ struct Launch {
 
 /// Where a kernel finds what it works on: an array of 8-byte words.
 struct ParameterLayout {
-  enum Word { Block, Blocks, Chunk, Chunks, FaultCode, FirstSize };
+  enum Word { Block, Blocks, Chunk, Chunks, Fault, FirstSize };
   int rank, accesses, args, numbers, partials;
   explicit ParameterLayout(const KernelSpec&);
   int size(int d) const { return FirstSize + d; }

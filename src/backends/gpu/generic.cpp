@@ -85,7 +85,7 @@ std::vector<Binding> bindings_of(const Schedule& s, const KernelSpec& spec, cons
   for (int b = 0; b < spec.bindings; ++b) {
     Binding binding{};
     if (b == spec.faults) {
-      binding = {kFaults, 0, 4, true};
+      binding = {kFaults, 0, kFaultBytes, true};
     } else if (b == spec.scratch) {
       binding = {kScratch, 0, INT64_MAX, true};
     } else if (spec.texels >> b & 1) {

@@ -18,8 +18,10 @@ struct Kernel {
 };
 
 inline constexpr int32_t kScratch = -1;  ///< binding.slot: the step's scratch: its own, holding anything; begin is a multiple of 256
-inline constexpr int32_t kFaults =
-    -2;  ///< binding.slot: the step's u32 [0, 4), 0 before the run; a Check that fails writes its Fault there
+/// binding.slot: the step's two u32, 0 before the run. A Check that fails writes there its code, and the value that it tells, as an i32
+/// (INT32_MIN where that is none).
+inline constexpr int32_t kFaults = -2;
+inline constexpr int64_t kFaultBytes = 8;
 
 /// One buffer: bytes [begin, end) of a slot. The kernel counts its elements from `begin`, wherever that is.
 struct Binding {

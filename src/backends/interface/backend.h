@@ -12,23 +12,36 @@
 
 namespace anygpu {
 
-/// Where a Program finds its slots and scalars in one run.
-struct Bindings {
-  std::span<const Memory> slots;    ///< per slot; for a temporary, a range of the arena
-  std::span<const Scalar> scalars;  ///< the Trace's scalars, in the order in which they were recorded
-};
-
-/// A step that failed in a run, and why. The other steps have run.
+/// A step that failed in a run, and why. The other steps have run, but for those that were left out.
 struct StepFailure {
   int32_t step;
   Error error;
   /// Which Check did not hold: then what depends on no Check of the step is right all the same. None: all that it writes is undefined.
-  ir::Fault fault = ir::Fault::None;
+  ir::FaultReport report = {};
 };
 /// The failure of a Check in the step of this name.
-inline StepFailure failed_check(int32_t step, const std::string& name, ir::Fault fault) {
-  return {step, ir::fault_error(fault, name), fault};
+inline StepFailure failed_check(int32_t step, const std::string& name, const ir::FaultReport& report) {
+  return {step, ir::fault_error(report, name), report};
 }
+
+/// Asked by a run, where that costs nothing, before it starts steps: whether these shall not happen, because the run is to end, or because
+/// what they would compute depends on a step that has failed. Who is told yes starts none of them.
+class Gate {
+ public:
+  virtual ~Gate() = default;
+  virtual bool leaves_out(int32_t first, int32_t steps, std::span<const StepFailure> so_far) = 0;
+};
+
+/// Where a Program finds its slots and scalars in one run.
+struct Bindings {
+  std::span<const Memory> slots;    ///< per slot; for a temporary, a range of the arena
+  std::span<const Scalar> scalars;  ///< the Trace's scalars, in the order in which they were recorded
+  Gate* gate = nullptr;             ///< null: every step is run. Only asked before submit() returns
+
+  bool leaves_out(size_t first, size_t steps, std::span<const StepFailure> so_far) const {
+    return gate && gate->leaves_out(static_cast<int32_t>(first), static_cast<int32_t>(steps), so_far);
+  }
+};
 
 /// Time of each step in the last run, when asked for: both ends as of now_us().
 struct StepTime {
@@ -101,6 +114,9 @@ class Backend {
   virtual void read(Memory src, int64_t at, void* dst, int64_t bytes) = 0;
   /// Where the host finds the first byte, to load and store it as it likes; null where it does not see this memory.
   virtual char* host_address(Memory) const { return nullptr; }
+
+  /// Whether its memory is the host's own, so that host_address() may be lent for good. (A GPU's that the host sees is slow to read.)
+  virtual bool is_host_memory() const { return false; }
 
   /// Whether a Named is done better here than by ir::lower. What is not supported is lowered before prepare().
   virtual bool supports(const ir::Named&) const = 0;

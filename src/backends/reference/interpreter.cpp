@@ -194,7 +194,7 @@ void Interpreter::evaluate(int id) {
       return;
     case ExprOp::Check: {
       r = values_[n.a];
-      if (!r.i) fault_ = std::max(fault_, static_cast<ir::Fault>(n.imm.i));
+      if (!r.i && n.imm.i > failed_.code) failed_ = {n.imm.i, n.b >= 0 ? values_[n.b].i : ir::FaultReport::kUnknown};
       return;
     }
     default: {
@@ -230,8 +230,8 @@ void Interpreter::write(const ir::Store& s) {
   store(t, at, v);
 }
 
-ir::Fault Interpreter::run(const Bindings& bindings) {
-  fault_ = ir::Fault::None;
+ir::FaultReport Interpreter::run(const Bindings& bindings) {
+  failed_ = {};
   slots_ = bindings.slots;
   scalars_ = bindings.scalars;
   std::fill(std::begin(index_), std::end(index_), 0);
@@ -263,7 +263,7 @@ ir::Fault Interpreter::run(const Bindings& bindings) {
     }
     for (const ir::Store& s : once_) write(s);
   });
-  return fault_;
+  return failed_;
 }
 
 }  // namespace anygpu::reference

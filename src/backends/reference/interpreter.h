@@ -16,8 +16,8 @@ class Interpreter {
  public:
   explicit Interpreter(ir::Generic);
 
-  /// Returns the fault of a Check that has failed, of several the greatest. Throws Error(Internal) for an address outside of its slot.
-  ir::Fault run(const Bindings&);
+  /// Returns which Check has failed, of several the greatest. Throws Error(Internal) for an address outside of its slot.
+  ir::FaultReport run(const Bindings&);
   const std::string& name() const { return g_.name; }
 
  private:
@@ -46,7 +46,7 @@ class Interpreter {
   std::span<const Scalar> scalars_;
   std::vector<Value> values_;
   int64_t index_[kMaxRank] = {};
-  ir::Fault fault_ = ir::Fault::None;
+  ir::FaultReport failed_;
 };
 
 /// Runs one Named by plain loops.

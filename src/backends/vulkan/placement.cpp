@@ -228,10 +228,12 @@ std::vector<StepFailure> Placement::failures() const {
   std::vector<StepFailure> all;
   for (size_t i = 0; i < of_->names.size(); ++i) {
     if (of_->fault_at[i] < 0) continue;
-    uint32_t word;
-    std::memcpy(&word, host_pointer(faults_) + of_->fault_at[i], 4);
-    if (word == 0) continue;
-    all.push_back(failed_check(static_cast<int32_t>(i), of_->names[i], static_cast<ir::Fault>(word)));
+    uint32_t words[gpu::kFaultBytes / 4];
+    std::memcpy(words, host_pointer(faults_) + of_->fault_at[i], sizeof words);
+    if (words[0] == 0) continue;
+    const auto value = static_cast<int32_t>(words[1]);
+    all.push_back(failed_check(static_cast<int32_t>(i), of_->names[i],
+                               {words[0], value == INT32_MIN ? ir::FaultReport::kUnknown : int64_t{value}}));
   }
   return all;
 }

@@ -51,6 +51,25 @@ Array histogram(const Array& x, int64_t bins, double low, double high) {
   return r;
 }
 
+Array histogram_of_integers(const Array& vector, int64_t bins, int64_t low, int64_t high) {
+  if (low == high && vector.elements() > 0) {
+    const Extrema e = extrema(vector);
+    low = read_int(e.low);
+    high = read_int(e.high);
+  }
+  if (low == high) {
+    low -= 1;
+    high += 1;
+  }
+  check(low < high, "max must be larger than min");
+  const Array x = cast(vector, DType::I64);
+  const Array inside = both(at_least(x, low), at_most(x, high));
+  const Array place = clamp(floor_divide((where(inside, x, low, DType::I64) - low) * bins, high - low), 0, bins - 1);
+  Array r = full(x.device(), vector.dtype, {bins}, 0);
+  scatter(r, 0, place, cast(inside, vector.dtype), Combine::Add);
+  return r;
+}
+
 Array histogram(const Array& points, std::span<const Array> edges, const Array& weights, bool density) {
   Device& device = points.device();
   const int64_t n = points.sizes[0];

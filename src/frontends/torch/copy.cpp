@@ -2,8 +2,10 @@
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/MemoryOverlap.h>
+#include <ATen/quantized/Quantizer.h>
 
 #include "anygpu/calls/pointwise.h"
+#include "quantized.h"
 
 namespace anygpu::torch_frontend {
 
@@ -173,6 +175,22 @@ bool is_plain_host(const at::Tensor& t) {
   return t.device().is_cpu() && t.layout() == at::kStrided;
 }
 
+/// As PyTorch's copy_: the quantiser comes along; plain numbers are quantised, which the CPU does.
+void copy_quantised(const at::Tensor& dst, const at::Tensor& src) {
+  TORCH_CHECK(dst.is_quantized(), "Copying from quantized Tensor to non-quantized Tensor is not allowed, please use dequantize to get a "
+                                  "float Tensor from a quantized Tensor");
+  if (!src.is_quantized()) {
+    const at::Tensor cpu = is_anygpu(dst) ? to_cpu(dst) : dst;
+    cpu.copy_(is_anygpu(src) ? to_cpu(src) : src);
+    if (is_anygpu(dst)) copy_tensor(integers_of(dst), integers_of(cpu));
+    return;
+  }
+  TORCH_CHECK(dst.qscheme() == src.qscheme(), "Quantized Copy only works with same qscheme");
+  TORCH_CHECK(dst.scalar_type() == src.scalar_type());
+  at::set_quantizer_(dst, src.quantizer());
+  copy_tensor(integers_of(dst), integers_of(src));
+}
+
 }  // namespace
 
 void check_broadcasts(const at::TensorBase& dst, const at::TensorBase& src) {
@@ -187,6 +205,7 @@ void copy_tensor(const at::Tensor& dst, const at::Tensor& src) {
   TORCH_CHECK_NOT_IMPLEMENTED((here || is_plain_host(dst)) && (from_here || is_plain_host(src)), "anygpu: cannot copy from ", src.device(),
                               " (", src.layout(), ") to ", dst.device(), " (", dst.layout(), ")");
   check_broadcasts(dst, src);
+  if (C10_UNLIKELY(dst.is_quantized() || src.is_quantized())) return copy_quantised(dst, src);
   if (dst.numel() == 0) return;
   if (here && from_here && dst.get_device() == src.get_device()) {
     const bool onto_itself = dst.is_alias_of(src) && dst.storage_offset() == src.storage_offset() && dst.sizes() == src.sizes() &&
@@ -211,6 +230,7 @@ void copy_tensor(const at::Tensor& dst, const at::Tensor& src) {
 }
 
 at::Tensor to_cpu(const at::Tensor& t) {
+  if (C10_UNLIKELY(t.is_quantized())) return quantised_as(to_cpu(integers_of(t)), t);
   if (t.numel() == 0) return at::empty_strided(t.sizes(), t.strides(), at::TensorOptions().dtype(t.scalar_type()));
   at::Tensor cpu = download(t);
   return t.is_non_overlapping_and_dense() ? cpu : cpu.clone();
@@ -218,6 +238,7 @@ at::Tensor to_cpu(const at::Tensor& t) {
 
 at::Tensor to_device(const at::Tensor& cpu, c10::DeviceIndex index) {
   TORCH_CHECK_NOT_IMPLEMENTED(cpu.layout() == at::kStrided, "anygpu has no ", cpu.layout(), " tensors");
+  if (C10_UNLIKELY(cpu.is_quantized())) return quantised_as(to_device(integers_of(cpu), index), cpu);
   const at::Tensor t = cpu.is_non_overlapping_and_dense() ? empty_strided(cpu.sizes(), cpu.strides(), cpu.scalar_type(), index)
                                                           : empty(cpu.sizes(), cpu.scalar_type(), index);
   if (cpu.numel()) upload(t, cpu);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "copy.h"
+#include "quantized.h"
 #include "random.h"
 
 namespace anygpu::torch_frontend {
@@ -39,7 +40,7 @@ class CpuCall {
     for (auto& [impl, host] : storages_) fetch(impl, host);
     for (size_t i = 0; i < arguments_.size(); ++i) (*stack_)[first_ + i] = moved(arguments_[i], originals_[i]);
     if (lost_ && !asked_) std::rethrow_exception(lost_);
-    op_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack_);
+    op_.redispatchBoxed(c10::DispatchKeySet(quantised_ ? c10::DispatchKey::QuantizedCPU : c10::DispatchKey::CPU), stack_);
     if (lost_) std::rethrow_exception(lost_);
   }
   void deliver() {
@@ -76,12 +77,13 @@ class CpuCall {
 
   void survey(const c10::IValue& v) {
     each_tensor(v, [&](const at::Tensor& t) {
+      quantised_ |= t.is_quantized();
       if (!is_anygpu(t)) return;
       if (device_ < 0) device_ = t.get_device();
       const ByteRange r = bytes_of(t);
       HostStorage& s = storages_[t.storage().unsafeGetStorageImpl()];
       s.device = t.storage();
-      s.keys = t.key_set();
+      s.keys = t.is_quantized() ? c10::DispatchKeySet(c10::DispatchKey::PrivateUse1) : t.key_set();
       s.begin = std::min(s.begin, r.begin / 16 * 16);  // every dtype's elements stay whole
       s.end = std::max(s.end, r.end);
     });
@@ -106,11 +108,12 @@ class CpuCall {
   at::Tensor moved(const at::Tensor& t, bool write) {
     if (!t.defined() || !is_anygpu(t)) return t;
     const HostStorage& s = storages_.at(t.storage().unsafeGetStorageImpl());
-    at::Tensor cpu = at::empty({0}, at::TensorOptions().dtype(t.scalar_type()).device(at::kCPU));
+    at::Tensor cpu = at::empty({0}, at::TensorOptions().dtype(c10::toUnderlying(t.scalar_type())).device(at::kCPU));
     const int64_t offset = t.numel() ? t.storage_offset() - s.begin / static_cast<int64_t>(t.itemsize()) : 0;
     cpu.set_(s.bytes.storage(), offset, t.sizes(), t.strides());
     cpu._set_conj(t.is_conj());
     cpu._set_neg(t.is_neg());
+    if (t.is_quantized()) cpu = quantised_as(cpu, t);
     if (t.unsafeGetTensorImpl()->is_wrapped_number()) cpu.unsafeGetTensorImpl()->set_wrapped_number(true);
     if (write) written_.push_back({t, cpu});
     return cpu;
@@ -163,6 +166,7 @@ class CpuCall {
     if (alias) {
       for (const auto& [impl, s] : storages_) {
         if (!cpu.storage().is_alias_of(s.bytes.storage())) continue;
+        if (cpu.is_quantized()) return quantised_as(returned(integers_of(cpu), true), cpu);
         at::Tensor view = at::detail::make_tensor<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(s.device), s.keys, cpu.dtype());
         view.unsafeGetTensorImpl()->set_storage_offset(cpu.storage_offset() + s.begin / static_cast<int64_t>(cpu.itemsize()));
         view.unsafeGetTensorImpl()->set_sizes_and_strides(cpu.sizes(), cpu.strides());
@@ -204,6 +208,7 @@ class CpuCall {
   std::unordered_map<c10::StorageImpl*, HostStorage> storages_;
   std::vector<Pair> written_;
   c10::DeviceIndex device_ = -1;
+  bool quantised_ = false;    // some argument is
   std::exception_ptr lost_;  // why some argument cannot be read
 };
 

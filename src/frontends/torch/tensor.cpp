@@ -3,6 +3,7 @@
 #include <ATen/ExpandUtils.h>
 #include <ATen/native/Resize.h>
 #include <c10/core/DeviceGuard.h>
+#include <torch/csrc/autograd/anomaly_mode.h>
 
 #include <bit>
 
@@ -148,6 +149,7 @@ void record(const Op& op, c10::ArrayRef<Operand> operands, c10::ArrayRef<Scalar>
   try {
     device.record(op, {operands.data(), operands.size()}, {scalars.data(), scalars.size()}, {attrs.data(), attrs.size()},
                   at::globalContext().deterministicAlgorithms());
+    if (C10_UNLIKELY(torch::autograd::AnomalyMode::is_enabled())) device.synchronize();  // who looks for a mistake wants it raised here
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::NotImplemented) refuse(op, operands, e);
     rethrow_as_torch(e);

@@ -137,7 +137,7 @@ Value Emitter::emit(Scope& scope, int id) {
     case ExprOp::Repeat:
       return is_narrow ? b_.to_u32(repeat(scope, n)) : repeat(scope, n);
     case ExprOp::Check:
-      check(n, at(n.a));
+      check(n, at(n.a), n.b >= 0 ? at(n.b) : Value{});
       return at(n.a);
     default:
       break;
@@ -348,8 +348,14 @@ Value Emitter::bits_cast(Value x, DType from, DType to) {
   return wrap(to, plain);
 }
 
-void Emitter::check(const Node& n, Value condition) {
-  b_.if_(!condition, [&] { b_.atomic(Atomic::UnsignedMax, spec_.faults, b_.u32(0), b_.u32(static_cast<uint32_t>(n.imm.i))); });
+void Emitter::check(const Node& n, Value condition, Value value) {
+  b_.if_(!condition, [&] {
+    b_.atomic(Atomic::UnsignedMax, spec_.faults, b_.u32(0), b_.u32(static_cast<uint32_t>(n.imm.i)));
+    if (!value) return;
+    Value told = b_.to_u32(value);
+    if (value.type == Type::U64) told = b_.select(b_.sign_extend(told) == value, told, b_.u32(0x80000000u));
+    b_.store(spec_.faults, told, b_.u32(1));
+  });
 }
 
 // Salmon et al., "Parallel random numbers: as easy as 1, 2, 3": ten rounds over (counter, stream) with the key. All four words of a

@@ -85,7 +85,8 @@ class Emitter {
   Value is_nan(Value);
   Value philox(Scope&, const ir::Node&);
   Value repeat(Scope&, const ir::Node&);
-  void check(const ir::Node&, Value condition);
+  /// value: what is told where the condition does not hold, or none.
+  void check(const ir::Node&, Value condition, Value value);
   DType type_of(int id) const { return spec_.nodes[id].type; }
   bool narrow(int id) const { return spec_.narrow[id]; }
 

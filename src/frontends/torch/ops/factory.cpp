@@ -3,6 +3,7 @@
 #include <ATen/NativeFunctions.h>
 #include <ATen/native/RangeFactories.h>
 #include <ATen/native/TensorFactories.h>
+#include <ATen/native/UnaryOps.h>
 
 #include <cmath>
 
@@ -102,6 +103,12 @@ REGISTER_PRIVATEUSE1_DISPATCH(
       fill_in_order(out, [&](const Tensor& flat) {
         record_pointwise(calls::linspace(dtype_of(flat.scalar_type()), a, b, steps), 1, {flat});
       });
+    })
+
+/// What torch.kaiser_window hands its own kernel: 0, 1 .. in place. The other windows are composed of operators.
+REGISTER_PRIVATEUSE1_DISPATCH(
+    kaiser_window_stub, +[](TensorIteratorBase& iter, int64_t length, double beta) {
+      record_iter(calls::kaiser_window(type_of(iter), length, beta), iter);
     })
 
 Tensor& logspace_to(const at::Scalar& start, const at::Scalar& end, int64_t steps, double base, Tensor& out) {

@@ -76,11 +76,15 @@ Tensor bincount(const Tensor& self, const std::optional<Tensor>& weights, int64_
 }
 
 Tensor histc_new(const Tensor& self, int64_t bins, const at::Scalar& min, const at::Scalar& max) {
-  want_float(self);
+  const bool integers = at::isIntegralType(self.scalar_type(), /*includeBool=*/false);  // as PyTorch's other devices; its CPU refuses them
+  if (!integers) want_float(self);
   TORCH_CHECK(bins > 0, "bins must be > 0");
   TORCH_CHECK(min.toDouble() <= max.toDouble(), "torch.histc: max must be larger than min");
   const Tensor flat = self.reshape(-1);
-  return tensor_of(composed([&] { return common::histogram(array_of(flat), bins, min.toDouble(), max.toDouble()); }));
+  return tensor_of(composed([&] {
+    if (integers) return common::histogram_of_integers(array_of(flat), bins, min.to<int64_t>(), max.to<int64_t>());
+    return common::histogram(array_of(flat), bins, min.toDouble(), max.toDouble());
+  }));
 }
 Tensor& histc_out(const Tensor& self, int64_t bins, const at::Scalar& min, const at::Scalar& max, Tensor& out) {
   const Tensor h = histc_new(self, bins, min, max);

@@ -8,7 +8,10 @@
 #include <torch/csrc/utils/pybind.h>
 #include <torch/headeronly/version.h>
 
+#include "anygpu/host.h"
+#include "anygpu/visible.h"
 #include "fallback.h"
+#include "host.h"
 #include "profiler.h"
 #include "python/module.h"
 #include "random.h"
@@ -120,6 +123,16 @@ void await_backward() {
   }
 }
 
+/// A CPU tensor over the same bytes, when all that was recorded has run; nothing where the device's memory is not the host's.
+std::optional<at::Tensor> host_view(const at::Tensor& t) {
+  if (t.is_conj() || t.is_neg() || t.is_quantized()) return std::nullopt;
+  const Place p = place_of(t);
+  auto* bytes = static_cast<char*>(unlocked([&] { return host_bytes(*p.buffer); }));
+  if (!bytes && p.buffer->bytes) return std::nullopt;
+  bytes += p.offset + t.storage_offset() * static_cast<int64_t>(t.itemsize());
+  return at::from_blob(bytes, t.sizes(), t.strides(), [kept = c10::Storage(t.storage())](void*) {}, at::device(at::kCPU).dtype(t.dtype()));
+}
+
 template <class F>
 void define(py::module_& m, const char* name, F f) {
   m.def(name, torch::wrap_pybind_function(f));
@@ -151,6 +164,17 @@ PYBIND11_MODULE(_torch, m) {
 
   define(
       m, "await_backward", +[] { unlocked([] { await_backward(); }); });
+
+  define(
+      m, "answer_for_python", +[](std::vector<std::string> inside) { answer_for_python(std::move(inside)); });
+  define(
+      m, "keep_stacks", +[](bool yes) {
+        const bool before = keeps_stacks();
+        keep_stacks(yes);
+        return before;
+      });
+
+  define(m, "host_view", &host_view);
 
   define(m, "info", &info);
   define(m, "memory", &memory);
