@@ -243,6 +243,26 @@ TEST_F(RuntimeFailures, WhoReadsAWeightThatWasNotWrittenIsToldFirst) {
   }
 }
 
+TEST_F(RuntimeFailures, UntilSomebodyIsToldNothingGoesOnFromWhatDidNotHappen) {
+  // A gradient that was there before: the optimizer's step must not happen with the old one.
+  for (const bool flushes : {false, true}) {
+    FailingStep step;
+    View accumulated = make({1}, {100}), more = make({4});
+    step.run(flushes);
+    record("fill", {accumulated}, {Scalar(0.0)});
+    record("add", {accumulated, accumulated, part(step.grad, 0, 1)});
+    if (flushes) device().flush();
+    record("add", {step.weight, step.weight, accumulated});
+    record("add", {step.weight, step.weight, step.one});
+    if (flushes) device().flush();
+    record("add", {more, step.weight, step.weight});
+    EXPECT_THROW(values(more), Error);
+    EXPECT_EQ(values(step.weight), (std::vector<float>{5, 6, 7, 8})) << "flushes: " << flushes;
+    record("add", {step.weight, step.weight, step.one});
+    EXPECT_EQ(values(step.weight), (std::vector<float>{6, 7, 8, 9}));
+  }
+}
+
 TEST_F(RuntimeFailures, WhatHasNoOldContentsIsLost) {
   View src = make({4}, {1, 2, 3, 4}), picked = make({4}), fresh = make({4});
   gather(picked, src, indices({99, 0, 0, 0}));

@@ -74,8 +74,8 @@ def stats(device=None):
 
 
 def keep_stacks(yes=True):
-    """Whether each operator keeps the Python stack that recorded it, for explain() and for what is raised later; ANYGPU_STACKS=1 has it from
-    the start. It costs about as much as recording the operator does. Without it, operators that may fail keep one line. Returns what was."""
+    """Whether each operator keeps the Python stack that recorded it for explain() and what is raised later; ANYGPU_STACKS=1 has it
+    from the start. It costs about as much as recording the operator. Else operators that may fail keep one line. Returns what was."""
     from anygpu import _torch
 
     return _torch.keep_stacks(yes)

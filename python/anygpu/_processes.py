@@ -3,11 +3,13 @@
 Two processes have no common queue of operators, so nothing of a device can be shared as CPU tensors are: share_memory_() is an error here.
 """
 
+import ctypes
 import threading
 import warnings
+from multiprocessing.context import get_spawning_popen
 
 _COPIES = (
-    "tensors of anygpu are sent to other processes as copies: what one process writes, the others do not see. Send tensors of the CPU where "
+    "tensors of anygpu are sent to other processes as copies: what one writes, the others do not see. Send tensors of the CPU where "
     "they shall (this is said once)"
 )
 _said = False
@@ -31,6 +33,9 @@ def install(torch):
             if threading.current_thread() is threading.main_thread():
                 raise
             return _raise, (f"{type(error).__name__} in the process that sent a tensor: {error}",)
+        if get_spawning_popen() is not None:
+            # File descriptors are handed over when the process starts, and by then nobody would hold the copy.
+            return _of_bytes, (ctypes.string_at(on_host.data_ptr(), on_host.nbytes()), storage.device.index)
         return _on_device, (on_host, storage.device.index)
 
     def share_memory_(self, *args, **kwargs):
@@ -57,6 +62,13 @@ def _on_device(storage, index):
     import torch
 
     return torch.empty(0, dtype=torch.uint8).set_(storage).to(f"anygpu:{index}").untyped_storage()
+
+
+def _of_bytes(content, index):
+    import torch
+
+    on_host = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+    return on_host.to(f"anygpu:{index}").untyped_storage()
 
 
 def _raise(words):

@@ -116,7 +116,7 @@ bool check_call(const CallArgs& call, uint32_t lacking) {
   for (int t = 0; t < kDTypes; ++t)
     if (types & lacking & 1u << t)  // no TypeError in Python, where `x + x` would forget its words
       throw Error(ErrorKind::Value, "[" + std::string(call.op.name) + "] this device cannot compute in " + name_of(static_cast<DType>(t)) +
-                                       ": convert the tensors to another dtype first");
+                                        ": convert the tensors to another dtype first");
   place.store(signature | (fails ? kFails : 0), std::memory_order_relaxed);
   return fails;
 }

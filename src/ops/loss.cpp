@@ -1,5 +1,6 @@
 // Losses that pick by class index. The pointwise ones are in pointwise_binary.cpp.
 #include "anygpu/calls/loss.h"
+
 #include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"

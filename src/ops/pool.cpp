@@ -1,8 +1,9 @@
 // Pooling over sliding windows. Every gradient gathers: an input element looks for the windows that hold it, so nothing needs atomics.
+#include "anygpu/calls/pool.h"
+
 #include <cmath>
 #include <limits>
 
-#include "anygpu/calls/pool.h"
 #include "ops/call.h"
 #include "ops/tables.h"
 #include "ops/window.h"

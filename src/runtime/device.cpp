@@ -412,12 +412,9 @@ Memory DeviceImpl::settled(Buffer& b, std::optional<Executor::Reading>& reading)
   }
   executor.wait(ticket);
   executor.wait_for_writers(b);
-  if (b.poison) {
-    b.poison->told = true;
-    throw Error(b.poison->error);
-  }
+  throw_if_matters(b.poison);
   executor.throw_untold(true);
-  std::lock_guard lock(mutex_);  // other readers may be here
+  std::lock_guard lock(mutex_);                                            // other readers may be here
   if (!b.memory.handle && b.bytes > 0) b.memory = pool.allocate(b.bytes);  // never written: any bytes will do
   return b.memory;
 }

@@ -72,10 +72,35 @@ class Failures {
 
 }  // namespace
 
+Poison kept_by(const Poison& p) {
+  if (!p || p->of) return p;
+  auto kept = std::make_shared<Failure>(p->error, true);
+  kept->of = p;
+  return kept;
+}
+bool keeps(const Poison& p) {
+  return p && p->of;
+}
+Poison still_matters(const Poison& p) {
+  return keeps(p) && p->of->told ? nullptr : p;
+}
+void throw_if_matters(const Poison& p) {
+  const Poison poison = still_matters(p);
+  if (!poison) return;
+  Failure& why = keeps(poison) ? *poison->of : *poison;
+  why.told = true;
+  throw Error(why.error);
+}
+
 std::vector<Poison> spread(Course& course, const std::vector<StepFailure>& failures) {
   Failures own(failures);
   std::vector<Poison> began;
-  std::vector<bool> holds = course.has_bytes;  // by slot: something that may stay
+  std::vector<bool> intact;  // by slot: it holds what it should but for what did not happen
+  for (size_t i = 0; i < course.poison.size(); ++i) {
+    Poison& p = course.poison[i];
+    intact.push_back(course.has_bytes[i] && (!p || keeps(p)));
+    if (keeps(p)) p = p->of;
+  }
   course.bad.assign(course.effects.size(), false);
   for (size_t i = 0; i < course.effects.size(); ++i) {
     const Effect& e = course.effects[i];
@@ -90,38 +115,29 @@ std::vector<Poison> spread(Course& course, const std::vector<StepFailure>& failu
       if (!t.write) continue;
       const auto slot = static_cast<size_t>(t.slot);
       Poison& p = course.poison[slot];
-      if (bad && out && holds[slot]) {
-        course.withheld.push_back(bad);
-      } else if (bad) {
+      if (bad) {
         p = bad;
+        intact[slot] = intact[slot] && out;
       } else if (t.covers && t.begin <= 0 && t.end >= course.whole[slot]) {
         p = nullptr;
+        intact[slot] = course.has_bytes[slot];
       }
-      holds[slot] = holds[slot] || !bad;
     }
   }
+  for (size_t i = 0; i < course.poison.size(); ++i)
+    if (intact[i]) course.poison[i] = kept_by(course.poison[i]);
   return began;
 }
 
 std::vector<bool> dependents(Course course, const std::vector<StepFailure>& failures, int32_t first) {
-  const std::vector<Poison> before = course.poison;
-  const size_t steps = course.left_out.size();
-  const std::vector<bool> earlier = course.left_out;
-  std::vector<bool> out(steps, false);
+  spread(course, failures);
+  std::vector<bool> out(course.left_out.size(), false);
   for (const Effect& e : course.effects)
     if (e.step >= first) out[static_cast<size_t>(e.step)] = true;
-  // What is left out spoils less than what runs: each round fewer steps depend on failures.
-  for (;;) {
-    course.poison = before;
-    spread(course, failures);
-    std::vector<bool> now = out;
-    for (size_t i = 0; i < course.effects.size(); ++i)
-      if (const int32_t s = course.effects[i].step; s >= first && !course.bad[i]) now[static_cast<size_t>(s)] = false;
-    course.left_out = earlier;
-    for (size_t i = 0; i < steps; ++i) course.left_out[i] = earlier[i] || now[i];
-    if (now == out) return course.left_out;
-    out = std::move(now);
-  }
+  for (size_t i = 0; i < course.effects.size(); ++i)
+    if (const int32_t s = course.effects[i].step; s >= 0 && !course.bad[i]) out[static_cast<size_t>(s)] = false;
+  for (size_t i = 0; i < out.size(); ++i) out[i] = out[i] || course.left_out[i];
+  return out;
 }
 
 }  // namespace anygpu

@@ -12,7 +12,7 @@ namespace anygpu {
 
 namespace {
 
-constexpr size_t kFlights = 3;              // Plans under way: their Buffers are held, and a device that has the next never waits for us
+constexpr size_t kFlights = 3;  // Plans under way: their Buffers are held, and a device that has the next never waits for us
 constexpr auto kBetweenInterrupts = std::chrono::milliseconds(50);
 constexpr int64_t kSmallBytes = 256 << 10;  // to wake a thread takes longer than a Plan that moves no more
 

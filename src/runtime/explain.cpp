@@ -67,7 +67,8 @@ std::string explain(const Plan& plan) {
     if (i < us.size()) total += static_cast<double>(us[i]);
   }
   std::string text = "Plan: " + count(static_cast<size_t>(plan.calls), "operator") + " as " + count(plan.steps.size() - library, "kernel") +
-                     " and " + count(library, "library call") + ", " + bytes_text(plan.moved_bytes) + " moved, arena " + bytes_text(plan.arena_bytes);
+                     " and " + count(library, "library call") + ", " + bytes_text(plan.moved_bytes) + " moved, arena " +
+                     bytes_text(plan.arena_bytes);
   text += runs == 0 ? ", not run yet\n" : ", " + time_text(total) + " (" + count(static_cast<size_t>(runs), "run") + ")\n";
   text += "  step        time  share    GB/s      bytes  what\n";
   for (size_t i = 0; i < plan.steps.size(); ++i) {

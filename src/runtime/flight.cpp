@@ -24,7 +24,7 @@ std::vector<Poison> poison_of(const Run& run) {
   const std::vector<Slot>& slots = run.plan->slots;
   std::vector<Poison> poison(slots.size());
   for (size_t i = 0; i < slots.size(); ++i)
-    if (slots[i].buffer >= 0) poison[i] = run.buffers[static_cast<size_t>(slots[i].buffer)]->poison;
+    if (slots[i].buffer >= 0) poison[i] = still_matters(run.buffers[static_cast<size_t>(slots[i].buffer)]->poison);
   return poison;
 }
 
@@ -33,7 +33,7 @@ bool any(const std::vector<Poison>& poison) {
 }
 
 Course course_of(const Run& run, std::vector<Poison> poison) {
-  Course course{run.plan->effects, whole_slots(run), {}, std::move(poison), {}, nullptr, {}, {}};
+  Course course{run.plan->effects, whole_slots(run), {}, std::move(poison), {}, nullptr, {}};
   for (const Slot& s : run.plan->slots) course.has_bytes.push_back(s.has_bytes);
   return course;
 }
@@ -77,20 +77,22 @@ Withheld::Withheld(Backend& backend, const Run& run, const std::vector<Memory>& 
   const Plan& plan = *run.plan;
   Course course = course_of(run, before);
   spread(course, {});
+  std::vector<bool> spoiled(slots.size(), false);
+  for (size_t e = 0; e < course.effects.size(); ++e)
+    for (const ir::Touch& t : course.effects[e].touches)
+      if (course.bad[e] && t.write) spoiled[static_cast<size_t>(t.slot)] = true;
   for (size_t i = 0; i < slots.size(); ++i) {
-    if (!course.poison[i] || before[i] || !plan.slots[i].has_bytes || !slots[i].handle) continue;
+    if (!course.poison[i] || !spoiled[i] || (before[i] && !keeps(before[i])) || !plan.slots[i].has_bytes || !slots[i].handle) continue;
     kept_.push_back({i, slots[i], std::vector<std::byte>(static_cast<size_t>(plan.slots[i].bytes))});
     backend_.read(slots[i], 0, kept_.back().bytes.data(), plan.slots[i].bytes);
   }
 }
 
-std::vector<Poison> Withheld::put_back(std::vector<Poison>& poison) const {
-  std::vector<Poison> undone;
+void Withheld::put_back(std::vector<Poison>& poison) const {
   for (const Kept& k : kept_) {
     backend_.write(k.memory, 0, k.bytes.data(), static_cast<int64_t>(k.bytes.size()));
-    if (Poison p = std::exchange(poison[k.slot], nullptr)) undone.push_back(std::move(p));
+    poison[k.slot] = kept_by(poison[k.slot]);
   }
-  return undone;
 }
 
 bool StepGate::leaves_out(int32_t first, int32_t steps, std::span<const StepFailure> so_far) {
@@ -166,8 +168,8 @@ void Executor::launch(Flight& f) {
   if (f.failed && f.failed->withheld) wait_for_flights(0);  // so that it is known before the next run starts
 }
 
-/// Whether what an earlier failure would do to old contents is to be undone. Always where that was withheld before; of other failures where no
-/// run is under way, which would have to be waited for.
+/// Whether what an earlier failure would do to old contents is to be undone. Always where that was withheld before; of other failures where
+/// no run is under way, which would have to be waited for.
 bool Executor::meets_poison(const Run& run) {
   bool alone;
   {
@@ -176,7 +178,7 @@ bool Executor::meets_poison(const Run& run) {
   }
   std::lock_guard lock(poison_mutex_);
   return std::any_of(run.buffers.begin(), run.buffers.end(),
-                     [&](const BufferPin& b) { return b->poison && (alone || b->poison->withheld); });
+                     [&](const BufferPin& b) { return still_matters(b->poison) && (alone || b->poison->withheld); });
 }
 
 void Executor::surround(Flight& f) {
@@ -199,7 +201,7 @@ void Executor::finish(Flight& f) {
   }
   if (run.lost) report(run.lost);
   if (!run.plan) return;
-  std::vector<Poison> poison = poison_of(run);
+  std::vector<Poison> poison = poison_of(run);  // of which some may have been told since: then it no longer matters
   try {
     if (f.failed) {
       lose_all(*run.plan, f.failed, poison);
@@ -224,22 +226,18 @@ void Executor::finish_plan(Flight& f, std::vector<Poison>& poison) {
   if (Profiler::on()) Profiler::get().add(f.run.plan, done.times, std::move(f.run.callers), f.run.buffers.front()->device.index());
   const std::vector<bool>& left_out = f.gate->left_out();
   if (f.verification && done.failures.empty() && left_out.empty()) f.verification->compare(f.slots);
-  std::vector<Poison> began, withheld;
   if (any(poison) || plan.refuses || !done.failures.empty() || !left_out.empty()) {
     Course course = course_of(f.run, std::move(poison));
     course.left_out = left_out;
     if (!left_out.empty()) course.stopped = interruption();
-    began = spread(course, done.failures);
-    withheld = std::move(course.withheld);
+    const std::vector<Poison> began = spread(course, done.failures);
     poison = std::move(course.poison);
+    for (const Poison& p : began) add_origin(*p, f.run);
+    if (f.withheld) f.withheld->put_back(poison);
+    for (const Poison& p : poison)
+      if (keeps(p) && !p->of->told) p->of->withheld = true, report(p->of);
+    for (const Poison& p : began) report(p);
   }
-  if (f.withheld)
-    for (Poison& p : f.withheld->put_back(poison)) withheld.push_back(std::move(p));
-  for (const Poison& p : began) add_origin(*p, f.run);
-  for (const Poison& p : withheld) p->withheld = true;
-  for (const std::vector<Poison>* all : {&began, &withheld})
-    for (const Poison& p : *all)
-      if (!p->told) report(p);
 }
 
 }  // namespace anygpu

