@@ -1,4 +1,4 @@
-"""Run by special.py in a process of its own: `child.py first_step|memory MODEL anygpu|eager|compile`. Prints one JSON object."""
+"""Run by special.py in a process of its own: `child.py first_step|memory MODEL anygpu|compiled|eager|compile`. Prints one JSON object."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ def first_step(model, who):
     device = measure.device_of(who)
     torch.zeros(1).to(device).add(1).cpu()  # libraries are loaded, threads run
     start = time.perf_counter()
-    training = models.Training(model, device, who == "compile")
+    training = models.Training(model, device, who.startswith("compile"))
     loss = training.step(0)
     measure.settle(who)
     seconds = time.perf_counter() - start

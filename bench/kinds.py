@@ -82,8 +82,7 @@ def least_bytes(problem):
 def run(problem, rounds, with_compile):
     """{who: median seconds}, and "bytes" where the problem is about bandwidth."""
     kind = problem["kind"]
-    rivals = ("anygpu", "compiled", *measure.RIVALS[1:]) if problem.get("compiled") else measure.RIVALS
-    who = [w for w in rivals if w != "compile" or (with_compile and kind not in measure.THOUSANDS)]
+    who = [w for w in measure.contestants(problem) if w != "compile" or (with_compile and kind not in measure.THOUSANDS)]
     contestants = {w: KINDS[kind](problem, w) for w in who}
     if kind in measure.THOUSANDS:
         result = measure.interleaved(contestants, rounds * 3, measure.THOUSANDS[kind], repeats=1000)

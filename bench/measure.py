@@ -12,6 +12,11 @@ DEVICES = {"anygpu": "anygpu", "compiled": "anygpu", "torchvulkan": "vulkan"}  #
 SECONDS_A_SAMPLE = 0.06
 
 
+def contestants(problem):
+    """`compiled`, torch.compile on the device, only where the problem asks for it."""
+    return ("anygpu", "compiled", *RIVALS[1:]) if problem.get("compiled") else RIVALS
+
+
 def device_of(who):
     return DEVICES.get(who, "cpu")
 

@@ -32,7 +32,7 @@ def _child(what, model, who):
 
 def first_step(problem, rounds, with_compile):
     """The compiler's time is taken once: it is long, and varies little beside the ratio."""
-    who = [w for w in measure.RIVALS if w != "compile" or with_compile]
+    who = [w for w in measure.contestants(problem) if w != "compile" or with_compile]
     runs = {w: [_child("first_step", problem["model"], w) for _ in range(1 if w == "compile" else min(rounds, 3))] for w in who}
     return {w: statistics.median(r["seconds"] for r in rs) for w, rs in runs.items()}
 

@@ -1,6 +1,5 @@
-// profile.h: what ran, whose work each step is, and that nothing is kept where nobody asks. memory_events.h: Blocks that are made and let go.
-#include "anygpu/profile.h"
-
+// profile.h: what ran, whose work each step is, and that nothing is kept where nobody asks. memory_events.h: Blocks that are made and let
+// go.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "anygpu/calls/index.h"
 #include "anygpu/memory_events.h"
+#include "anygpu/profile.h"
 #include "runtime.h"
 
 namespace anygpu {

@@ -23,12 +23,12 @@ struct Event {
   Kind kind;
   /// Of a kind of work, without sizes: "gelu+add", "matmul (linear)". Of the host: "plan", "compile", "wait"; "submit".
   std::string name;
-  std::string detail;     ///< of the host: "12 operators"
-  std::string shapes;     ///< as JSON: "[[128, 512]]" of a kernel's loops, "[[128, 512], [128, 64], [64, 512]]" of a library call's operands
-  int64_t bytes = 0;      ///< read and written, or copied
+  std::string detail;  ///< of the host: "12 operators"
+  std::string shapes;  ///< as JSON: "[[128, 512]]" of a kernel's loops, "[[128, 512], [128, 64], ..]" of a library call's operands
+  int64_t bytes = 0;   ///< read and written, or copied
   int64_t begin_ns = 0, end_ns = 0;
-  int device = -1;        ///< -1: none in particular
-  int64_t thread = 0;     ///< of the host: the kernel's number of it
+  int device = -1;     ///< -1: none in particular
+  int64_t thread = 0;  ///< of the host: the kernel's number of it
   /// Of a kernel or a library call: whose work it is, in the order in which they recorded it, each once. Else who was recording.
   std::vector<Caller> callers;
 };

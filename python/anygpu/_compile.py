@@ -19,10 +19,22 @@ def backend(graph, inputs, **options):
 
 def _writes(node):
     """Whether a node may write into a tensor: add_, operator.iadd, x[i] = y, out=, inplace=True."""
+    if node.op not in ("call_method", "call_function"):
+        return False
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    in_place = name.endswith("_") and not name.endswith("__") and node.op in ("call_method", "call_function")
+    in_place = name.endswith("_") and not name.endswith("__")
     operators = name == "setitem" or (getattr(node.target, "__module__", "") == "_operator" and name.startswith("i") and name != "invert")
-    return in_place or operators or "out" in node.kwargs or any(a is True for a in (*node.args, *node.kwargs.values()))
+    return in_place or operators or "out" in node.kwargs or _is_given(node, "inplace")
+
+
+def _is_given(node, parameter):
+    """Whether a function of Python's has this parameter, and it is called with something true."""
+    import inspect
+
+    try:
+        return bool(inspect.signature(node.target).bind(*node.args, **node.kwargs).arguments.get(parameter))
+    except (TypeError, ValueError):  # a method's name, or written in C: there in-place variants have names of their own
+        return False
 
 
 def _unpack_at_once(graph):

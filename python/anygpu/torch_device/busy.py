@@ -10,8 +10,8 @@ from .._devices import index as _index
 
 
 def utilization(device=None):
-    """Percent of the last moment in which the device was at work, for anybody: of a GPU, by its driver; of a device that is the processor, the
-    processor's in a tenth of a second from now. Raises RuntimeError where no driver tells."""
+    """Percent of the last moment in which the device was at work, for anybody: of a GPU, by its driver; of a device that is the
+    processor, the processor's in a tenth of a second from now. Raises RuntimeError where no driver tells."""
     i = _index(device)
     info = _torch.info(i)
     if info["backend"] != "vulkan" or "software rasteriser" in info["features"]:
@@ -21,8 +21,8 @@ def utilization(device=None):
         if percent is not None:
             return percent
     raise RuntimeError(
-        f"how busy anygpu:{i} is, its driver does not tell: {info['name']} ({info['driver']}) at PCI address '{info['pci_address']}' has no "
-        "gpu_busy_percent in sysfs, and libnvidia-ml does not know it"
+        f"how busy anygpu:{i} is, its driver does not tell: {info['name']} ({info['driver']}) at PCI address '{info['pci_address']}' "
+        "has no gpu_busy_percent in sysfs, and libnvidia-ml does not know it"
     )
 
 

@@ -78,8 +78,9 @@ def memory_summary(device=None, abbreviated=False):
         numbers = [stats[f"{metric}.all.{when}"] for when in ("current", "peak", "allocated", "freed")]
         rows.append((words, *(f"{n / 2**20:.1f} MiB" if is_bytes else str(n) for n in numbers)))
     width = [max(len(row[c]) for row in rows) for c in range(5)]
-    lines = ["  ".join(cell.ljust(w) if c == 0 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, width, strict=True))) for row in rows]
-    title = f"memory of anygpu:{i} ({_torch.info(i)['name']}): {stats['num_ooms']} allocations refused, {stats['num_alloc_retries']} retried"
+    lines = ["  ".join([row[0].ljust(width[0]), *(row[c].rjust(width[c]) for c in range(1, 5))]) for row in rows]
+    counts = f"{stats['num_ooms']} allocations refused, {stats['num_alloc_retries']} retried"
+    title = f"memory of anygpu:{i} ({_torch.info(i)['name']}): {counts}"
     rule = "-" * max(len(title), len(lines[0]))
     return "\n".join([title, rule, *lines, rule, ""])
 

@@ -61,8 +61,8 @@ class Kernel final : public GenericTraceActivity {
   }
 
  private:
-  void mark(libkineto::ActivityLogger& logger, ActivityType type, const std::string& name, const ITraceActivity& at, const ITraceActivity& of,
-            bool start, size_t i) const {
+  void mark(libkineto::ActivityLogger& logger, ActivityType type, const std::string& name, const ITraceActivity& at,
+            const ITraceActivity& of, bool start, size_t i) const {
     GenericTraceActivity m(*traceSpan(), type, name);
     m.startTime = m.endTime = at.timestamp();
     m.device = static_cast<int32_t>(at.deviceId());
@@ -228,7 +228,10 @@ class Session final : public libkineto::IActivityProfilerSession {
   }
 
   std::vector<std::string> errors() override { return {}; }
-  void processTrace(libkineto::ActivityLogger& logger) override { processTrace(logger, [](int32_t) { return nullptr; }, 0, 0); }
+  void processTrace(libkineto::ActivityLogger& logger) override {
+    processTrace(
+        logger, [](int32_t) { return nullptr; }, 0, 0);
+  }
   void processTrace(libkineto::ActivityLogger& logger, libkineto::getLinkedActivityCallback find, int64_t begin, int64_t end) override {
     buffer_ = std::make_unique<libkineto::CpuTraceBuffer>();
     buffer_->span = libkineto::TraceSpan(begin, end, "anygpu");
@@ -321,7 +324,8 @@ class Profiler final : public libkineto::IActivityProfiler {
     if (ours.empty()) return nullptr;
     return std::make_unique<Session>(ours);
   }
-  std::unique_ptr<libkineto::IActivityProfilerSession> configure(int64_t, int64_t, const Types& wanted, const libkineto::Config& c) override {
+  std::unique_ptr<libkineto::IActivityProfilerSession> configure(int64_t, int64_t, const Types& wanted,
+                                                                 const libkineto::Config& c) override {
     return configure(wanted, c);
   }
 };

@@ -36,7 +36,9 @@ class Stubs final : public torch::profiler::impl::ProfilerStubs {
     }
     set_current_device(before);
   }
-  void synchronize() const override { translated([] { device_at(-1).synchronize(); }); }
+  void synchronize() const override {
+    translated([] { device_at(-1).synchronize(); });
+  }
 };
 
 const bool stubs_registered = [] {

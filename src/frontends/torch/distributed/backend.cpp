@@ -43,7 +43,7 @@ Reduction reduction_of(const c10d::ReduceOp& op) {
     r.op = c10d::ReduceOp::SUM;
     r.average = true;
   } else if (op.op_ == c10d::ReduceOp::PREMUL_SUM) {
-    const auto* s = dynamic_cast<const c10d::PreMulSumSupplement*>(op.supplement_.get());
+    const auto* s = dynamic_cast<const c10d::NCCLPreMulSumSupplement*>(op.supplement_.get());
     TORCH_CHECK(s, "PREMUL_SUM without a factor");
     r.op = c10d::ReduceOp::SUM;
     r.scale = s->tensor_factor.defined() ? s->tensor_factor.item<double>() : s->double_factor;

@@ -1,7 +1,8 @@
 // memory_history.h for Python: what torch.anygpu.memory._snapshot() is made of.
+#include "memory_history.h"
+
 #include <torch/csrc/profiler/python/combined_traceback.h>
 
-#include "memory_history.h"
 #include "python/module.h"
 
 namespace anygpu::torch_frontend {
@@ -58,11 +59,11 @@ py::tuple snapshot(bool with_events) {
 }  // namespace
 
 void define_memory_history(py::module_& m) {
-  m.def("record_memory_history", [](bool live, bool events, bool live_stack, bool alloc_stack, bool free_stack, bool cpp, size_t most_events,
-                                    bool forget) {
-    torch::installCapturedTracebackPython();
-    record({live, events, live_stack, alloc_stack, free_stack, cpp, most_events}, forget);
-  });
+  m.def("record_memory_history",
+        [](bool live, bool events, bool live_stack, bool alloc_stack, bool free_stack, bool cpp, size_t most_events, bool forget) {
+          torch::installCapturedTracebackPython();
+          record({live, events, live_stack, alloc_stack, free_stack, cpp, most_events}, forget);
+        });
   m.def("memory_snapshot", &snapshot);
   m.def("allocation_traceback", [](uint64_t address) -> py::object {
     const Stack s = stack_of(address);

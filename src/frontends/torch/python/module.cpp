@@ -79,10 +79,15 @@ py::dict run_stats(int64_t i) {
   return r;
 }
 
+/// Whether Python has no say in its operators. It has in a DTensor's, and other subclasses', which need not know what would stand for many.
+bool plain(const at::Tensor& t) {
+  return !t.unsafeGetTensorImpl()->key_set().has(c10::DispatchKey::Python);
+}
+
 /// Whether all are plain tensors of this device, in a dtype whose elementary operators do not round in between.
 bool usual(const std::vector<at::Tensor>& tensors) {
   for (const at::Tensor& t : tensors)
-    if (!is_anygpu(t) || (t.scalar_type() != at::kFloat && t.scalar_type() != at::kDouble)) return false;
+    if (!is_anygpu(t) || !plain(t) || (t.scalar_type() != at::kFloat && t.scalar_type() != at::kDouble)) return false;
   return true;
 }
 
@@ -91,8 +96,7 @@ bool usual(const std::vector<at::Tensor>& tensors) {
 bool begin_step(const std::vector<at::Tensor>& params, const std::vector<at::Tensor>& grads, const std::vector<at::Tensor>& steps) {
   if (!usual(params) || !usual(grads)) return false;
   for (const at::Tensor& t : steps) {
-    const bool plain = t.is_cpu() && t.numel() == 1 && !t.unsafeGetTensorImpl()->key_set().has(c10::DispatchKey::Python);
-    if (!plain || (t.scalar_type() != at::kFloat && t.scalar_type() != at::kDouble)) return false;
+    if (!t.is_cpu() || t.numel() != 1 || !plain(t) || (t.scalar_type() != at::kFloat && t.scalar_type() != at::kDouble)) return false;
   }
   for (const at::Tensor& t : steps) {
     if (t.scalar_type() == at::kFloat)
