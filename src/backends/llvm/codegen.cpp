@@ -9,7 +9,7 @@
 namespace anygpu::llvm {
 
 void fail(const std::string& what) {
-  throw Error(ErrorKind::Internal, "[jit] " + what);
+  throw Error(ErrorKind::Internal, "[llvm] " + what);
 }
 
 std::string take(char* message) {
