@@ -116,7 +116,7 @@ class Verifier {
         return type_is(t == g_.body[n.c].type);
       case ExprOp::Check:
         has_check_ = true;
-        require(g_.body[n.a].type == DType::Bool, [&] { return name() + " is of no truth value"; });
+        require(g_.body[n.a].type == DType::Bool, [&] { return name() + " checks what is not bool"; });
         require(n.b < 0 ? n.c < 0 : n.c >= 0 && g_.body[n.b].type == DType::I64 && g_.body[n.c].type == DType::I64,
                 [&] { return name() + " tells no integer and its bound"; });
         require(FaultReport{n.imm.i}.fault() > Fault::None && FaultReport{n.imm.i}.fault() <= Fault::OutOfBounds,

@@ -351,7 +351,7 @@ Value Emitter::bits_cast(Value x, DType from, DType to) {
 void Emitter::check(const Node& n, Value condition, Value value) {
   b_.if_(!condition, [&] {
     b_.atomic(Atomic::UnsignedMax, spec_.faults, b_.u32(0), b_.u32(static_cast<uint32_t>(n.imm.i)));
-    if (!value) return;
+    if (n.b < 0) return;
     Value told = b_.to_u32(value);
     if (value.type == Type::U64) told = b_.select(b_.sign_extend(told) == value, told, b_.u32(0x80000000u));
     b_.store(spec_.faults, told, b_.u32(1));
