@@ -66,4 +66,4 @@ def test_problems_name_what_exists(kinds):
         for p in problems:
             if p["kind"] in ("function", "host"):
                 kinds._call(p)
-            assert p["kind"] == "special" or p["kind"] in kinds.KINDS
+            assert p["kind"] in ("special", "distributed") or p["kind"] in kinds.KINDS

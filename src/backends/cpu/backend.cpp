@@ -72,6 +72,7 @@ class CpuBackend : public Backend {
     copy(dst, static_cast<const char*>(src.handle) + src.offset + at, bytes);
   }
   char* host_address(Memory m) const override { return static_cast<char*>(m.handle) + m.offset; }
+  bool is_host_memory() const override { return true; }
 
   bool supports(const ir::Named& n) const override { return library().supports(n); }
   // Only stores past the caches (kStreamBytes in schedule.cpp) ask for more than an element's own alignment.
