@@ -8,6 +8,7 @@ Where torch.compile traces an optimizer's step, the variant is one node of the g
 """
 
 import functools
+import sys
 
 _in_graph = {}  # what Dynamo may put into a graph, by the name of the variant; empty until something is compiled
 
@@ -54,6 +55,28 @@ def _prepare_sgd(args, kw):
     return kw if kw["momentum"] == 0 or all(b is not None for b in args[1]) else None
 
 
+def _one_by_one_where_mixed(torch):
+    """DTensors beside plain tensors, as a module that is parallel in part has them, are no operands of one foreach operator: an optimizer
+    that was not told to use these goes through its parameters one by one then, as it does on the CPU."""
+    from torch.optim import optimizer
+
+    plain = (torch.Tensor, torch.nn.Parameter)
+    choose = getattr(optimizer, "_default_to_fused_or_foreach", None)
+    if choose is None:
+        return
+
+    @functools.wraps(choose)
+    def choice(params, *args, **kw):
+        fused, foreach = choose(params, *args, **kw)
+        if foreach and not torch.compiler.is_compiling():
+            foreach = len({type(p) in plain for p in params if p is not None}) < 2
+        return fused, foreach
+
+    for name, module in list(sys.modules.items()):  # torch.optim names the classes alone
+        if name.startswith("torch.optim.") and getattr(module, "_default_to_fused_or_foreach", None) is choose:
+            module._default_to_fused_or_foreach = choice
+
+
 def install(torch):
     """Puts our variants before torch.optim's; a PyTorch that has none of these functions is left as it is."""
     from torch.optim import adam, sgd
@@ -64,6 +87,7 @@ def install(torch):
     of_sgd = getattr(sgd, "_multi_tensor_sgd", None)
     fused_sgd = getattr(sgd, "_fused_sgd", None)
     numbers = (float, int)
+    _one_by_one_where_mixed(torch)
 
     def multi_tensor_adam(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, state_steps, grad_scale, found_inf, **kw):
         if (
