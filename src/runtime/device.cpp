@@ -118,7 +118,7 @@ void settle_devices() noexcept {
   for (DeviceImpl* device : open) {
     try {
       if (device) device->settle();
-    } catch (...) {  // the process is ending
+    } catch (...) {  // what failed stays with the Buffers that it spoils
     }
   }
 }

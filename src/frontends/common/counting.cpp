@@ -28,16 +28,22 @@ Array bincount(const Array& vector, const Array& weights, int64_t least) {
   return r;
 }
 
-Array histogram(const Array& x, int64_t bins, double low, double high) {
+/// What a histogram runs over where it is not said (low == high): from the least to the greatest value, and never nothing.
+template <class T>
+static void find_range(const Array& x, T& low, T& high, T (*read)(const Array&)) {
   if (low == high && x.elements() > 0) {
     const Extrema e = extrema(x);
-    low = read_double(e.low);
-    high = read_double(e.high);
+    low = read(e.low);
+    high = read(e.high);
   }
   if (low == high) {
     low -= 1;
     high += 1;
   }
+}
+
+Array histogram(const Array& x, int64_t bins, double low, double high) {
+  find_range(x, low, high, read_double);
   if (!std::isfinite(low) || !std::isfinite(high)) {
     std::ostringstream words;
     words << "range of [" << low << ", " << high << "] is not finite";
@@ -52,15 +58,7 @@ Array histogram(const Array& x, int64_t bins, double low, double high) {
 }
 
 Array histogram_of_integers(const Array& vector, int64_t bins, int64_t low, int64_t high) {
-  if (low == high && vector.elements() > 0) {
-    const Extrema e = extrema(vector);
-    low = read_int(e.low);
-    high = read_int(e.high);
-  }
-  if (low == high) {
-    low -= 1;
-    high += 1;
-  }
+  find_range(vector, low, high, read_int);
   check(low < high, "max must be larger than min");
   const Array x = cast(vector, DType::I64);
   const Array inside = both(at_least(x, low), at_most(x, high));

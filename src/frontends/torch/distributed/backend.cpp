@@ -122,30 +122,26 @@ WorkRef Backend::broadcast(Tensors& tensors, const c10d::BroadcastOptions& opts)
   return begin(std::move(task), tensors);
 }
 
-WorkRef Backend::allreduce(Tensors& tensors, const c10d::AllreduceOptions& opts) {
-  if (of_host(tensors)) return host_->allreduce(tensors, opts);
-  auto task = std::make_shared<Task>(OpType::ALLREDUCE);
+template <class Opts>
+WorkRef Backend::all_reduced(OpType type, Tensors& tensors, const Opts& opts, WorkRef (c10d::Backend::*on)(Tensors&, const Opts&)) {
+  if (of_host(tensors)) return (*host_.*on)(tensors, opts);
+  auto task = std::make_shared<Task>(type);
   auto lent = task->lend(tensors, Access::ReadWrite, Elements::Numbers);
   const Reduction r = reduction_of(opts.reduceOp);
-  task->start = [this, lent, opts = on_host(opts, r), r] {
+  task->start = [this, lent, opts = on_host(opts, r), r, on] {
     scale(lent->tensors, r, true);
-    return host_->allreduce(lent->tensors, opts);
+    return (*host_.*on)(lent->tensors, opts);
   };
   task->end = [this, lent, r] { average(lent->tensors, r, size_); };
   return begin(std::move(task), tensors);
 }
 
+WorkRef Backend::allreduce(Tensors& tensors, const c10d::AllreduceOptions& opts) {
+  return all_reduced(OpType::ALLREDUCE, tensors, opts, &c10d::Backend::allreduce);
+}
+
 WorkRef Backend::allreduce_coalesced(Tensors& tensors, const c10d::AllreduceCoalescedOptions& opts) {
-  if (of_host(tensors)) return host_->allreduce_coalesced(tensors, opts);
-  auto task = std::make_shared<Task>(OpType::ALLREDUCE_COALESCED);
-  auto lent = task->lend(tensors, Access::ReadWrite, Elements::Numbers);
-  const Reduction r = reduction_of(opts.reduceOp);
-  task->start = [this, lent, opts = on_host(opts, r), r] {
-    scale(lent->tensors, r, true);
-    return host_->allreduce_coalesced(lent->tensors, opts);
-  };
-  task->end = [this, lent, r] { average(lent->tensors, r, size_); };
-  return begin(std::move(task), tensors);
+  return all_reduced(OpType::ALLREDUCE_COALESCED, tensors, opts, &c10d::Backend::allreduce_coalesced);
 }
 
 WorkRef Backend::reduce(Tensors& tensors, const c10d::ReduceOptions& opts) {
@@ -164,16 +160,25 @@ WorkRef Backend::reduce(Tensors& tensors, const c10d::ReduceOptions& opts) {
   return begin(std::move(task), tensors);
 }
 
-WorkRef Backend::allgather(TensorLists& outputs, Tensors& inputs, const c10d::AllgatherOptions& opts) {
-  if (of_host(inputs)) return host_->allgather(outputs, inputs, opts);
-  auto task = std::make_shared<Task>(OpType::ALLGATHER);
+WorkRef Backend::all_gathered(OpType type, TensorLists& outputs, Tensors& inputs, const c10d::AllgatherOptions& opts,
+                              WorkRef (c10d::Backend::*on)(TensorLists&, Tensors&, const c10d::AllgatherOptions&)) {
+  if (of_host(inputs)) return (*host_.*on)(outputs, inputs, opts);
+  auto task = std::make_shared<Task>(type);
   auto in = task->lend(inputs, Access::Read, Elements::Bits);
   auto out = task->lend(joined(outputs), Access::Write, Elements::Bits);
-  task->start = [this, in, out, opts, lengths = lengths_of(outputs)] {
+  task->start = [this, in, out, opts, on, lengths = lengths_of(outputs)] {
     TensorLists lists = split_as(out->tensors, lengths);
-    return host_->allgather(lists, in->tensors, opts);
+    return (*host_.*on)(lists, in->tensors, opts);
   };
   return begin(std::move(task), joined(outputs));
+}
+
+WorkRef Backend::allgather(TensorLists& outputs, Tensors& inputs, const c10d::AllgatherOptions& opts) {
+  return all_gathered(OpType::ALLGATHER, outputs, inputs, opts, &c10d::Backend::allgather);
+}
+
+WorkRef Backend::allgather_coalesced(TensorLists& outputs, Tensors& inputs, const c10d::AllgatherOptions& opts) {
+  return all_gathered(OpType::ALLGATHER_COALESCED, outputs, inputs, opts, &c10d::Backend::allgather_coalesced);
 }
 
 WorkRef Backend::_allgather_base(at::Tensor& output, at::Tensor& input, const c10d::AllgatherOptions& opts) {
@@ -188,18 +193,6 @@ WorkRef Backend::_allgather_base(at::Tensor& output, at::Tensor& input, const c1
     return host_->allgather(parts, from, opts);
   };
   return begin(std::move(task), {output});
-}
-
-WorkRef Backend::allgather_coalesced(TensorLists& outputs, Tensors& inputs, const c10d::AllgatherOptions& opts) {
-  if (of_host(inputs)) return host_->allgather_coalesced(outputs, inputs, opts);
-  auto task = std::make_shared<Task>(OpType::ALLGATHER_COALESCED);
-  auto in = task->lend(inputs, Access::Read, Elements::Bits);
-  auto out = task->lend(joined(outputs), Access::Write, Elements::Bits);
-  task->start = [this, in, out, opts, lengths = lengths_of(outputs)] {
-    TensorLists lists = split_as(out->tensors, lengths);
-    return host_->allgather_coalesced(lists, in->tensors, opts);
-  };
-  return begin(std::move(task), joined(outputs));
 }
 
 WorkRef Backend::allgather_into_tensor_coalesced(Tensors& outputs, Tensors& inputs, const c10d::AllgatherOptions& opts) {

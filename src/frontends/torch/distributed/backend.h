@@ -60,6 +60,11 @@ class Backend final : public c10d::Backend {
 
  private:
   WorkRef begin(std::shared_ptr<Task>, Tensors results, Finish = Finish::Collective);
+  /// all_reduce and all_gather, of one tensor or of several at once: `on` is the host's function.
+  template <class Opts>
+  WorkRef all_reduced(c10d::OpType, Tensors&, const Opts&, WorkRef (c10d::Backend::*on)(Tensors&, const Opts&));
+  WorkRef all_gathered(c10d::OpType, TensorLists& outputs, Tensors& inputs, const c10d::AllgatherOptions&,
+                       WorkRef (c10d::Backend::*on)(TensorLists&, Tensors&, const c10d::AllgatherOptions&));
   WorkRef receive(Tensors&, c10d::OpType, std::function<WorkRef(Tensors&)> start);
   WorkRef given(WorkRef);
 
